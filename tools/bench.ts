@@ -27,7 +27,10 @@ mkdirSync('bench/out', { recursive: true });
 for (const name of wanted) {
   const module = (await import(pathToFileURL(`bench/${name}.ts`).href)) as { default: Benchmark };
   const started = performance.now();
-  const report = await module.default({ quick, log: (line) => console.error(`bench ${name}: ${line}`) });
+  const report = await module.default({
+    quick,
+    log: (line) => console.error(`bench ${name}: ${line}`),
+  });
   const seconds = Math.round((performance.now() - started) / 1000);
   const file = `bench/out/${name}.json`;
   writeFileSync(file, `${JSON.stringify({ name, quick, seconds, ...report }, null, 2)}\n`);

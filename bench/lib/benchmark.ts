@@ -74,7 +74,8 @@ export async function compare(measure: Measure, log: Context['log']): Promise<Fi
     for (let place = 0; place < names.length; place += 1) {
       const name = names[(turn + place) % names.length] ?? '';
       const value = await measure.variants[name]?.();
-      if (value === undefined || !Number.isFinite(value)) throw new Error(`${measure.metric}: ${name} gave ${value}`);
+      if (value === undefined || !Number.isFinite(value))
+        throw new Error(`${measure.metric}: ${name} gave ${value}`);
       if (round >= 0) samples.get(name)?.push(value);
     }
     if (round >= 0) log(`${measure.metric}: round ${round + 1} of ${measure.rounds}`);
@@ -104,7 +105,12 @@ export function ratioOf(figures: readonly Figure[], metric: string, variant: str
 }
 
 /** A bar on a ratio: at least `limit` where more is better, at most where less is. */
-export function ratioBar(figures: readonly Figure[], metric: string, variant: string, limit: number): Bar {
+export function ratioBar(
+  figures: readonly Figure[],
+  metric: string,
+  variant: string,
+  limit: number,
+): Bar {
   const figure = figures.find((one) => one.metric === metric && one.variant === variant);
   if (figure === undefined) throw new Error(`no figure for ${metric} of ${variant}`);
   const met = figure.better === 'higher' ? figure.ratio >= limit : figure.ratio <= limit;
