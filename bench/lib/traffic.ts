@@ -1,0 +1,223 @@
+/**
+ * Load generators of the field, each started in a place (a command prefix that enters a namespace), run
+ * for a bounded time, and read back as one number.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** A command prefix such as `['ip', 'netns', 'exec', 'node-1']`; empty for this very namespace. */
+export type Place = readonly string[];
+
+interface Output {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs one command in a place; kills it after `seconds`. */
+export async function runIn(place: Place, argv: readonly string[], seconds = 60): Promise<Output> {
+  const [file, ...rest] = [...place, ...argv];
+  if (file === undefined) throw new RangeError('no command');
+  const child = spawn(file, rest, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const timer = setTimeout(() => child.kill('SIGKILL'), seconds * 1000);
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    stdout += chunk.toString();
+  });
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString();
+  });
+  const code = await new Promise<number>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (status) => resolve(status ?? 137));
+  });
+  clearTimeout(timer);
+  return { code, stdout, stderr };
+}
+
+async function must(place: Place, argv: readonly string[], seconds: number): Promise<string> {
+  const output = await runIn(place, argv, seconds);
+  if (output.code !== 0) {
+    throw new Error(`${argv.join(' ')} failed (${output.code}): ${output.stderr || output.stdout}`);
+  }
+  return output.stdout;
+}
+
+/** A server that ends with its `await using` block. */
+export interface Server extends AsyncDisposable {
+  readonly child: ChildProcess;
+}
+
+async function serve(place: Place, argv: readonly string[], after?: () => void): Promise<Server> {
+  const [file, ...rest] = [...place, ...argv];
+  if (file === undefined) throw new RangeError('no command');
+  const child = spawn(file, rest, { stdio: 'ignore' });
+  await new Promise((resolve, reject) => {
+    child.on('spawn', resolve);
+    child.on('error', reject);
+  });
+  return {
+    child,
+    async [Symbol.asyncDispose]() {
+      if (child.exitCode === null && child.signalCode === null) {
+        const ended = new Promise((resolve) => child.once('close', resolve));
+        child.kill('SIGTERM');
+        const timer = setTimeout(() => child.kill('SIGKILL'), 2000);
+        await ended;
+        clearTimeout(timer);
+      }
+      after?.();
+    },
+  };
+}
+
+/** Polls until something listens on the port in the place. */
+async function listening(place: Place, port: number, kind: 'tcp' | 'udp'): Promise<void> {
+  const flag = kind === 'tcp' ? '-tlnH' : '-ulnH';
+  for (let attempt = 0; attempt < 100; attempt += 1) {
+    const { stdout } = await runIn(place, ['ss', flag, `sport = :${port}`]);
+    if (stdout.trim() !== '') return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`nothing listens on ${kind} port ${port}`);
+}
+
+export async function iperfServer(place: Place, port = 5201): Promise<Server> {
+  const server = await serve(place, ['iperf3', '-s', '-p', String(port)]);
+  await listening(place, port, 'tcp');
+  return server;
+}
+
+export async function sockperfServer(
+  place: Place,
+  kind: 'tcp' | 'udp',
+  address: string,
+  port = 11111,
+): Promise<Server> {
+  const server = await serve(place, [
+    'sockperf',
+    'server',
+    '-i',
+    address,
+    '-p',
+    String(port),
+    ...(kind === 'tcp' ? ['--tcp'] : []),
+  ]);
+  await listening(place, port, kind);
+  return server;
+}
+
+/** A web server that answers every request with 204 and closes: for the rate of new connections. */
+export async function webServer(place: Place, port = 8080): Promise<Server> {
+  const directory = mkdtempSync(join(tmpdir(), `causeway-bench-${process.pid}-`));
+  const configuration = join(directory, 'nginx.conf');
+  writeFileSync(
+    configuration,
+    `daemon off; worker_processes 1; pid ${directory}/pid; error_log ${directory}/error;
+     events { worker_connections 4096; }
+     http { access_log off; server { listen ${port}; listen [::]:${port}; keepalive_timeout 0; location / { return 204; } } }`,
+  );
+  const server = await serve(place, ['nginx', '-p', directory, '-c', configuration], () =>
+    rmSync(directory, { recursive: true, force: true }),
+  );
+  await listening(place, port, 'tcp');
+  return server;
+}
+
+/** Bulk TCP, in Gbit/s as the receiver saw it. */
+export async function tcpStream(
+  place: Place,
+  address: string,
+  seconds: number,
+  port = 5201,
+): Promise<number> {
+  const text = await must(
+    place,
+    ['iperf3', '-J', '-c', address, '-p', String(port), '-t', String(seconds), '-O', '0.5'],
+    seconds + 20,
+  );
+  const parsed = JSON.parse(text) as { end: { sum_received: { bits_per_second: number } } };
+  return parsed.end.sum_received.bits_per_second / 1e9;
+}
+
+/** One-byte request and response over one connection, in exchanges per second. */
+export async function requestResponse(
+  place: Place,
+  kind: 'tcp' | 'udp',
+  address: string,
+  seconds: number,
+  port = 11111,
+): Promise<number> {
+  const argv = [
+    'sockperf',
+    'ping-pong',
+    '-i',
+    address,
+    '-p',
+    String(port),
+    '-t',
+    String(seconds),
+    '-m',
+    '14',
+    ...(kind === 'tcp' ? ['--tcp'] : []),
+  ];
+  const text = await must(place, argv, seconds + 20);
+  const latency = /Latency is ([\d.]+) usec/.exec(text) ?? /avg-latency=([\d.]+)/.exec(text);
+  if (latency?.[1] === undefined) throw new Error(`sockperf said no latency: ${text.slice(-400)}`);
+  // sockperf's latency is one way: half of an exchange.
+  return 1e6 / (2 * Number(latency[1]));
+}
+
+/** Small UDP packets sent as fast as the sender can, in packets per second as received. */
+export async function udpRate(
+  place: Place,
+  address: string,
+  seconds: number,
+  port = 5201,
+): Promise<number> {
+  const text = await must(
+    place,
+    [
+      'iperf3',
+      '-J',
+      '-u',
+      '-b',
+      '0',
+      '-l',
+      '64',
+      '-c',
+      address,
+      '-p',
+      String(port),
+      '-t',
+      String(seconds),
+    ],
+    seconds + 20,
+  );
+  const parsed = JSON.parse(text) as {
+    end: { sum: { packets: number; lost_packets: number; seconds: number } };
+  };
+  const { packets, lost_packets: lost, seconds: took } = parsed.end.sum;
+  return (packets - lost) / took;
+}
+
+/** Connect, one request, close: in connections per second. */
+export async function connectRate(
+  place: Place,
+  address: string,
+  connections: number,
+  port = 8080,
+): Promise<number> {
+  const host = address.includes(':') ? `[${address}]` : address;
+  const text = await must(
+    place,
+    ['ab', '-q', '-n', String(connections), '-c', '4', `http://${host}:${port}/`],
+    120,
+  );
+  const rate = /Requests per second:\s+([\d.]+)/.exec(text);
+  if (rate?.[1] === undefined) throw new Error(`ab said no rate: ${text.slice(-400)}`);
+  return Number(rate[1]);
+}
