@@ -1,0 +1,173 @@
+import { Address, Prefix } from '@causeway/ip';
+import { z } from 'zod';
+
+/** Fields whose text is checked by our own parsers, so that one place says what an address is. */
+const address = z.string().transform((text, context) => {
+  const parsed = Address.tryParse(text);
+  if (parsed !== undefined) return parsed;
+  context.addIssue({
+    code: 'custom',
+    message: 'must be an IPv4 or IPv6 address such as 192.0.2.1 or 2001:db8::1',
+  });
+  return z.NEVER;
+});
+
+const cidr = z.string().transform((text, context) => {
+  try {
+    return Prefix.parse(text);
+  } catch (error) {
+    context.addIssue({
+      code: 'custom',
+      message: `must be a CIDR such as 10.0.0.0/8: ${(error as Error).message}`,
+    });
+    return z.NEVER;
+  }
+});
+
+const cidrs = z.array(cidr).max(4096);
+const absolutePath = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path');
+const interfaceName = z
+  .string()
+  .regex(
+    /^(?!\.{1,2}$)[^/:\s\0]{1,15}\*?$/,
+    'must be an interface name of 1 to 15 characters, with a final * for all that start so',
+  );
+// Cilium 1.19's rule for cluster names (clustermesh-kvstore.md, section 1.1).
+const clusterName = z
+  .string()
+  .max(32)
+  .regex(/^([a-z0-9][-a-z0-9]*)?[a-z0-9]$/, 'must be lower-case letters, digits and dashes');
+const nodeName = z
+  .string()
+  .max(253)
+  .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, 'must be lower-case letters, digits, dashes and dots');
+const entries = (fallback: number, max = 16_777_216) => z.int().min(16).max(max).default(fallback);
+
+export const FAMILIES = ['ipv4', 'ipv6'] as const;
+
+/** Everything that a node's configuration file can say; the comments are its documentation. */
+export const configSchema = z.strictObject({
+  cluster: z
+    .strictObject({
+      name: clusterName.default('default'),
+      /** 0: takes part in no mesh. */
+      id: z.int().min(0).max(511).default(0),
+      /** One value for the whole mesh; divides the identity's bits. */
+      maxConnectedClusters: z.union([z.literal(255), z.literal(511)]).default(255),
+    })
+    .prefault({}),
+  node: z
+    .strictObject({
+      /** Name of the node's CiliumNode resource. Default: the host's name in lower case. */
+      name: nodeName.optional(),
+      /** Addresses by which other nodes reach this one. Default: those of its resource, else of the devices. */
+      addresses: z.array(address).max(64).default([]),
+    })
+    .prefault({}),
+  etcd: z
+    .strictObject({
+      endpoints: z
+        .array(
+          z.url({
+            protocol: /^https?$/,
+            error: 'must be an http or https URL such as http://127.0.0.1:2379',
+          }),
+        )
+        .min(1)
+        .max(64)
+        .default(['http://127.0.0.1:2379']),
+      tls: z
+        .strictObject({
+          caFile: absolutePath,
+          certFile: absolutePath.optional(),
+          keyFile: absolutePath.optional(),
+        })
+        .optional(),
+    })
+    .prefault({}),
+  routingMode: z.enum(['tunnel', 'native']).default('tunnel'),
+  tunnel: z
+    .strictObject({
+      port: z.int().min(1).max(65535).default(8472),
+      underlayFamily: z.enum(FAMILIES).default('ipv4'),
+    })
+    .prefault({}),
+  families: z
+    .array(z.enum(FAMILIES))
+    .min(1)
+    .max(2)
+    .refine((list) => new Set(list).size === list.length, 'must not name a family twice')
+    .default(['ipv4', 'ipv6']),
+  /** Ranges whose addresses the network carries as they are; never masqueraded. */
+  nativeRoutingCIDRs: cidrs.default([]),
+  masquerade: z
+    .strictObject({
+      enabled: z.boolean().default(true),
+      exceptions: cidrs.default([]),
+      /** First and last source port for masqueraded flows; reserved from the node's own sockets. */
+      ports: z
+        .tuple([z.int().min(1024).max(65535), z.int().min(1024).max(65535)])
+        .refine(([first, last]) => last - first >= 255, 'must span at least 256 ports')
+        .default([49152, 65535]),
+    })
+    .prefault({}),
+  /** Devices that carry traffic to other nodes and the world. Empty: those with the node's addresses or a default route. */
+  devices: z.array(interfaceName).max(64).default([]),
+  /** MTU of the network between nodes. Default: the least of the devices'. */
+  mtu: z.int().min(1280).max(65535).optional(),
+  socketLB: z
+    .strictObject({ enabled: z.boolean().default(true), pods: z.boolean().default(true) })
+    .prefault({}),
+  /** Ranges of service addresses; pods of services outside them work all the same. */
+  serviceCIDRs: cidrs.default([]),
+  loadBalancing: z
+    .strictObject({ algorithm: z.enum(['random', 'maglev']).default('random') })
+    .prefault({}),
+  policy: z
+    .strictObject({
+      /** `default`: a direction is enforced once a policy selects the pod; `always`; `never`. */
+      enforcement: z.enum(['default', 'always', 'never']).default('default'),
+      /** Whether the node itself reaches its own pods whatever the policy: kubelet's probes. */
+      allowLocalhost: z.enum(['always', 'policy']).default('always'),
+      /** Selectors that name no cluster match the own cluster only. */
+      defaultLocalCluster: z.boolean().default(true),
+      /** Every verdict is only reported. */
+      auditAll: z.boolean().default(false),
+    })
+    .prefault({}),
+  runDir: absolutePath.default('/run/causeway'),
+  bpffs: absolutePath.default('/sys/fs/bpf/causeway'),
+  /** Root of the cgroup v2 tree whose sockets are load balanced. Default: found in /proc/mounts. */
+  cgroup: absolutePath.optional(),
+  limits: z
+    .strictObject({
+      endpoints: entries(4096, 65_535),
+      ipcache: entries(1_048_576),
+      conntrack: entries(524_288),
+      nat: entries(262_144),
+      policy: entries(1_048_576),
+      services: entries(65_536),
+      backends: entries(262_144),
+      /** Lines that wait for one slow reader of the monitor before the oldest are lost. */
+      monitorBuffer: entries(4096, 65_536),
+      monitorClients: z.int().min(1).max(64).default(8),
+      requestBytes: z.int().min(4096).max(67_108_864).default(4_194_304),
+      requestSeconds: z.int().min(1).max(600).default(60),
+    })
+    .prefault({}),
+  log: z
+    .strictObject({
+      level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
+    })
+    .prefault({}),
+  /** Pretends that the kernel lacks these features, to see what the agent says then. */
+  simulate: z
+    .strictObject({ missingFeatures: z.array(z.string().max(64)).max(32).default([]) })
+    .prefault({}),
+});
+
+export type ConfigInput = z.input<typeof configSchema>;
+type Parsed = z.output<typeof configSchema>;
+export type AgentConfig = Omit<Parsed, 'node'> & {
+  readonly node: Parsed['node'] & { readonly name: string };
+};

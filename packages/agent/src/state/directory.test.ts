@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { StateDirectory } from './directory.ts';
+import type { RecordKind } from './record.ts';
+
+interface Thing {
+  readonly name: string;
+  readonly size: number;
+}
+
+const kind: RecordKind<Thing> = {
+  format: 'thing',
+  version: 2,
+  parse(payload) {
+    const thing = payload as Thing;
+    if (typeof thing.name !== 'string' || typeof thing.size !== 'number') throw new Error('shape');
+    return thing;
+  },
+};
+
+// One directory on whatever the tests run from, one on tmpfs: both ways of writing are tried.
+for (const base of [os.tmpdir(), '/dev/shm']) {
+  test(`records under ${base} are written, read, replaced and removed`, async () => {
+    const dir = fs.mkdtempSync(path.join(base, `cw-state-${process.pid}-`));
+    try {
+      const state = new StateDirectory(dir, kind);
+      await Promise.all([
+        state.write('a', { name: 'first', size: 1 }),
+        state.write('a', { name: 'second', size: 2 }),
+        state.write('b', { name: 'b', size: 3 }),
+      ]);
+      await state.remove('b');
+      await state.remove('never-there');
+      const { records, refused } = state.load();
+      assert.deepEqual([...records], [['a', { name: 'second', size: 2 }]]);
+      assert.deepEqual(refused, []);
+    } finally {
+      fs.rmSync(dir, { recursive: true });
+    }
+  });
+}
+
+test('a file that cannot be believed is set aside and says why', async () => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), `cw-state-${process.pid}-`));
+  try {
+    const state = new StateDirectory(dir, kind);
+    for (const name of ['good', 'short', 'edited', 'older', 'shape']) {
+      await state.write(name, { name, size: 1 });
+    }
+    const file = (name: string) => path.join(dir, `${name}.json`);
+    const text = fs.readFileSync(file('good'), 'utf8');
+    fs.writeFileSync(file('short'), text.slice(0, -20));
+    fs.writeFileSync(file('edited'), text.replace('good', 'evil'));
+    fs.writeFileSync(file('older'), text.replace('"version":2', '"version":1'));
+    fs.writeFileSync(file('empty'), '');
+    fs.writeFileSync(file('other'), '{"format":"what"}');
+    fs.writeFileSync(path.join(dir, 'good.json.3.tmp'), 'left by a crash');
+
+    const { records, refused } = state.load();
+    assert.deepEqual([...records.keys()].sort(), ['good', 'shape']);
+    assert.deepEqual(
+      refused.map(({ name, error }) => [name, error.code]).sort(),
+      [
+        ['edited', 'state-corrupt'],
+        ['empty', 'state-truncated'],
+        ['older', 'state-version'],
+        ['other', 'state-corrupt'],
+        ['short', 'state-truncated'],
+      ],
+    );
+    assert.equal(fs.readdirSync(path.join(dir, 'refused')).length, 5);
+    assert.equal(fs.existsSync(path.join(dir, 'good.json.3.tmp')), false);
+    assert.deepEqual(state.load().refused, []);
+  } finally {
+    fs.rmSync(dir, { recursive: true });
+  }
+});
