@@ -1,0 +1,72 @@
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { LabError } from '../errors.ts';
+import { until } from './wait.ts';
+
+/** The root of the version 2 hierarchy: /sys/fs/cgroup, or where it stands beside version 1. */
+export function cgroupRoot(mounts: string = readFileSync('/proc/mounts', 'utf8')): string {
+  for (const line of mounts.split('\n')) {
+    const [, target, type] = line.split(' ');
+    if (type === 'cgroup2' && target !== undefined) return target;
+  }
+  throw new LabError('platform-missing', 'no cgroup version 2 hierarchy is mounted', {
+    hint: 'mount -t cgroup2 none /sys/fs/cgroup (or another directory)',
+  });
+}
+
+export function makeCgroup(path: string): void {
+  mkdirSync(path, { recursive: true });
+}
+
+/** Ends every process below a cgroup and removes it. Nothing happens when it is not there. */
+export async function removeCgroup(path: string): Promise<void> {
+  if (!existsSync(path)) return;
+  killCgroup(path);
+  await until(
+    `ending the processes of ${path}`,
+    () => (isPopulated(path) ? 'some run' : undefined),
+    { timeoutMs: 10_000 },
+  );
+  removeTree(path);
+}
+
+/** cgroup.kill is Linux 5.14; before it, processes are signalled one by one. */
+function killCgroup(path: string): void {
+  const kill = join(path, 'cgroup.kill');
+  if (existsSync(kill)) {
+    writeFileSync(kill, '1');
+    return;
+  }
+  for (const directory of subtree(path))
+    for (const pid of readFileSync(join(directory, 'cgroup.procs'), 'utf8')
+      .split('\n')
+      .filter(Boolean))
+      try {
+        process.kill(Number(pid), 'SIGKILL');
+      } catch {
+        // It ended by itself.
+      }
+}
+
+function isPopulated(path: string): boolean {
+  return /^populated 1$/m.test(readFileSync(join(path, 'cgroup.events'), 'utf8'));
+}
+
+function removeTree(path: string): void {
+  for (const directory of subtree(path)) rmdirSync(directory);
+}
+
+/** Deepest first, the path itself last. */
+function subtree(path: string): string[] {
+  const children = readdirSync(path, { withFileTypes: true }).filter((entry) =>
+    entry.isDirectory(),
+  );
+  return [...children.flatMap((child) => subtree(join(path, child.name))), path];
+}

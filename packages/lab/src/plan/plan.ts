@@ -1,0 +1,259 @@
+import { Address, Prefix } from '@causeway/ip';
+import { countedNames } from '../file/counted.ts';
+import type { LabCluster, LabFile, LabRack } from '../file/schema.ts';
+import { RackAddresses } from './addresses.ts';
+import { type Destination, nextHops, type RouterGraph } from './routes.ts';
+import type {
+  CablePlan,
+  ClusterPlan,
+  DeviceAddress,
+  DevicePlan,
+  HostPlan,
+  LabPlan,
+  NodePlan,
+  PlacePlan,
+  PodPlan,
+} from './types.ts';
+
+/** Interface names hold 15 bytes (IFNAMSIZ less the end). */
+const MAX_DEVICE_NAME = 15;
+const FAMILIES = ['ipv4', 'ipv6'] as const;
+
+/**
+ * Decides names, addresses, cables and routes of a lab. Pure and deterministic: the same file gives
+ * the same plan. The order of giving addresses is routers, nodes, hosts, stores, each in file order.
+ */
+export function planLab(file: LabFile): LabPlan {
+  const builder = new Builder(file);
+  builder.addRouters();
+  const clusters = builder.addClusters();
+  const hosts = builder.addHosts();
+  const stores = builder.addStores(clusters);
+  builder.routeEverything(stores);
+  return { places: builder.places(), cables: builder.cables, hosts, clusters: stores };
+}
+
+interface DraftPlace {
+  readonly place: string;
+  readonly kind: PlacePlan['kind'];
+  readonly devices: DevicePlan[];
+  readonly routes: PlacePlan['routes'][number][];
+}
+
+type ClusterDraft = Omit<ClusterPlan, 'etcd'>;
+
+class Builder {
+  readonly cables: CablePlan[] = [];
+  readonly #file: LabFile;
+  readonly #drafts = new Map<string, DraftPlace>();
+  readonly #racks: ReadonlyMap<string, { readonly rack: LabRack; readonly free: RackAddresses }>;
+  /** Routers' addresses by segment (rack or link): who a machine there can send through. */
+  readonly #onSegment = new Map<string, Map<string, readonly Address[]>>();
+
+  constructor(file: LabFile) {
+    this.#file = file;
+    const fixed = new Map<string, Address[]>();
+    for (const entry of [...file.hosts, ...file.clusters.flatMap((cluster) => cluster.nodes)])
+      for (const family of FAMILIES) {
+        const text = entry.addresses[family];
+        if (text !== undefined)
+          fixed.set(entry.rack, [...(fixed.get(entry.rack) ?? []), Address.parse(text)]);
+      }
+    this.#racks = new Map(
+      file.racks.map((rack) => [
+        rack.name,
+        { rack, free: new RackAddresses(rack, fixed.get(rack.name) ?? []) },
+      ]),
+    );
+    for (const rack of file.racks) this.#draft(rack.name, 'rack');
+  }
+
+  addRouters(): void {
+    for (const router of this.#file.routers) {
+      this.#draft(router.name, 'router');
+      for (const name of router.racks) this.#plugIn(router.name, name, {}, name);
+    }
+    for (const [i, link] of this.#file.links.entries()) {
+      const [a, b] = link.between;
+      const ends = [a, b].map((router, side) => {
+        const other = side === 0 ? b : a;
+        const addresses = FAMILIES.flatMap((family): DeviceAddress[] => {
+          const text = link[family];
+          if (text === undefined) return [];
+          const prefix = Prefix.parse(text);
+          return [{ address: Prefix.nth(prefix, side + 1), length: Prefix.length(prefix) }];
+        });
+        const device = this.#deviceName(router, `to-${other}`);
+        this.#place(router).devices.push({ name: device, mtu: link.mtu, addresses });
+        this.#record(`link ${i}`, router, addresses);
+        return { place: router, device };
+      });
+      this.cables.push({ a: ends[0]!, b: ends[1]! });
+    }
+    for (const { free } of this.#racks.values()) free.leaveRouterRoom();
+  }
+
+  addClusters(): ClusterDraft[] {
+    return this.#file.clusters.map((cluster) => {
+      let index = 0;
+      const nodes = cluster.nodes.flatMap((entry) =>
+        countedNames([entry]).map((name): NodePlan => {
+          this.#draft(name, 'node');
+          const addresses = this.#plugIn(name, entry.rack, entry.addresses, 'eth0');
+          const podCIDRs = podPrefixes(cluster, index++);
+          return { name, rack: entry.rack, addresses, podCIDRs, labels: entry.labels };
+        }),
+      );
+      return {
+        name: cluster.name,
+        id: cluster.id,
+        settings: cluster,
+        nodes,
+        pods: placePods(cluster, nodes),
+      };
+    });
+  }
+
+  addHosts(): HostPlan[] {
+    return this.#file.hosts.map((host) => {
+      this.#draft(host.name, 'host');
+      const addresses = this.#plugIn(host.name, host.rack, host.addresses, 'eth0');
+      return { name: host.name, addresses, serve: host.serve };
+    });
+  }
+
+  addStores(clusters: readonly ClusterDraft[]): ClusterPlan[] {
+    return clusters.map((cluster) => {
+      const place = `${cluster.name}/etcd`;
+      this.#draft(place, 'etcd');
+      const rack = cluster.settings.etcd.rack ?? cluster.nodes[0]!.rack;
+      return { ...cluster, etcd: { place, addresses: this.#plugIn(place, rack, {}, 'eth0') } };
+    });
+  }
+
+  /** Routers know every prefix; everything else has a default route to its rack's first router. */
+  routeEverything(clusters: readonly ClusterPlan[]): void {
+    const graph: RouterGraph = { segments: this.#onSegment };
+    const destinations = this.#destinations(clusters);
+    for (const router of this.#file.routers)
+      for (const destination of destinations) {
+        const via = nextHops(graph, router.name, destination);
+        if (via.length > 0)
+          this.#place(router.name).routes.push({ destination: destination.prefix, via });
+      }
+    for (const { kind, place, routes } of this.#drafts.values()) {
+      if (kind === 'rack' || kind === 'router') continue;
+      const rack = this.#rackOf(place);
+      for (const family of FAMILIES) {
+        const gateways = [...(this.#onSegment.get(rack)?.values() ?? [])].flat();
+        const gateway = gateways.find((address) => Address.family(address) === family);
+        if (gateway !== undefined) routes.push({ destination: 'default', via: [gateway] });
+      }
+    }
+  }
+
+  places(): PlacePlan[] {
+    return [...this.#drafts.values()];
+  }
+
+  #destinations(clusters: readonly ClusterPlan[]): Destination[] {
+    const destinations: Destination[] = [];
+    for (const rack of this.#file.racks)
+      for (const family of FAMILIES)
+        if (rack[family] !== undefined)
+          destinations.push({
+            prefix: Prefix.parse(rack[family]),
+            segment: rack.name,
+            via: undefined,
+          });
+    for (const [i, link] of this.#file.links.entries())
+      for (const family of FAMILIES)
+        if (link[family] !== undefined)
+          destinations.push({
+            prefix: Prefix.parse(link[family]),
+            segment: `link ${i}`,
+            via: undefined,
+          });
+    // In native mode the routers carry pod addresses, and static routers must be told where they are.
+    for (const cluster of clusters)
+      if (cluster.settings.routing.mode === 'native')
+        for (const node of cluster.nodes)
+          for (const prefix of node.podCIDRs) {
+            const via = node.addresses.find(
+              (address) => Address.family(address) === Prefix.family(prefix),
+            );
+            if (via !== undefined) destinations.push({ prefix, segment: node.rack, via });
+          }
+    return destinations;
+  }
+
+  #draft(place: string, kind: DraftPlace['kind']): void {
+    this.#drafts.set(place, { place, kind, devices: [], routes: [] });
+  }
+
+  #place(place: string): DraftPlace {
+    return this.#drafts.get(place)!;
+  }
+
+  #rackOf(place: string): string {
+    return this.cables.find((cable) => cable.a.place === place)!.b.place;
+  }
+
+  /** A cable from a machine to its rack, with the machine's addresses there. */
+  #plugIn(
+    place: string,
+    rackName: string,
+    fixed: { readonly ipv4?: string | undefined; readonly ipv6?: string | undefined },
+    wanted: string,
+  ): Address[] {
+    const { rack, free } = this.#racks.get(rackName)!;
+    const addresses = free.take(place, fixed);
+    const device = this.#deviceName(place, wanted);
+    const port = `p${this.#place(rackName).devices.length + 1}`;
+    this.#place(place).devices.push({ name: device, mtu: rack.mtu, addresses });
+    this.#place(rackName).devices.push({ name: port, mtu: rack.mtu, addresses: [] });
+    this.cables.push({ a: { place, device }, b: { place: rackName, device: port } });
+    if (this.#place(place).kind === 'router') this.#record(rackName, place, addresses);
+    return addresses.map((entry) => entry.address);
+  }
+
+  #record(segment: string, router: string, addresses: readonly DeviceAddress[]): void {
+    const on = this.#onSegment.get(segment) ?? new Map<string, readonly Address[]>();
+    this.#onSegment.set(segment, on);
+    on.set(
+      router,
+      addresses.map((entry) => entry.address),
+    );
+  }
+
+  /** The wished name if it fits and is free, else `ifN`. */
+  #deviceName(place: string, wanted: string): string {
+    const devices = this.#place(place).devices;
+    const free = wanted !== 'lo' && devices.every((device) => device.name !== wanted);
+    return wanted.length <= MAX_DEVICE_NAME && free ? wanted : `if${devices.length}`;
+  }
+}
+
+function podPrefixes(cluster: LabCluster, index: number): Prefix[] {
+  return FAMILIES.flatMap((family) => {
+    const text = cluster.podCIDRs[family];
+    if (text === undefined) return [];
+    return [Prefix.subnetAt(Prefix.parse(text), cluster.podCIDRs.nodeLength[family], index)];
+  });
+}
+
+/** Pods without a node go round the nodes, each entry on from where the last one stopped. */
+function placePods(cluster: LabCluster, nodes: readonly NodePlan[]): PodPlan[] {
+  let turn = 0;
+  return cluster.pods.flatMap((pod) =>
+    countedNames([pod], '-').map((name) => ({
+      cluster: cluster.name,
+      namespace: pod.namespace,
+      name,
+      node: pod.node ?? nodes[turn++ % nodes.length]!.name,
+      labels: pod.labels,
+      runtime: pod.runtime,
+      serve: pod.serve,
+    })),
+  );
+}

@@ -1,0 +1,81 @@
+import type { Address, Prefix } from '@causeway/ip';
+import type { LabCluster, LabPod, Serve } from '../file/schema.ts';
+
+/** An address on a device with its rack's length: `10.1.0.11/24`. */
+export interface DeviceAddress {
+  readonly address: Address;
+  readonly length: number;
+}
+
+export interface DevicePlan {
+  readonly name: string;
+  readonly mtu: number;
+  readonly addresses: readonly DeviceAddress[];
+}
+
+export interface RoutePlan {
+  /** `default` stands for everything of the family. */
+  readonly destination: Prefix | 'default';
+  /** More than one is a multipath route. */
+  readonly via: readonly Address[];
+}
+
+/** One network namespace. A rack's holds a bridge, `br0`, with one port a machine. */
+export interface PlacePlan {
+  readonly place: string;
+  readonly kind: 'rack' | 'router' | 'host' | 'node' | 'etcd';
+  readonly devices: readonly DevicePlan[];
+  readonly routes: readonly RoutePlan[];
+}
+
+export interface CableEnd {
+  readonly place: string;
+  readonly device: string;
+}
+
+/** A veth pair; the end in a rack is a port of its bridge. */
+export interface CablePlan {
+  readonly a: CableEnd;
+  readonly b: CableEnd;
+}
+
+export interface NodePlan {
+  readonly name: string;
+  readonly rack: string;
+  readonly addresses: readonly Address[];
+  readonly podCIDRs: readonly Prefix[];
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface PodPlan {
+  readonly cluster: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly node: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly runtime: LabPod['runtime'];
+  readonly serve: readonly Serve[];
+}
+
+export interface ClusterPlan {
+  readonly name: string;
+  readonly id: number;
+  readonly settings: LabCluster;
+  readonly etcd: { readonly place: string; readonly addresses: readonly Address[] };
+  readonly nodes: readonly NodePlan[];
+  readonly pods: readonly PodPlan[];
+}
+
+export interface HostPlan {
+  readonly name: string;
+  readonly addresses: readonly Address[];
+  readonly serve: readonly Serve[];
+}
+
+/** Everything that is decided before anything is built. */
+export interface LabPlan {
+  readonly places: readonly PlacePlan[];
+  readonly cables: readonly CablePlan[];
+  readonly hosts: readonly HostPlan[];
+  readonly clusters: readonly ClusterPlan[];
+}
