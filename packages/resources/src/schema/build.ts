@@ -1,0 +1,39 @@
+import * as z from 'zod';
+
+/** An object whose unknown fields are kept: other programs own the rest of these kinds. */
+export function open<S extends z.ZodRawShape>(shape: S): z.ZodObject<S> {
+  // At run time loose; in the type closed, so that a misspelt field in our code does not compile.
+  return z.looseObject(shape) as unknown as z.ZodObject<S>;
+}
+
+/** An object that takes its own fields only: a policy's misspelt rule must not widen it. */
+export function closed<S extends z.ZodRawShape>(shape: S) {
+  return z.strictObject(shape);
+}
+
+/** A field that may be absent (never `undefined`: absent and null are the same before validation). */
+export const maybe = z.exactOptional;
+
+/**
+ * A field that the kind has and Causeway does not enforce: present at all, it is refused with
+ * `unsupported` and the reason.
+ */
+export function unsupported(reason: string) {
+  return maybe(
+    z
+      .custom<never>(() => false, { message: reason, params: { unsupported: true } })
+      .meta({
+        description: `Refused: ${reason}`,
+      }),
+  );
+}
+
+/** A text that `allowed` accepts; the message says what is allowed. */
+export function text(
+  allowed: (value: string) => boolean,
+  message: string,
+  description?: string,
+): z.ZodString {
+  const schema = z.string().refine(allowed, { message: `must be ${message}` });
+  return description === undefined ? schema : schema.meta({ description });
+}
