@@ -32,11 +32,6 @@ const labels = z
   .record(z.string().min(1).max(317), z.string().max(63))
   .refine((value) => Object.keys(value).length <= 256, 'at most 256 labels');
 
-const familyAddresses = z.strictObject({
-  ipv4: z.string().max(64).optional(),
-  ipv6: z.string().max(64).optional(),
-});
-
 export const attachment = z.strictObject({ containerId, ifname: interfaceName });
 
 export const attachBody = z.strictObject({
@@ -49,7 +44,7 @@ export const attachBody = z.strictObject({
   labels: labels.optional(),
   cniVersion: z.string().max(32).optional(),
   mtu: z.int().min(1280).max(65535).optional(),
-  chained: z.strictObject({ hostIfname: interfaceName, addresses: familyAddresses }).optional(),
+  chained: z.boolean().optional(),
 });
 
 export const gcBody = z.strictObject({ validAttachments: z.array(attachment).max(100_000) });

@@ -48,14 +48,7 @@ export interface AttachRequest {
   readonly cniVersion?: string | undefined;
   readonly mtu?: number | undefined;
   /** Chained use: another plugin made the veth and its addresses; the agent adopts its host side. */
-  readonly chained?: ChainedInterface | undefined;
-}
-
-export interface ChainedInterface {
-  /** Name of the existing host side. */
-  readonly hostIfname: string;
-  /** Addresses that the other plugin gave, without a prefix length. */
-  readonly addresses: FamilyAddresses;
+  readonly chained?: boolean | undefined;
 }
 
 export interface Attachment {

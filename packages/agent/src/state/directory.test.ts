@@ -61,16 +61,13 @@ test('a file that cannot be believed is set aside and says why', async () => {
 
     const { records, refused } = state.load();
     assert.deepEqual([...records.keys()].sort(), ['good', 'shape']);
-    assert.deepEqual(
-      refused.map(({ name, error }) => [name, error.code]).sort(),
-      [
-        ['edited', 'state-corrupt'],
-        ['empty', 'state-truncated'],
-        ['older', 'state-version'],
-        ['other', 'state-corrupt'],
-        ['short', 'state-truncated'],
-      ],
-    );
+    assert.deepEqual(refused.map(({ name, error }) => [name, error.code]).sort(), [
+      ['edited', 'state-corrupt'],
+      ['empty', 'state-truncated'],
+      ['older', 'state-version'],
+      ['other', 'state-corrupt'],
+      ['short', 'state-truncated'],
+    ]);
     assert.equal(fs.readdirSync(path.join(dir, 'refused')).length, 5);
     assert.equal(fs.existsSync(path.join(dir, 'good.json.3.tmp')), false);
     assert.deepEqual(state.load().refused, []);

@@ -1,0 +1,55 @@
+import fs from 'node:fs';
+import type { Server } from 'node:http';
+import path from 'node:path';
+import { createAdaptorServer } from '@hono/node-server';
+import type { Hono } from 'hono';
+import { AgentError } from '../errors.ts';
+
+/** Longest path of a Unix socket: sun_path without its final zero (unix(7)). */
+const MAX_SOCKET_PATH = 107;
+
+/**
+ * Serves the API on a Unix socket that only root can open. The caller holds the node's lock, so a
+ * socket file that is there already belongs to nobody.
+ */
+export async function listenOnSocket(app: Hono, socketPath: string): Promise<AsyncDisposable> {
+  if (Buffer.byteLength(socketPath) > MAX_SOCKET_PATH) {
+    throw new AgentError(
+      'bad-config',
+      `the API socket's path has more than ${MAX_SOCKET_PATH} bytes`,
+      {
+        field: 'runDir',
+        value: socketPath,
+        hint: 'choose a shorter runDir',
+      },
+    );
+  }
+  fs.mkdirSync(path.dirname(socketPath), { recursive: true });
+  fs.rmSync(socketPath, { force: true });
+  const server = createAdaptorServer({ fetch: app.fetch }) as Server;
+  // A client that sends its headers by the byte must not hold a connection for ever.
+  server.headersTimeout = 10_000;
+  server.maxConnections = 1024;
+  const mask = process.umask(0o177);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(socketPath, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    });
+  } finally {
+    process.umask(mask);
+  }
+  server.on('error', () => {});
+  return {
+    async [Symbol.asyncDispose]() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeIdleConnections();
+      const force = setTimeout(() => server.closeAllConnections(), 5_000);
+      await closed;
+      clearTimeout(force);
+    },
+  };
+}

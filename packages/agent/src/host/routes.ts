@@ -1,0 +1,106 @@
+import { Address, type Family, Prefix, PrefixTrie } from '@causeway/ip';
+import type { DeviceView } from './devices.ts';
+import { deviceReaching } from './devices.ts';
+
+/** One route that the node should have; `device` is a name, or the index of a foreign device. */
+export interface DesiredRoute {
+  readonly prefix: Prefix;
+  readonly device: 'cw_host' | number;
+  readonly via?: Address;
+  readonly source?: Address;
+  readonly mtu?: number;
+}
+
+/** A node of the cluster as the routes see it. */
+export interface RoutedNode {
+  readonly name: string;
+  /** By which it is reached, best first. */
+  readonly addresses: readonly Address[];
+  readonly podCIDRs: readonly Prefix[];
+}
+
+export interface RouteProblem {
+  readonly node: string;
+  readonly prefix: Prefix;
+  readonly reason: string;
+}
+
+export interface RouteInputs {
+  readonly mode: 'tunnel' | 'native';
+  readonly families: readonly Family[];
+  /** Own pod CIDRs with their gateways. */
+  readonly local: readonly { readonly prefix: Prefix; readonly gateway: Address }[];
+  readonly remote: readonly RoutedNode[];
+  readonly devices: readonly DeviceView[];
+  readonly routeMtu: number;
+  readonly deviceMtu: number;
+}
+
+/**
+ * Every route of ours. Local pod CIDRs and, in tunnel mode, those of other nodes go to cw_host,
+ * where the from_host program takes the packets up; in native mode other nodes' CIDRs go straight
+ * to the node when it shares a layer 2 with us, and are somebody else's to route when it does not.
+ */
+export function planRoutes(inputs: RouteInputs): {
+  routes: DesiredRoute[];
+  problems: RouteProblem[];
+} {
+  const routes = new PrefixTrie<DesiredRoute>();
+  const problems: RouteProblem[] = [];
+  const mtu = inputs.routeMtu < inputs.deviceMtu ? { mtu: inputs.routeMtu } : {};
+
+  for (const { prefix, gateway } of inputs.local) {
+    routes.set(prefix, { prefix, device: 'cw_host', source: gateway, ...mtu });
+  }
+  const gateways = new Map<Family, Address>();
+  for (const { gateway } of inputs.local) {
+    const family = Address.family(gateway);
+    if (!gateways.has(family)) gateways.set(family, gateway);
+  }
+
+  for (const node of inputs.remote) {
+    for (const prefix of node.podCIDRs) {
+      const family = Prefix.family(prefix);
+      if (!inputs.families.includes(family)) continue;
+      const refuse = (reason: string) => problems.push({ node: node.name, prefix, reason });
+      const clash = overlapping(routes, prefix);
+      if (clash !== undefined) {
+        refuse(`overlaps ${clash}, which is routed already; give each node CIDRs of its own`);
+        continue;
+      }
+      if (inputs.mode === 'tunnel') {
+        const source = gateways.get(family);
+        routes.set(prefix, {
+          prefix,
+          device: 'cw_host',
+          ...(source === undefined ? {} : { source }),
+          ...mtu,
+        });
+        continue;
+      }
+      const direct = directPath(node, family, inputs.devices);
+      if (direct === undefined) {
+        refuse(
+          `no ${family} address of the node (${node.addresses.join(', ') || 'none known'}) is on a subnet of this node's devices; ` +
+            'the network between the nodes must route the prefix (static routes or BGP), or use routingMode tunnel',
+        );
+        continue;
+      }
+      routes.set(prefix, { prefix, device: direct.device.index, via: direct.via, ...mtu });
+    }
+  }
+  return { routes: Array.from(routes, ({ value }) => value), problems };
+}
+
+function directPath(
+  node: RoutedNode,
+  family: Family,
+  devices: readonly DeviceView[],
+): { device: DeviceView; via: Address } | undefined {
+  for (const via of node.addresses) {
+    if (Address.family(via) !== family) continue;
+    const device = deviceReaching(devices, via);
+    if (device !== undefined) return { device, via };
+  }
+  return undefined;
+}
