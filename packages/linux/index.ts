@@ -68,95 +68,42 @@ export {
 } from './src/errors.ts';
 export { Fd } from './src/fd.ts';
 
-import type { LinuxError, NetlinkError } from './src/errors.ts';
-import type { Fd } from './src/fd.ts';
+export { FileLock } from './src/file-lock.ts';
+export {
+  ensureBpffs,
+  isBpffs,
+  type MountOptions,
+  mount,
+  type Propagation,
+  unmount,
+  unshareMounts,
+} from './src/mounts.ts';
+export { Netns } from './src/netns.ts';
+export {
+  getIntOption,
+  getSocketOption,
+  peerCredentials,
+  SocketOption,
+  type SocketOptionId,
+  setSocketOption,
+  socketFd,
+} from './src/socket-options.ts';
+export {
+  type AddressBytes,
+  bindUdp,
+  type InetSocketOptions,
+  listenTcp,
+  type SocketName,
+  socketName,
+} from './src/sockets.ts';
+export { readSysctl, writeSysctl } from './src/sysctl.ts';
+
+import type { NetlinkError } from './src/errors.ts';
+import type { Netns } from './src/netns.ts';
+import type { AddressBytes } from './src/sockets.ts';
 
 // What follows is still only declared.
-// ---------- namespaces, mounts, sysctl
-export declare class Netns implements Disposable {
-  readonly fd: Fd;
-  readonly identity: { readonly device: bigint; readonly inode: bigint };
-  static open(path: string): Netns; // refuses what is no network namespace
-  static ofPid(pid: number): Netns;
-  static named(name: string): Netns; // /run/netns/NAME
-  static current(): Netns;
-  /** As `ip netns add`: bind-mounted under /run/netns. */
-  static create(name: string): Netns;
-  static remove(name: string): boolean;
-  static list(): string[];
-  sameAs(other: Netns): boolean;
-  cookie(): bigint; // SO_NETNS_COOKIE
-  /** Runs fn with the calling thread inside; synchronous only (a returned promise is refused); always comes back. */
-  run<T>(fn: () => T): T;
-  dup(): Netns;
-  close(): void;
-  [Symbol.dispose](): void;
-}
-export declare function readSysctl(name: string, ns?: Netns): string; // "net/ipv4/ip_forward"
-export declare function writeSysctl(name: string, value: string | number, ns?: Netns): void;
-export declare function mount(options: {
-  source?: string;
-  target: string;
-  type?: string;
-  bind?: boolean;
-  recursive?: boolean;
-  readOnly?: boolean;
-  data?: string;
-  propagation?: 'private' | 'slave' | 'shared';
-}): void;
-export declare function unmount(target: string, options?: { lazy?: boolean }): void;
-export declare function isBpffs(path: string): boolean;
-export declare function ensureBpffs(path: string): boolean; // true when it mounted one
-
-// ---------- sockets and files
-export interface InetSocketOptions {
-  readonly ns?: Netns;
-  readonly address: AddressBytes;
-  readonly port: number;
-  readonly mark?: number;
-  readonly device?: string;
-  readonly reusePort?: boolean;
-  readonly v6Only?: boolean;
-  readonly freeBind?: boolean;
-}
-/** A bound, listening TCP socket for `server.listen({ fd })`; the caller owns the number. */
-export declare function listenTcp(options: InetSocketOptions & { readonly backlog?: number }): Fd;
-/** A bound UDP socket for `dgram socket.bind({ fd })`. */
-export declare function bindUdp(options: InetSocketOptions): Fd;
-export declare function socketFd(socket: object): number; // of a net.Socket, net.Server, dgram.Socket
-export declare const SocketOption: {
-  readonly [name: string]: { readonly level: number; readonly name: number };
-};
-export declare function getSocketOption(
-  fd: number,
-  option: { level: number; name: number },
-  size?: number,
-): Uint8Array;
-export declare function setSocketOption(
-  fd: number,
-  option: { level: number; name: number },
-  value: number | string | Uint8Array,
-): void;
-export declare function socketName(
-  fd: number,
-):
-  | { readonly family: 'ipv4' | 'ipv6'; readonly address: AddressBytes; readonly port: number }
-  | { readonly family: 'unix'; readonly path: string };
-export declare function peerCredentials(fd: number): {
-  readonly pid: number;
-  readonly uid: number;
-  readonly gid: number;
-};
-/** Advisory lock for the life of the process; undefined when another holds it. */
-export declare class FileLock implements Disposable {
-  static tryAcquire(path: string): FileLock | undefined;
-  close(): void;
-  [Symbol.dispose](): void;
-}
-
 // ---------- rtnetlink
-/** 4 bytes (IPv4) or 16 bytes (IPv6), network order. */
-export type AddressBytes = Uint8Array;
 export interface Link {
   readonly index: number;
   readonly name: string;

@@ -96,7 +96,7 @@ export const libc = {
   getsockname: library.func('int getsockname(int fd, void *address, void *length)') as (
     fd: number,
     address: Uint8Array,
-    length: Uint8Array,
+    length: Uint32Array,
   ) => number,
   getsockopt: library.func(
     'int getsockopt(int fd, int level, int name, void *value, void *length)',
