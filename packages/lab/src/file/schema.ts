@@ -122,7 +122,7 @@ const cluster = z.strictObject({
     })
     .prefault({}),
   podCIDRs,
-  serviceCIDRs: z.array(cidrText).max(8).default([]),
+  serviceCIDRs: z.array(cidrText).max(2).default([]),
   masquerade: z
     .strictObject({
       enabled: z.boolean().default(true),

@@ -1,0 +1,210 @@
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import type { ResourceStore } from '@causeway/resources';
+import { LabError } from './errors.ts';
+import { type CommandOptions, type CommandResult, run } from './host/process.ts';
+import type { ClusterPlan, PodPlan } from './plan/types.ts';
+import { LabAgent } from './run/agents.ts';
+import { LabContext, type Place, podPlace } from './run/context.ts';
+import { LabEtcd } from './run/etcd.ts';
+import { Kubelet } from './run/kubelet.ts';
+import { setCable, setDevice } from './run/links.ts';
+import { agentsReady, tablesComplete } from './run/ready.ts';
+import { type OpenStore, openStore } from './run/store.ts';
+import { Traffic } from './run/traffic.ts';
+import { isBeingBuilt, type LabState, requireState, writeState } from './state.ts';
+
+const READY_MS = 60_000;
+
+/** One cluster of a running lab. */
+export interface LabClusterFace {
+  readonly plan: ClusterPlan;
+  readonly etcd: LabEtcd;
+  readonly agents: readonly LabAgent[];
+  /** The cluster's registry, connected at the first call and closed with the lab's face. */
+  store(): Promise<ResourceStore>;
+  kubelet(): Promise<Kubelet>;
+}
+
+/** A running lab in a program's hands. Disposing of it closes connections; the lab stays up. */
+export class Lab implements AsyncDisposable {
+  readonly context: LabContext;
+  readonly clusters: readonly LabClusterFace[];
+  readonly traffic: Traffic;
+  readonly #stores = new Map<string, Promise<OpenStore>>();
+
+  constructor(state: LabState) {
+    this.context = new LabContext(state);
+    this.traffic = new Traffic(this.context);
+    this.clusters = state.plan.clusters.map((plan) => this.#face(plan));
+  }
+
+  get name(): string {
+    return this.context.state.name;
+  }
+
+  get pods(): readonly PodPlan[] {
+    return this.context.state.pods;
+  }
+
+  places(): Place[] {
+    return this.context.places();
+  }
+
+  /** Throws `place-unknown`. Without a name, the only cluster there is. */
+  cluster(name?: string): LabClusterFace {
+    const found = name === undefined && this.clusters.length === 1 ? this.clusters[0] : undefined;
+    const named = found ?? this.clusters.find((cluster) => cluster.plan.name === name);
+    if (named !== undefined) return named;
+    throw new LabError(
+      'place-unknown',
+      `lab ${this.name} has ${name === undefined ? 'more than one cluster' : `no cluster ${name}`}; its clusters: ${this.clusters.map((cluster) => cluster.plan.name).join(', ')}`,
+      { value: name },
+    );
+  }
+
+  /** The agent of a node, whatever its cluster. Throws `place-unknown`. */
+  agent(node: string): LabAgent {
+    const agents = this.clusters.flatMap((cluster) => cluster.agents);
+    const found = agents.find((agent) => agent.node.name === node);
+    if (found !== undefined) return found;
+    throw new LabError(
+      'place-unknown',
+      `lab ${this.name} has no node ${node}; its nodes: ${agents.map((agent) => agent.node.name).join(', ')}`,
+      { value: node },
+    );
+  }
+
+  /** What to put before a command so that it runs in a place. */
+  prefix(place: string): string[] {
+    return this.context.prefix(this.context.find(place));
+  }
+
+  exec(
+    place: string,
+    argv: readonly string[],
+    options: CommandOptions = {},
+  ): Promise<CommandResult> {
+    return run([...this.prefix(place), ...argv], options);
+  }
+
+  /** Starts a command that goes on: a server, a stream. The caller ends it; `down` ends it in any case. */
+  spawn(place: string, argv: readonly string[], options: SpawnOptions = {}): ChildProcess {
+    const [file, ...rest] = [...this.prefix(place), ...argv];
+    return spawn(file!, rest, options);
+  }
+
+  /** Pulls or puts back a place's cable: carrier goes, addresses and routes stay. */
+  cable(place: string, state: 'up' | 'down', device = 'eth0'): Promise<void> {
+    return setCable(this.context, place, device, state);
+  }
+
+  /** Takes a place's own device down or up. */
+  device(place: string, state: 'up' | 'down', device = 'eth0'): Promise<void> {
+    return setDevice(this.context, place, device, state);
+  }
+
+  /** A pod's addresses as its resource says them. Throws `place-unknown`. */
+  async addresses(place: string): Promise<string[]> {
+    const pod = this.pods.find((candidate) => podPlace(candidate) === place);
+    if (pod === undefined) {
+      const host = this.context.state.plan.hosts.find((candidate) => candidate.name === place);
+      if (host !== undefined) return [...host.addresses];
+      this.context.find(place);
+      return [];
+    }
+    const store = await this.cluster(pod.cluster).store();
+    const object = await store.get('Pod', pod);
+    return (object.status?.podIPs ?? []).map(({ ip }) => ip);
+  }
+
+  /** Starts further pods and remembers them. */
+  async addPods(pods: readonly PodPlan[], progress?: (done: number) => void): Promise<string[][]> {
+    const addresses: string[][] = [];
+    this.#remember([...this.pods, ...pods]);
+    for (const cluster of this.clusters) {
+      const own = pods.filter((pod) => pod.cluster === cluster.plan.name);
+      if (own.length > 0) addresses.push(...(await (await cluster.kubelet()).start(own, progress)));
+    }
+    return addresses;
+  }
+
+  async removePod(place: string, graceMs = 0): Promise<void> {
+    const pod = this.#pod(place);
+    await (await this.cluster(pod.cluster).kubelet()).stop(pod, graceMs);
+    this.#remember(this.pods.filter((candidate) => candidate !== pod));
+  }
+
+  async setReady(place: string, ready: boolean): Promise<void> {
+    const pod = this.#pod(place);
+    await (await this.cluster(pod.cluster).kubelet()).setReady(pod, ready);
+  }
+
+  /** Waits until every agent is ready and every node knows every other and every pod. */
+  async settled(
+    options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<void> {
+    const timeoutMs = options.timeoutMs ?? READY_MS;
+    for (const cluster of this.clusters) {
+      await agentsReady(cluster.agents, timeoutMs, options.signal);
+      const pods = await (await cluster.store()).list('Pod');
+      const addresses = pods.items.flatMap((pod) => (pod.status?.podIPs ?? []).map(({ ip }) => ip));
+      await tablesComplete(cluster.agents, addresses, timeoutMs, options.signal);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const stores = [...this.#stores.values()];
+    this.#stores.clear();
+    for (const store of await Promise.allSettled(stores))
+      if (store.status === 'fulfilled') await store.value[Symbol.asyncDispose]();
+  }
+
+  #face(plan: ClusterPlan): LabClusterFace {
+    const etcd = new LabEtcd(this.context, plan);
+    const agents = plan.nodes.map((node) => new LabAgent(this.context, plan, node));
+    const store = async (): Promise<ResourceStore> => {
+      const open = this.#stores.get(plan.name) ?? openStore(etcd.socket);
+      this.#stores.set(plan.name, open);
+      return (await open).store;
+    };
+    const agentSocket = (node: string): string => this.agent(node).socket;
+    return {
+      plan,
+      etcd,
+      agents,
+      store,
+      kubelet: async () =>
+        new Kubelet({ context: this.context, store: await store(), agentSocket }),
+    };
+  }
+
+  #pod(place: string): PodPlan {
+    const pod = this.pods.find((candidate) => podPlace(candidate) === place);
+    if (pod !== undefined) return pod;
+    throw new LabError('place-unknown', `lab ${this.name} has no pod ${place}`, {
+      value: place,
+      hint: `its pods: ${this.pods.map(podPlace).join(', ') || '(none)'}`,
+    });
+  }
+
+  #remember(pods: readonly PodPlan[]): void {
+    this.context.state = { ...this.context.state, pods };
+    writeState(this.context.state);
+  }
+}
+
+/** The face of a lab that is up. Throws `lab-not-found`, `lab-busy`, `lab-incomplete` or `state-unreadable`. */
+export function openLab(name: string): Lab {
+  const state = requireState(name);
+  if (isBeingBuilt(state))
+    throw new LabError('lab-busy', `lab ${name} is being built by process ${state.builder.pid}`, {
+      value: name,
+      hint: 'wait for it, or end that process and run causeway lab down',
+    });
+  if (state.phase !== 'up')
+    throw new LabError('lab-incomplete', `lab ${name} did not come up whole`, {
+      value: name,
+      hint: `causeway lab down ${name}, then up again`,
+    });
+  return new Lab(state);
+}

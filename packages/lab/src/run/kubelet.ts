@@ -1,0 +1,152 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import type { ResourceStore } from '@causeway/resources';
+import { ipBatch } from '../build/topology.ts';
+import { LabError } from '../errors.ts';
+import { makeCgroup, removeCgroup } from '../host/cgroup.ts';
+import { netnsName, netnsPath } from '../host/names.ts';
+import { inParallel } from '../host/wait.ts';
+import type { PodPlan } from '../plan/types.ts';
+import { callCni } from './cni.ts';
+import { type LabContext, type Place, podPlace } from './context.ts';
+import { containerPorts, startServers } from './servers.ts';
+
+/** More at once only wait for the two cores. */
+const AT_ONCE = 6;
+
+export interface KubeletParts {
+  readonly context: LabContext;
+  readonly store: ResourceStore;
+  readonly agentSocket: (node: string) => string;
+}
+
+/**
+ * What a kubelet does for networking, for all nodes of a cluster: the Pod resource first, then the
+ * sandbox through the CNI plugin, then the containers, then the status that services go by.
+ */
+export class Kubelet {
+  readonly #context: LabContext;
+  readonly #store: ResourceStore;
+  readonly #agentSocket: (node: string) => string;
+
+  constructor({ context, store, agentSocket }: KubeletParts) {
+    this.#context = context;
+    this.#store = store;
+    this.#agentSocket = agentSocket;
+  }
+
+  /** Starts pods that do not exist; gives their addresses in the same order. */
+  async start(
+    pods: readonly PodPlan[],
+    progress: (done: number) => void = () => {},
+  ): Promise<string[][]> {
+    await this.#store.apply(pods.map(podObject));
+    await ipBatch(pods.map((pod) => `netns add ${netnsName(this.#context.names, podPlace(pod))}`));
+    let done = 0;
+    return inParallel(pods, AT_ONCE, async (pod) => {
+      const addresses = await this.#startOne(pod);
+      progress(++done);
+      return addresses;
+    });
+  }
+
+  /** Turns a pod's Ready condition, as its readiness probe would. */
+  async setReady(pod: PodPlan, ready: boolean): Promise<void> {
+    await this.#store.patchStatus('Pod', pod, { conditions: conditions(ready) });
+  }
+
+  /**
+   * Ends a pod as Kubernetes does: it is marked as terminating, gets its grace, and is then taken off
+   * the network and removed. What it serves goes on until the grace is over.
+   */
+  async stop(pod: PodPlan, graceMs = 0): Promise<void> {
+    if (graceMs > 0) {
+      const object = await this.#store.get('Pod', pod);
+      await this.#store.update({
+        ...object,
+        metadata: {
+          ...object.metadata,
+          deletionTimestamp: new Date(Date.now() + graceMs).toISOString(),
+        },
+      });
+      await new Promise((resolve) => setTimeout(resolve, graceMs));
+    }
+    await this.#cni('DEL', pod, '');
+    await removeCgroup(this.#context.cgroup(placeOf(pod)));
+    await this.#store.delete('Pod', pod);
+    const name = netnsName(this.#context.names, podPlace(pod));
+    if (existsSync(netnsPath(this.#context.names, podPlace(pod))))
+      await ipBatch([`netns delete ${name}`]);
+  }
+
+  async #startOne(pod: PodPlan): Promise<string[]> {
+    if (pod.runtime !== 'netns')
+      throw new LabError(
+        'platform-missing',
+        `pod ${podPlace(pod)}: runtime ${pod.runtime} is not built in`,
+        {
+          value: pod.runtime,
+        },
+      );
+    const object = await this.#store.get('Pod', pod);
+    makeCgroup(this.#context.cgroup(placeOf(pod)));
+    const { addresses } = await this.#cni('ADD', pod, object.metadata.uid ?? '');
+    await startServers(this.#context, placeOf(pod), pod.name, pod.serve);
+    const node = this.#context.state.plan.clusters
+      .find((cluster) => cluster.name === pod.cluster)
+      ?.nodes.find((candidate) => candidate.name === pod.node);
+    await this.#store.patchStatus('Pod', pod, {
+      phase: 'Running',
+      podIP: addresses[0],
+      podIPs: addresses.map((ip) => ({ ip })),
+      ...(node === undefined
+        ? {}
+        : { hostIP: node.addresses[0], hostIPs: node.addresses.map((ip) => ({ ip })) }),
+      conditions: conditions(true),
+    });
+    return [...addresses];
+  }
+
+  #cni(command: 'ADD' | 'DEL', pod: PodPlan, podUid: string) {
+    return callCni({
+      command,
+      agentSocket: this.#agentSocket(pod.node),
+      containerId: containerId(this.#context, pod),
+      netns: netnsPath(this.#context.names, podPlace(pod)),
+      podNamespace: pod.namespace,
+      podName: pod.name,
+      podUid,
+    });
+  }
+}
+
+/** As long as a runtime's, the same for the life of the lab, and of no other lab. */
+export function containerId(context: LabContext, pod: PodPlan): string {
+  return createHash('sha256')
+    .update(netnsName(context.names, podPlace(pod)))
+    .digest('hex');
+}
+
+function placeOf(pod: PodPlan): Place {
+  return { kind: 'pod', place: podPlace(pod), node: pod.node };
+}
+
+function podObject(pod: PodPlan): unknown {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: pod.name, namespace: pod.namespace, labels: pod.labels },
+    spec: {
+      nodeName: pod.node,
+      containers: [{ name: 'main', ports: containerPorts(pod.serve) }],
+    },
+  };
+}
+
+function conditions(ready: boolean): { type: string; status: string }[] {
+  const status = ready ? 'True' : 'False';
+  return [
+    { type: 'ContainersReady', status },
+    { type: 'Ready', status },
+  ];
+}

@@ -1,0 +1,62 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Serve } from '../file/schema.ts';
+import { labDirectory } from '../host/names.ts';
+import { launch } from '../host/process.ts';
+import type { LabContext, Place } from './context.ts';
+
+/**
+ * The servers that a lab file asks for, out of busybox and socat: they answer with the place's name,
+ * so that a client knows who served it. All listen on both families.
+ */
+export async function startServers(
+  context: LabContext,
+  place: Place,
+  name: string,
+  servers: readonly Serve[],
+): Promise<void> {
+  const directory = join(labDirectory(context.state.name), 'www', place.place.replaceAll('/', '_'));
+  if (servers.length > 0) {
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(join(directory, 'index.html'), `${name}\n`);
+  }
+  for (const server of servers)
+    await launch(
+      [...context.prefix(place), ...serverCommand(server, name, directory)],
+      join(directory, 'servers.log'),
+    );
+}
+
+function serverCommand(server: Serve, name: string, directory: string): string[] {
+  switch (server.type) {
+    case 'http':
+      return ['busybox', 'httpd', '-f', '-p', `[::]:${server.port}`, '-h', directory];
+    case 'tcp':
+      // The name at once, then whatever comes is sent back.
+      return [
+        'socat',
+        `TCP6-LISTEN:${server.port},ipv6only=0,fork,reuseaddr,backlog=256`,
+        `SYSTEM:echo ${name}; exec cat`,
+      ];
+    case 'udp':
+      // One line in, one line out, with the name before it; one datagram each.
+      return [
+        'socat',
+        `UDP6-RECVFROM:${server.port},ipv6only=0,fork,reuseaddr`,
+        `SYSTEM:read -r line; echo "${name} $line"`,
+      ];
+    default:
+      return server.type satisfies never;
+  }
+}
+
+/** The container ports that a pod's servers stand on, for its Pod resource. */
+export function containerPorts(
+  servers: readonly Serve[],
+): { name?: string; containerPort: number; protocol: 'TCP' | 'UDP' }[] {
+  return servers.map(({ name, port, type }) => ({
+    ...(name === undefined ? {} : { name }),
+    containerPort: port,
+    protocol: type === 'udp' ? 'UDP' : 'TCP',
+  }));
+}

@@ -1,0 +1,155 @@
+import { Address } from '@causeway/ip';
+import { type CommandResult, run } from '../host/process.ts';
+import type { LabContext } from './context.ts';
+
+/**
+ * What became of one try, seen from the client:
+ * answered, refused at once (RST or ICMP unreachable), or silence until the time was up.
+ */
+export interface TrafficResult {
+  readonly outcome: 'answered' | 'refused' | 'timeout' | 'unreachable' | 'failed';
+  /** What came back, without the line's end. */
+  readonly answer: string;
+  /** The client program's own words. */
+  readonly detail: string;
+  readonly milliseconds: number;
+}
+
+export interface TrafficOptions {
+  /** How long a client waits before it calls silence a time-out. */
+  readonly seconds?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** socat and nc wait out their time after an answer; this one ends with it, and knows refusals. */
+const UDP_CLIENT = `
+const [address, port, say, seconds, connected] = process.argv.slice(1);
+const socket = require('node:dgram').createSocket(address.includes(':') ? 'udp6' : 'udp4');
+const end = (code, words) => { if (words) console.error(words); process.exit(code); };
+socket.on('error', (error) => end(1, error.code === 'ECONNREFUSED' ? 'Connection refused' : error.message));
+socket.on('message', (data) => { process.stdout.write(data.toString()); end(0); });
+setTimeout(() => end(1, 'timed out'), seconds * 1000);
+if (connected === 'true') socket.connect(Number(port), address, () => socket.send(say + '\\n'));
+else socket.send(say + '\\n', Number(port), address);`;
+
+/** Clients of the field, run in a place: busybox wget, socat, ping, and one of our own for UDP. */
+export class Traffic {
+  readonly #context: LabContext;
+
+  constructor(context: LabContext) {
+    this.#context = context;
+  }
+
+  /** GET / of an HTTP server; the answer is the body. */
+  http(
+    from: string,
+    address: string,
+    port: number,
+    options: TrafficOptions = {},
+  ): Promise<TrafficResult> {
+    const seconds = options.seconds ?? 2;
+    const url = `http://${bracketed(address)}:${port}/`;
+    return this.#try(
+      from,
+      ['busybox', 'wget', '-q', '-T', String(seconds), '-O', '-', url],
+      '',
+      options,
+    );
+  }
+
+  /** Connects, sends a line, and gives what comes within a moment after it. */
+  tcp(
+    from: string,
+    address: string,
+    port: number,
+    options: TrafficOptions & { readonly say?: string } = {},
+  ): Promise<TrafficResult> {
+    const seconds = options.seconds ?? 2;
+    const target = `TCP:${bracketed(address)}:${port},connect-timeout=${seconds}`;
+    return this.#try(
+      from,
+      ['socat', '-t', '1', '-T', String(seconds), '-', target],
+      `${options.say ?? ''}\n`,
+      options,
+    );
+  }
+
+  /** Sends one datagram with a line, on a connected socket or by sendmsg, and waits for one back. */
+  udp(
+    from: string,
+    address: string,
+    port: number,
+    options: TrafficOptions & { readonly say?: string; readonly connected?: boolean } = {},
+  ): Promise<TrafficResult> {
+    const seconds = options.seconds ?? 2;
+    const argv = [
+      process.execPath,
+      '-e',
+      UDP_CLIENT,
+      address,
+      String(port),
+      options.say ?? 'hello',
+    ];
+    return this.#try(
+      from,
+      [...argv, String(seconds), String(options.connected ?? true)],
+      '',
+      options,
+    );
+  }
+
+  /** One ICMP or ICMPv6 echo. */
+  ping(
+    from: string,
+    address: string,
+    options: TrafficOptions & { readonly size?: number } = {},
+  ): Promise<TrafficResult> {
+    const size = options.size === undefined ? [] : ['-s', String(options.size)];
+    return this.#try(
+      from,
+      ['ping', '-n', '-c', '1', '-W', String(options.seconds ?? 1), ...size, address],
+      '',
+      options,
+    );
+  }
+
+  async #try(
+    from: string,
+    argv: readonly string[],
+    input: string,
+    options: TrafficOptions,
+  ): Promise<TrafficResult> {
+    const prefix = this.#context.prefix(this.#context.find(from));
+    const start = performance.now();
+    const result = await run([...prefix, ...argv], {
+      input,
+      timeoutMs: ((options.seconds ?? 2) + 10) * 1000,
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    });
+    return judge(result, performance.now() - start);
+  }
+}
+
+/** The programs' words are theirs since many years; what none of these fits is `failed` with the words kept. */
+export function judge(result: CommandResult, milliseconds: number): TrafficResult {
+  const detail = `${result.stderr}${result.code === 0 ? '' : result.stdout}`.trim();
+  const answer = result.stdout.trimEnd();
+  return { outcome: outcomeOf(result, answer, detail), answer, detail, milliseconds };
+}
+
+function outcomeOf(
+  result: CommandResult,
+  answer: string,
+  detail: string,
+): TrafficResult['outcome'] {
+  if (/refused|not permitted/i.test(detail)) return 'refused';
+  if (/unreachable|no route/i.test(detail)) return 'unreachable';
+  if (/timed out|timeout|100% packet loss/i.test(detail)) return 'timeout';
+  if (result.code === 0) return answer === '' ? 'timeout' : 'answered';
+  // A reader that got nothing until its time was up says nothing.
+  return detail === '' ? 'timeout' : 'failed';
+}
+
+function bracketed(address: string): string {
+  return Address.tryParse(address)?.includes(':') ? `[${address}]` : address;
+}

@@ -1,0 +1,192 @@
+import { mkdirSync, readFileSync } from 'node:fs';
+import { buildTopology } from './build/topology.ts';
+import { destroyLab } from './down.ts';
+import { LabError } from './errors.ts';
+import { type LoadedLab, loadLab, manifestFiles } from './file/load.ts';
+import { cgroupRoot, makeCgroup } from './host/cgroup.ts';
+import { LAB_ROOT, labCgroup } from './host/names.ts';
+import { markOfThisProcess } from './host/process.ts';
+import { inParallel } from './host/wait.ts';
+import { Lab, type LabClusterFace } from './lab.ts';
+import { planLab } from './plan/plan.ts';
+import type { ClusterPlan, PodPlan } from './plan/types.ts';
+import { podPlace } from './run/context.ts';
+import { clusterObjects, loadClusterManifests } from './run/objects.ts';
+import { agentsReady } from './run/ready.ts';
+import { startServers } from './run/servers.ts';
+import {
+  checkLabName,
+  isBeingBuilt,
+  type LabState,
+  newStateVersion,
+  readState,
+  writeState,
+} from './state.ts';
+
+/** Starting agents is work for the CPU; more at once only make each slower. */
+const AGENTS_AT_ONCE = 4;
+const AGENT_READY_MS = 90_000;
+
+export interface UpOptions {
+  /** The lab's name; the file's base name if left out. */
+  readonly name?: string;
+  /** One line for a person, as work goes on. */
+  readonly progress?: (line: string) => void;
+  readonly signal?: AbortSignal;
+  /** Leaves what was built when something fails, to look at; `down` removes it. */
+  readonly keepOnFailure?: boolean;
+}
+
+/**
+ * Brings a lab up and returns when every table in it is reconciled. A failure takes down what was
+ * built before it is thrown. Throws `lab-exists` when a lab of the name is up.
+ */
+export async function upLab(fileOrName: string, options: UpOptions = {}): Promise<Lab> {
+  return buildLab(loadLab(fileOrName), options);
+}
+
+/** As `upLab`, for a lab file that is read already. */
+export async function buildLab(loaded: LoadedLab, options: UpOptions = {}): Promise<Lab> {
+  if (process.getuid?.() !== 0)
+    throw new LabError(
+      'not-root',
+      'a lab makes network namespaces and loads eBPF: that takes root',
+      {
+        hint: 'run it as root',
+      },
+    );
+  const name = options.name ?? loaded.name;
+  checkLabName(name);
+  const plan = planLab(loaded.file);
+  const manifests = new Map(
+    plan.clusters.map((cluster) => [cluster.name, readManifests(loaded.source, cluster)] as const),
+  );
+  refuseExisting(name);
+  let state: LabState = {
+    version: newStateVersion(),
+    name,
+    run: process.pid,
+    phase: 'building',
+    source: loaded.source,
+    builder: markOfThisProcess(),
+    cgroupRoot: cgroupRoot(),
+    createdAt: new Date().toISOString(),
+    plan,
+    pods: [],
+  };
+  mkdirSync(LAB_ROOT, { recursive: true, mode: 0o700 });
+  writeState(state);
+  const lab = new Lab(state);
+  try {
+    await bringUp(lab, manifests, options);
+    state = { ...lab.context.state, phase: 'up' };
+    writeState(state);
+    lab.context.state = state;
+    return lab;
+  } catch (error) {
+    await lab[Symbol.asyncDispose]();
+    if (options.keepOnFailure === true) writeState({ ...lab.context.state, phase: 'failed' });
+    else await destroyLab(name, { force: true });
+    throw error;
+  }
+}
+
+async function bringUp(
+  lab: Lab,
+  manifests: ReadonlyMap<string, readonly ManifestFile[]>,
+  { progress = () => {}, signal }: UpOptions,
+): Promise<void> {
+  const { state, names } = lab.context;
+  const started = performance.now();
+  const say = (line: string): void => {
+    progress(`${((performance.now() - started) / 1000).toFixed(1).padStart(5)} s  ${line}`);
+  };
+  makeCgroup(labCgroup(state.cgroupRoot, names));
+  await buildTopology(names, state.plan);
+  say(`network: ${state.plan.places.length} namespaces, ${state.plan.cables.length} cables`);
+  signal?.throwIfAborted();
+  await inParallel(lab.clusters, 4, (cluster) => cluster.etcd.start());
+  say(`etcd: ${lab.clusters.map((cluster) => cluster.plan.name).join(', ')}`);
+  signal?.throwIfAborted();
+  const pods = new Map<string, readonly PodPlan[]>();
+  for (const cluster of lab.clusters)
+    pods.set(
+      cluster.plan.name,
+      await fillRegistry(cluster, manifests.get(cluster.plan.name) ?? []),
+    );
+  const agents = lab.clusters.flatMap((cluster) =>
+    cluster.agents.map((agent) => ({ cluster, agent })),
+  );
+  let ready = 0;
+  await inParallel(agents, AGENTS_AT_ONCE, async ({ cluster, agent }) => {
+    await agent.prepare(cluster.etcd);
+    await agent.start();
+    await agentsReady([agent], AGENT_READY_MS, signal);
+    say(`agent ${++ready} of ${agents.length} ready: ${agent.node.name}`);
+  });
+  for (const host of state.plan.hosts)
+    await startServers(lab.context, { kind: 'host', place: host.name }, host.name, host.serve);
+  const all = [...pods.values()].flat();
+  if (all.length > 0) {
+    await lab.addPods(all, (done) => {
+      if (done % 10 === 0 || done === all.length) say(`pod ${done} of ${all.length} attached`);
+    });
+  }
+  signal?.throwIfAborted();
+  await lab.settled(signal === undefined ? {} : { signal });
+  say('every table is reconciled');
+}
+
+interface ManifestFile {
+  readonly path: string;
+  readonly text: string;
+}
+
+/** Read before anything is built: a file that is missing is found out while nothing stands yet. */
+function readManifests(source: string, cluster: ClusterPlan): ManifestFile[] {
+  return manifestFiles(source, cluster.settings.manifests).map((path) => ({
+    path,
+    text: readFileSync(path, 'utf8'),
+  }));
+}
+
+/** Writes what an administrator and a cluster's installation would have written; gives the pods to start. */
+async function fillRegistry(
+  cluster: LabClusterFace,
+  manifests: readonly ManifestFile[],
+): Promise<PodPlan[]> {
+  const store = await cluster.store();
+  const { objects, pods } = loadClusterManifests(cluster.plan, manifests);
+  await store.apply(clusterObjects(cluster.plan, [...cluster.plan.pods, ...pods]));
+  if (objects.length > 0) await store.apply(objects);
+  const names = new Set<string>();
+  for (const pod of [...cluster.plan.pods, ...pods]) {
+    if (names.has(podPlace(pod)))
+      throw new LabError(
+        'lab-file-invalid',
+        `pod ${podPlace(pod)} stands in the lab file and in a manifest`,
+        {
+          value: podPlace(pod),
+        },
+      );
+    names.add(podPlace(pod));
+  }
+  return [...cluster.plan.pods, ...pods];
+}
+
+function refuseExisting(name: string): void {
+  let state: LabState | undefined;
+  try {
+    state = readState(name);
+  } catch (error) {
+    if (!(error instanceof LabError)) throw error;
+  }
+  if (state === undefined) return;
+  throw new LabError(
+    isBeingBuilt(state) ? 'lab-busy' : 'lab-exists',
+    isBeingBuilt(state)
+      ? `lab ${name} is being built by process ${state.builder.pid}`
+      : `lab ${name} is ${state.phase === 'up' ? 'up' : 'half built'} already`,
+    { value: name, hint: `causeway lab down ${name}, or give this one another name with --name` },
+  );
+}
