@@ -1,0 +1,48 @@
+export type {
+  EndpointPolicy,
+  PolicyDiff,
+  PolicyEntry,
+  PolicyEntryKey,
+  PolicyInfo,
+  PolicySetChange,
+  PrefixChange,
+  RuleRow,
+} from './src/diff.ts';
+export { type PolicyEndpoint, PolicyEngine } from './src/engine.ts';
+export type { IdentityView } from './src/identity-view.ts';
+export { type L4, type L4Parts, maskPort, packL4, portPrefixes, unpackL4 } from './src/l4.ts';
+export {
+  ENTRY_FLAGS,
+  type Enforcement,
+  type EntryValue,
+  lookupVerdict,
+  type PolicyView,
+  type Verdict,
+} from './src/lookup.ts';
+export {
+  AUDIT_ANNOTATION,
+  type CidrGroup,
+  type Direction,
+  type NamedPort,
+  type Peer,
+  type Policy,
+  type PolicyKind,
+  type PolicyRef,
+  type PortMatch,
+  policyName,
+  type Rule,
+  type RuleOrigin,
+  ruleName,
+  type Section,
+} from './src/model.ts';
+export { type Parsed, parseCidrGroup, parsePolicy } from './src/parse/parse.ts';
+export type { ParseSettings } from './src/parse/peers.ts';
+export { PolicySet, type PolicySetSpec, policySetKey } from './src/policy-set.ts';
+export { PROTOCOL, protocolName, protocolNumber } from './src/protocols.ts';
+export {
+  PolicyError,
+  type PolicyErrorCode,
+  type Refusal,
+  type RefusalCode,
+} from './src/refusal.ts';
+export { DEFAULT_POLICY_SETTINGS, type PolicySettings } from './src/settings.ts';
