@@ -44,7 +44,15 @@ export const attachBody = z.strictObject({
   labels: labels.optional(),
   cniVersion: z.string().max(32).optional(),
   mtu: z.int().min(1280).max(65535).optional(),
-  chained: z.boolean().optional(),
+  chained: z
+    .strictObject({
+      hostIfname: interfaceName,
+      addresses: z.strictObject({
+        ipv4: z.string().max(64).optional(),
+        ipv6: z.string().max(64).optional(),
+      }),
+    })
+    .optional(),
 });
 
 export const gcBody = z.strictObject({ validAttachments: z.array(attachment).max(100_000) });

@@ -48,7 +48,14 @@ export interface AttachRequest {
   readonly cniVersion?: string | undefined;
   readonly mtu?: number | undefined;
   /** Chained use: another plugin made the veth and its addresses; the agent adopts its host side. */
-  readonly chained?: boolean | undefined;
+  readonly chained?: ChainedInterface | undefined;
+}
+
+/** What the plugin before us in a chain reported of its interface. */
+export interface ChainedInterface {
+  readonly hostIfname: string;
+  /** Without prefix lengths. */
+  readonly addresses: { readonly ipv4?: string | undefined; readonly ipv6?: string | undefined };
 }
 
 export interface Attachment {

@@ -1,3 +1,4 @@
+import { Address } from '@causeway/ip';
 import type { Attachment, AttachRequest, Endpoint, LatencySummary } from '../api/types.ts';
 import { AgentError, codeOf, messageWithCauses } from '../errors.ts';
 import { KeyedQueue } from '../keyed-queue.ts';
@@ -5,7 +6,7 @@ import { LatencyRing } from '../latency.ts';
 import type { Log } from '../log.ts';
 import type { StateDirectory } from '../state/directory.ts';
 import { formatAlias } from './alias.ts';
-import type { EndpointKernel, PodInterface, PodNamespace } from './kernel.ts';
+import type { EndpointKernel, FoundInterface, PodInterface, PodNamespace } from './kernel.ts';
 import { hostIfnameOf, macsOf } from './names.ts';
 import type {
   AddressPool,
@@ -177,6 +178,11 @@ export class EndpointManager {
     this.#options.table.update(record.id, (row) => row && { ...row, state: 'ready' });
   }
 
+  /** Shows an endpoint as broken; what there is of it stays until it is removed. */
+  fail(record: EndpointRecord, stateReason: string): void {
+    this.#options.table.put({ record, state: 'error', stateReason });
+  }
+
   async #attach(request: AttachRequest): Promise<{ endpoint: Endpoint; created: boolean }> {
     this.#options.assertReady();
     using namespace = this.#options.kernel.openNamespace(request.netns);
@@ -233,7 +239,7 @@ export class EndpointManager {
   #newRecord(request: AttachRequest, namespace: PodNamespace): EndpointRecord {
     const { containerId, ifname } = request;
     const { kernel, node, addresses, podMtu } = this.#options;
-    const found = request.chained ? kernel.findInterface(namespace, ifname) : undefined;
+    const found = this.#adopted(request, namespace);
     const macs = macsOf(node, containerId, ifname);
     const id = this.#nextId();
     const given =
@@ -264,6 +270,35 @@ export class EndpointManager {
       namedPorts: [],
       policyAudit: false,
     };
+  }
+
+  /** The interface that a plugin before us made. What the kernel has counts; the caller's words must agree with it. */
+  #adopted(
+    { chained, ifname }: AttachRequest,
+    namespace: PodNamespace,
+  ): FoundInterface | undefined {
+    if (chained === undefined) return undefined;
+    const found = this.#options.kernel.findInterface(namespace, ifname);
+    const refuse = (field: string, value: unknown, truth: unknown) =>
+      new AgentError(
+        'bad-request',
+        `${field} is ${String(value)}, but the interface has ${String(truth)}`,
+        {
+          field,
+          value,
+          hint: 'hand over the result of the plugin that made the interface',
+        },
+      );
+    if (chained.hostIfname !== found.host.name) {
+      throw refuse('chained.hostIfname', chained.hostIfname, found.host.name);
+    }
+    for (const family of ['ipv4', 'ipv6'] as const) {
+      const said = chained.addresses[family];
+      if (said !== undefined && Address.tryParse(said) !== found.addresses[family]) {
+        throw refuse(`chained.addresses.${family}`, said, found.addresses[family]);
+      }
+    }
+    return found;
   }
 
   /** Still the interface that the record speaks of, in the namespace that the caller means. */
@@ -299,7 +334,7 @@ export class EndpointManager {
     } catch (error) {
       // The record stays on disk; a DEL, GC or the next start finishes the work.
       const stateReason = `left behind by a failed ADD: ${messageWithCauses(error)}`;
-      this.#options.table.put({ record, state: 'error', stateReason });
+      this.fail(record, stateReason);
       this.#options.log.error(
         { endpoint: record.id, error: messageWithCauses(error), cause: messageWithCauses(cause) },
         'cannot undo a failed attachment',

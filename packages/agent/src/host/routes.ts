@@ -104,3 +104,11 @@ function directPath(
   }
   return undefined;
 }
+
+/** A prefix in the trie that shares addresses with this one. */
+function overlapping(routes: PrefixTrie<DesiredRoute>, prefix: Prefix): Prefix | undefined {
+  const [outer] = routes.covering(prefix);
+  if (outer !== undefined) return outer.prefix;
+  const [inner] = routes.covered(prefix);
+  return inner?.prefix;
+}

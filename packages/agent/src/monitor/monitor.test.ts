@@ -40,13 +40,13 @@ test('a reader that does not read loses the oldest lines, is told so, and never 
   for (let i = 0; i < 10_000; i++) made.publish({ type: 'drop', i });
   const reader = stream.getReader();
   const seen: Record<string, unknown>[] = [];
-  while (seen.at(-1)?.['i'] !== 9999) {
+  while (seen.at(-1)?.i !== 9999) {
     const { value } = await reader.read();
     seen.push(JSON.parse(new TextDecoder().decode(value)));
   }
-  const lost = seen.filter((line) => line['type'] === 'lost');
-  const drops = seen.filter((line) => line['type'] === 'drop');
-  assert.equal(drops.length + lost.reduce((sum, line) => sum + Number(line['count']), 0), 10_000);
+  const lost = seen.filter((line) => line.type === 'lost');
+  const drops = seen.filter((line) => line.type === 'drop');
+  assert.equal(drops.length + lost.reduce((sum, line) => sum + Number(line.count), 0), 10_000);
   assert.ok(drops.length <= 100 + 64);
   await reader.cancel();
   assert.equal(made.readers, 0);

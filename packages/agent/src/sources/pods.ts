@@ -1,0 +1,80 @@
+import { Address } from '@causeway/ip';
+import type { NamedPort } from '@causeway/policy';
+import { protocolNumber } from '@causeway/policy';
+import type { Namespace, Pod } from '@causeway/resources';
+import type { Database, Table } from '@causeway/tables';
+
+/** The parts of a Pod that the agent uses; the rest of the object is let go, for a cluster has many. */
+export interface PodRow {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly serviceAccount: string | undefined;
+  readonly node: string | undefined;
+  readonly hostNetwork: boolean;
+  readonly ports: readonly NamedPort[];
+  readonly addresses: readonly Address[];
+  readonly ready: boolean;
+  readonly terminating: boolean;
+}
+
+export interface NamespaceRow {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export type PodTable = Table<PodRow, string, 'namespace' | 'node'>;
+export type NamespaceTable = Table<NamespaceRow>;
+
+export const podKey = (namespace: string | undefined, name: string): string =>
+  `${namespace ?? 'default'}/${name}`;
+
+export function podTable(database: Database): PodTable {
+  return database.table({
+    name: 'pods',
+    key: (row: PodRow) => podKey(row.namespace, row.name),
+    indexes: { namespace: { keys: (row) => row.namespace }, node: { keys: (row) => row.node } },
+  });
+}
+
+export function namespaceTable(database: Database): NamespaceTable {
+  return database.table({ name: 'namespaces', key: (row: NamespaceRow) => row.name });
+}
+
+export function podRow(pod: Pod): PodRow {
+  const { metadata, spec, status } = pod;
+  const ips =
+    status?.podIPs?.map(({ ip }) => ip) ?? (status?.podIP === undefined ? [] : [status.podIP]);
+  return {
+    namespace: metadata.namespace ?? 'default',
+    name: metadata.name,
+    uid: metadata.uid ?? '',
+    labels: metadata.labels ?? {},
+    serviceAccount: spec.serviceAccountName,
+    node: spec.nodeName,
+    hostNetwork: spec.hostNetwork ?? false,
+    ports: namedPorts(pod),
+    addresses: ips.map(Address.tryParse).filter((address) => address !== undefined),
+    ready:
+      status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ??
+      false,
+    terminating: metadata.deletionTimestamp !== undefined,
+  };
+}
+
+/** Named container ports; of two with one name the first counts, as in Kubernetes. */
+function namedPorts({ spec }: Pod): NamedPort[] {
+  const ports = new Map<string, NamedPort>();
+  for (const container of spec.containers) {
+    for (const { name, containerPort, protocol } of container.ports ?? []) {
+      if (name === undefined || ports.has(name)) continue;
+      ports.set(name, { name, port: containerPort, protocol: protocolNumber(protocol) ?? 6 });
+    }
+  }
+  return [...ports.values()];
+}
+
+export function namespaceRow(namespace: Namespace): NamespaceRow {
+  return { name: namespace.metadata.name, labels: namespace.metadata.labels ?? {} };
+}
