@@ -1,4 +1,5 @@
 import { mkdirSync, readFileSync } from 'node:fs';
+import { buildMachine } from './build/machine.ts';
 import { buildTopology } from './build/topology.ts';
 import { destroyLab } from './down.ts';
 import { LabError } from './errors.ts';
@@ -103,6 +104,8 @@ async function bringUp(
   };
   makeCgroup(labCgroup(state.cgroupRoot, names));
   await buildTopology(names, state.plan);
+  for (const { node } of lab.clusters.flatMap((cluster) => cluster.agents))
+    await buildMachine(lab.name, node.name);
   say(`network: ${state.plan.places.length} namespaces, ${state.plan.cables.length} cables`);
   signal?.throwIfAborted();
   await inParallel(lab.clusters, 4, (cluster) => cluster.etcd.start());
@@ -119,7 +122,7 @@ async function bringUp(
   );
   let ready = 0;
   await inParallel(agents, AGENTS_AT_ONCE, async ({ cluster, agent }) => {
-    await agent.prepare(cluster.etcd);
+    agent.configure(cluster.etcd);
     await agent.start();
     await agentsReady([agent], AGENT_READY_MS, signal);
     say(`agent ${++ready} of ${agents.length} ready: ${agent.node.name}`);

@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { destroyLab } from '../down.ts';
 import { parseLabFile } from '../file/parse.ts';
 import { cgroupRoot, makeCgroup } from '../host/cgroup.ts';
 import { labCgroup, nodePaths } from '../host/names.ts';
 import { markOfThisProcess } from '../host/process.ts';
+import { until } from '../host/wait.ts';
 import { Lab } from '../lab.ts';
 import { planLab } from '../plan/plan.ts';
 import { startServers } from '../run/servers.ts';
 import { newStateVersion, writeState } from '../state.ts';
+import { buildMachine } from './machine.ts';
 import { buildTopology } from './topology.ts';
 
 const NAME = `t-topo-${process.pid}`;
@@ -50,6 +52,7 @@ before(async () => {
   lab = new Lab(state);
   makeCgroup(labCgroup(state.cgroupRoot, lab.context.names));
   await buildTopology(lab.context.names, plan);
+  for (const node of ['n1', 'n2']) await buildMachine(NAME, node);
   const host = plan.hosts[0]!;
   await startServers(lab.context, { kind: 'host', place: 'h' }, 'h', host.serve);
 });
@@ -61,8 +64,12 @@ after(async () => {
 
 test('machines on different racks reach each other over the routers, in both families', async () => {
   for (const address of await lab.addresses('h')) {
-    const ping = await lab.traffic.ping('n1', address);
-    assert.equal(ping.outcome, 'answered', ping.detail);
+    // The kernel sets IPv6 up behind our back for a moment after a link comes up.
+    const look = async () => {
+      const { outcome, detail } = await lab.traffic.ping('n1', address);
+      return outcome === 'answered' ? undefined : detail;
+    };
+    await until(`ping of ${address}`, look, { timeoutMs: 3000 });
   }
   const route = await lab.exec('l', ['ip', 'route', 'show', '10.9.2.0/24']);
   assert.match(route.stdout, /via 10\.255\.0\.2 dev to-r/);
@@ -88,8 +95,6 @@ test('servers answer with their place, refusals are told from silence', async ()
 });
 
 test('a node has its own BPF file system, /sys, host name, run directory and cgroup', async () => {
-  const agent = lab.agent('n1');
-  await agent.prepare(lab.cluster().etcd);
   const script =
     'hostname; stat -f -c %T /sys/fs/bpf; ls /sys/class/net; cat /proc/self/cgroup; touch /run/causeway/mark; mkdir /sys/fs/bpf/mark';
   const { stdout, stderr } = await lab.exec('n1', ['sh', '-c', script]);
@@ -154,9 +159,8 @@ test('down leaves nothing, is no error twice, and needs no readable state', asyn
   const half = new Lab(state);
   makeCgroup(labCgroup(state.cgroupRoot, half.context.names));
   await buildTopology(half.context.names, plan);
-  await half.agent('n1').prepare(half.cluster().etcd);
+  await buildMachine(other, 'n1');
   half.spawn('n1', ['sleep', '1000'], { stdio: 'ignore' });
-  const { writeFileSync } = await import('node:fs');
   writeFileSync(`${nodePaths(other, 'n1').directory}/../../state.json`, '{"version":');
   const report = await destroyLab(other);
   assert.equal(report.existed, true);

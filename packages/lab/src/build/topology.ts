@@ -6,6 +6,7 @@ import type { LabPlan, PlacePlan } from '../plan/types.ts';
 
 /** Enough to keep two cores busy with short-lived `ip`s. */
 const AT_ONCE = 4;
+const SOLICIT_AGAIN_MS = 200;
 
 /**
  * Set before any device is there, so that devices take them over. No duplicate address detection:
@@ -81,6 +82,9 @@ function placeCommands(place: PlacePlan): string[] {
       lines.push(
         `address add ${address}/${length} dev ${name}${Address.isIPv6(address) ? ' nodad' : ''}`,
       );
+    // The first solicitation may be sent before the other side listens to it; a second later is late here.
+    if (place.kind !== 'rack')
+      lines.push(`ntable change name ndisc_cache dev ${name} retrans ${SOLICIT_AGAIN_MS}`);
     lines.push(`link set ${name} up`);
   }
   if (place.kind === 'rack') lines.push('link set br0 up');

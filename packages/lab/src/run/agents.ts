@@ -1,11 +1,10 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { LabError } from '../errors.ts';
-import { makeCgroup } from '../host/cgroup.ts';
 import { nodeCgroup } from '../host/enter.ts';
 import { LAB_ROOT, nodePaths } from '../host/names.ts';
-import { launch, must, runningProcess, signalProcess } from '../host/process.ts';
+import { launch, runningProcess, signalProcess } from '../host/process.ts';
 import { until } from '../host/wait.ts';
 import type { ClusterPlan, NodePlan } from '../plan/types.ts';
 import { type AgentAnswer, askAgent } from './agent-api.ts';
@@ -41,15 +40,9 @@ export class LabAgent {
     return runningProcess(this.#paths.agentPid)?.pid;
   }
 
-  /** Makes what a node's machine has before an agent comes: directories, a BPF file system, a cgroup. */
-  async prepare(etcd: LabEtcd): Promise<void> {
-    const { run, bpffs, sys, agentConfig } = this.#paths;
-    for (const directory of [run, bpffs, sys, '/run/causeway'])
-      mkdirSync(directory, { recursive: true });
-    makeCgroup(this.#cgroup);
-    if (!readFileSync('/proc/mounts', 'utf8').includes(` ${bpffs} bpf `))
-      await must(['mount', '-t', 'bpf', 'none', bpffs]);
-    writeFileSync(agentConfig, stringify(this.configuration(etcd.endpoints)));
+  /** Writes its configuration file. */
+  configure(etcd: LabEtcd): void {
+    writeFileSync(this.#paths.agentConfig, stringify(this.configuration(etcd.endpoints)));
   }
 
   /** The agent's configuration file, as an administrator would write it for this node. */

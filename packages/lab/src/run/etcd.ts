@@ -7,7 +7,7 @@ import { forget, launch, must, runningProcess, signalProcess } from '../host/pro
 import { until } from '../host/wait.ts';
 import type { ClusterPlan } from '../plan/types.ts';
 import type { LabContext } from './context.ts';
-import { setDevice } from './links.ts';
+import { setCable } from './links.ts';
 
 const CLIENT_PORT = 2379;
 const START_MS = 20_000;
@@ -89,11 +89,11 @@ export class LabEtcd {
 
   /** Cuts its cable; the socket for the CLI stays. */
   partition(): Promise<void> {
-    return setDevice(this.#context, this.#cluster.etcd.place, 'eth0', 'down');
+    return setCable(this.#context, this.#cluster.etcd.place, 'eth0', 'down');
   }
 
   heal(): Promise<void> {
-    return setDevice(this.#context, this.#cluster.etcd.place, 'eth0', 'up');
+    return setCable(this.#context, this.#cluster.etcd.place, 'eth0', 'up');
   }
 
   /** Answers through a token bucket of so many kbit/s, so that everything is late; 0 ends that. */

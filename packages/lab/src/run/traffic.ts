@@ -32,7 +32,7 @@ setTimeout(() => end(1, 'timed out'), seconds * 1000);
 if (connected === 'true') socket.connect(Number(port), address, () => socket.send(say + '\\n'));
 else socket.send(say + '\\n', Number(port), address);`;
 
-/** Clients of the field, run in a place: busybox wget, socat, ping, and one of our own for UDP. */
+/** Clients of the field, run in a place: socat, busybox ping, and one of our own for UDP. */
 export class Traffic {
   readonly #context: LabContext;
 
@@ -41,20 +41,16 @@ export class Traffic {
   }
 
   /** GET / of an HTTP server; the answer is the body. */
-  http(
+  async http(
     from: string,
     address: string,
     port: number,
     options: TrafficOptions = {},
   ): Promise<TrafficResult> {
-    const seconds = options.seconds ?? 2;
-    const url = `http://${bracketed(address)}:${port}/`;
-    return this.#try(
-      from,
-      ['busybox', 'wget', '-q', '-T', String(seconds), '-O', '-', url],
-      '',
-      options,
-    );
+    const argv = socat(address, port, options.seconds ?? 2, options.seconds ?? 2);
+    const result = await this.#try(from, argv, 'GET / HTTP/1.0\r\n\r\n', options);
+    const body = result.answer.indexOf('\r\n\r\n');
+    return { ...result, answer: body < 0 ? result.answer : result.answer.slice(body + 4) };
   }
 
   /** Connects, sends a line, and gives what comes within a moment after it. */
@@ -64,14 +60,8 @@ export class Traffic {
     port: number,
     options: TrafficOptions & { readonly say?: string } = {},
   ): Promise<TrafficResult> {
-    const seconds = options.seconds ?? 2;
-    const target = `TCP:${bracketed(address)}:${port},connect-timeout=${seconds}`;
-    return this.#try(
-      from,
-      ['socat', '-t', '1', '-T', String(seconds), '-', target],
-      `${options.say ?? ''}\n`,
-      options,
-    );
+    const argv = socat(address, port, options.seconds ?? 2, 1);
+    return this.#try(from, argv, `${options.say ?? ''}\n`, options);
   }
 
   /** Sends one datagram with a line, on a connected socket or by sendmsg, and waits for one back. */
@@ -107,7 +97,7 @@ export class Traffic {
     const size = options.size === undefined ? [] : ['-s', String(options.size)];
     return this.#try(
       from,
-      ['ping', '-n', '-c', '1', '-W', String(options.seconds ?? 1), ...size, address],
+      ['busybox', 'ping', '-c', '1', '-W', String(options.seconds ?? 1), ...size, address],
       '',
       options,
     );
@@ -148,6 +138,12 @@ function outcomeOf(
   if (result.code === 0) return answer === '' ? 'timeout' : 'answered';
   // A reader that got nothing until its time was up says nothing.
   return detail === '' ? 'timeout' : 'failed';
+}
+
+/** `lingerSeconds`: how long to wait for the answer once the question is sent whole. */
+function socat(address: string, port: number, seconds: number, lingerSeconds: number): string[] {
+  const target = `TCP:${bracketed(address)}:${port},connect-timeout=${seconds}`;
+  return ['socat', '-t', String(lingerSeconds), '-T', String(seconds), '-', target];
 }
 
 function bracketed(address: string): string {

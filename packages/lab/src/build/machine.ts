@@ -1,0 +1,13 @@
+import { mkdirSync, readFileSync } from 'node:fs';
+import { nodePaths } from '../host/names.ts';
+import { must } from '../host/process.ts';
+
+/** Makes what a node's machine has before an agent comes: directories and a BPF file system of its own. */
+export async function buildMachine(lab: string, node: string): Promise<void> {
+  const { run, bpffs, sys } = nodePaths(lab, node);
+  // The last one is only a place to mount on, in each node's own mount namespace.
+  for (const directory of [run, bpffs, sys, '/run/causeway'])
+    mkdirSync(directory, { recursive: true });
+  if (!readFileSync('/proc/mounts', 'utf8').includes(` ${bpffs} bpf `))
+    await must(['mount', '-t', 'bpf', 'none', bpffs]);
+}
