@@ -1,4 +1,6 @@
+export { describeKind, type FieldDoc, jsonSchemaOf, type KindDoc } from './src/describe.ts';
 export { ResourceError, type ResourceErrorCode, type ResourceIssue } from './src/errors.ts';
+export { type EtcdStoreOptions, etcdStore } from './src/etcd-store.ts';
 export {
   apiVersionOf,
   findKind,
@@ -9,12 +11,17 @@ export {
   type Resource,
   type ResourceKinds,
 } from './src/kinds.ts';
-export type { CiliumCIDRGroup, CiliumNode } from './src/schema/cilium-misc.ts';
 export {
-  type CiliumClusterwideNetworkPolicy,
-  type CiliumNetworkPolicy,
-  type CiliumRule,
-  ICMP_TYPES,
+  MANIFEST_LIMITS,
+  type ManifestLimits,
+  parseManifests,
+  type RawObject,
+} from './src/manifest.ts';
+export type { CiliumCIDRGroup, CiliumNode } from './src/schema/cilium-misc.ts';
+export type {
+  CiliumClusterwideNetworkPolicy,
+  CiliumNetworkPolicy,
+  CiliumRule,
 } from './src/schema/cilium-policy.ts';
 export type { ObjectMeta } from './src/schema/common.ts';
 export type { Namespace, Node, Pod } from './src/schema/core.ts';
@@ -27,6 +34,7 @@ export {
   type ServicePort,
 } from './src/schema/service.ts';
 export type { ServiceCIDR } from './src/schema/service-cidr.ts';
+export type { ServiceCidrs } from './src/service-addresses.ts';
 export type {
   ApplyOptions,
   ApplyReport,
@@ -43,3 +51,4 @@ export type {
   WatchOptions,
   WriteOptions,
 } from './src/store.ts';
+export { nameOf, type Validation, validateAll, validateObject } from './src/validate.ts';

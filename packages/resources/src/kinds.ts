@@ -1,3 +1,4 @@
+import { type ParseSettings, parseCidrGroup, parsePolicy, type Refusal } from '@causeway/policy';
 import type * as z from 'zod';
 import {
   type CiliumCIDRGroup,
@@ -45,7 +46,22 @@ export interface KindDescriptor<K extends KindName = KindName> {
   readonly shortNames: readonly string[];
   readonly namespaced: boolean;
   readonly schema: z.ZodType<ResourceKinds[K]>;
+  /** What a schema cannot say: rules between fields, and what is not enforced. Takes any value. */
+  readonly check: (value: unknown) => readonly Refusal[];
 }
+
+/** Whether a policy is taken does not depend on these. */
+const ANY_CLUSTER: ParseSettings = { cluster: 'default', defaultCluster: 'local' };
+
+const checkPolicy = (value: unknown): readonly Refusal[] => {
+  const parsed = parsePolicy(value, ANY_CLUSTER);
+  return parsed.ok ? [] : parsed.refusals;
+};
+
+const checkCidrGroup = (value: unknown): readonly Refusal[] => {
+  const parsed = parseCidrGroup(value);
+  return parsed.ok ? [] : parsed.refusals;
+};
 
 function describe<K extends KindName>(
   kind: K,
@@ -53,7 +69,7 @@ function describe<K extends KindName>(
   plural: string,
   namespaced: boolean,
   schema: z.ZodType<ResourceKinds[K]>,
-  more: { shortNames?: readonly string[]; versions?: readonly [string, ...string[]] } = {},
+  more: Partial<Pick<KindDescriptor, 'shortNames' | 'versions' | 'check'>> = {},
 ): KindDescriptor<K> {
   return {
     kind,
@@ -63,6 +79,7 @@ function describe<K extends KindName>(
     schema,
     versions: more.versions ?? ['v1'],
     shortNames: more.shortNames ?? [],
+    check: more.check ?? (() => []),
   };
 }
 
@@ -87,7 +104,7 @@ export const KINDS: { readonly [K in KindName]: KindDescriptor<K> } = Object.fre
     'networkpolicies',
     true,
     networkPolicy,
-    { shortNames: ['netpol'] },
+    { shortNames: ['netpol'], check: checkPolicy },
   ),
   ServiceCIDR: describe('ServiceCIDR', 'networking.k8s.io', 'servicecidrs', false, serviceCidr),
   CiliumNetworkPolicy: describe(
@@ -96,7 +113,7 @@ export const KINDS: { readonly [K in KindName]: KindDescriptor<K> } = Object.fre
     'ciliumnetworkpolicies',
     true,
     ciliumNetworkPolicy,
-    { shortNames: ['cnp', 'ciliumnp'], ...v2 },
+    { shortNames: ['cnp', 'ciliumnp'], check: checkPolicy, ...v2 },
   ),
   CiliumClusterwideNetworkPolicy: describe(
     'CiliumClusterwideNetworkPolicy',
@@ -104,7 +121,7 @@ export const KINDS: { readonly [K in KindName]: KindDescriptor<K> } = Object.fre
     'ciliumclusterwidenetworkpolicies',
     false,
     ciliumClusterwideNetworkPolicy,
-    { shortNames: ['ccnp'], ...v2 },
+    { shortNames: ['ccnp'], check: checkPolicy, ...v2 },
   ),
   CiliumCIDRGroup: describe(
     'CiliumCIDRGroup',
@@ -112,7 +129,7 @@ export const KINDS: { readonly [K in KindName]: KindDescriptor<K> } = Object.fre
     'ciliumcidrgroups',
     false,
     ciliumCidrGroup,
-    { shortNames: ['ccg'], versions: ['v2', 'v2alpha1'] },
+    { shortNames: ['ccg'], versions: ['v2', 'v2alpha1'], check: checkCidrGroup },
   ),
   CiliumNode: describe('CiliumNode', 'cilium.io', 'ciliumnodes', false, ciliumNode, {
     shortNames: ['cn', 'ciliumn'],

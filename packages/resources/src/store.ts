@@ -111,16 +111,16 @@ export interface ResourceStore {
     status: Readonly<Record<string, unknown>>,
     options?: ReadOptions,
   ): Promise<ResourceKinds[K]>;
-  /** The deleted object. Throws `not-found`. */
+  /** The deleted object; undefined if what stood there could not be read. Throws `not-found`. */
   delete<K extends KindName>(
     kind: K,
     ref: ObjectRef,
     options?: DeleteOptions,
-  ): Promise<ResourceKinds[K]>;
+  ): Promise<ResourceKinds[K] | undefined>;
   /**
    * Creates what is not there and replaces what is, keeping status, uid and allocated addresses.
-   * Everything is validated before anything is written; up to 128 keys are written in one
+   * Takes a manifest's text, or objects. Everything is validated before anything is written; up to 128 keys are written in one
    * transaction.
    */
-  apply(objects: readonly unknown[], options?: ApplyOptions): Promise<ApplyReport>;
+  apply(manifest: string | readonly unknown[], options?: ApplyOptions): Promise<ApplyReport>;
 }

@@ -15,25 +15,17 @@ export function closed<S extends z.ZodRawShape>(shape: S) {
 export const maybe = z.exactOptional;
 
 /**
- * A field that the kind has and Causeway does not enforce: present at all, it is refused with
- * `unsupported` and the reason.
+ * A field that the kind has and Causeway does not enforce. The schema only documents it: the refusal,
+ * with its reason, is the policy package's, which knows what it enforces.
  */
-export function unsupported(reason: string) {
-  return maybe(
-    z
-      .custom<never>(() => false, { message: reason, params: { unsupported: true } })
-      .meta({
-        description: `Refused: ${reason}`,
-      }),
-  );
+export function notEnforced(what: string) {
+  return maybe(z.unknown().meta({ description: `Refused: ${what} not enforced yet.` }));
 }
 
 /** A text that `allowed` accepts; the message says what is allowed. */
-export function text(
-  allowed: (value: string) => boolean,
-  message: string,
-  description?: string,
-): z.ZodString {
-  const schema = z.string().refine(allowed, { message: `must be ${message}` });
-  return description === undefined ? schema : schema.meta({ description });
+export function text(allowed: (value: string) => boolean, message: string): z.ZodString {
+  return z
+    .string()
+    .refine(allowed, { message: `must be ${message}` })
+    .meta({ description: `Must be ${message}.` });
 }
