@@ -1,5 +1,5 @@
 /**
- * The contract between Causeway and its shared store. Two implementations, `connectEtcd` and
+ * The contract between Causeway and its shared store. Two implementations, `connectKv` and
  * `memoryEtcd`, pass one compliance suite; everything above uses only what stands here.
  */
 

@@ -1,0 +1,178 @@
+import { readFile } from 'node:fs/promises';
+import type { Clock } from '@causeway/tables';
+import {
+  type ChannelCredentials,
+  type Client,
+  connectivityState,
+  credentials,
+} from '@grpc/grpc-js';
+import { KvError } from './errors.ts';
+import { services } from './proto.ts';
+
+export interface TlsOptions {
+  /** PEM files. They are read again before each new connection, so that renewed ones are used. */
+  readonly caFile?: string;
+  readonly certFile?: string;
+  readonly keyFile?: string;
+  /** The name in the server's certificate, where it is not the endpoint's host. */
+  readonly serverName?: string;
+}
+
+export interface Stubs {
+  readonly kv: Client;
+  readonly watch: Client;
+  readonly lease: Client;
+  readonly maintenance: Client;
+}
+
+interface Connection {
+  readonly stubs: Stubs;
+  /** The files' contents, to notice that they have changed. */
+  readonly stamp: string;
+}
+
+/** The channel to one etcd member: opened when first needed, rebuilt when its TLS files have changed. */
+export class Endpoint {
+  readonly url: string;
+  readonly #target: string;
+  readonly #tls: TlsOptions | undefined;
+  readonly #clock: Clock;
+  #connection: Connection | undefined;
+  #opening: Promise<Connection> | undefined;
+
+  constructor(url: string, tls: TlsOptions | undefined, clock: Clock) {
+    this.url = url;
+    this.#clock = clock;
+    const { target, secure } = parseUrl(url);
+    this.#target = target;
+    this.#tls = secure ? (tls ?? {}) : undefined;
+  }
+
+  /** The stubs of a channel that is connected. Throws `unavailable` if that takes longer than `wait` ms. */
+  async ready(wait: number, signal: AbortSignal): Promise<Stubs> {
+    if (this.#connection && this.#state() === connectivityState.READY)
+      return this.#connection.stubs;
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = undefined;
+    });
+    const { stubs } = await this.#opening;
+    const due = this.#clock.now() + wait;
+    const channel = stubs.kv.getChannel();
+    while (!signal.aborted) {
+      const state = channel.getConnectivityState(true);
+      if (state === connectivityState.READY) return stubs;
+      const left = due - this.#clock.now();
+      if (state === connectivityState.SHUTDOWN || left <= 0) break;
+      await new Promise<void>((resolve) => {
+        channel.watchConnectivityState(state, Date.now() + Math.min(left, 250), () => resolve());
+      });
+    }
+    signal.throwIfAborted();
+    throw new KvError(
+      'unavailable',
+      this.url,
+      `etcd at ${this.url}: no connection within ${Math.round(wait)} ms`,
+    );
+  }
+
+  #state(): connectivityState | undefined {
+    return this.#connection?.stubs.kv.getChannel().getConnectivityState(false);
+  }
+
+  async #open(): Promise<Connection> {
+    const files = await this.#read();
+    const stamp = files.map((file) => file?.toString('latin1') ?? '').join('\n');
+    if (this.#connection?.stamp === stamp) return this.#connection;
+    const [ca, cert, key] = files;
+    const options: Record<string, string | number> = {
+      // Ours alone: the stubs of one endpoint share one channel's sub-channels, and no other client's.
+      'grpc.use_local_subchannel_pool': 1,
+      // etcd refuses pings more often than every 5 s; a standing process is noticed in 15 s.
+      'grpc.keepalive_time_ms': 10_000,
+      'grpc.keepalive_timeout_ms': 5_000,
+      'grpc.keepalive_permit_without_calls': 1,
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.max_reconnect_backoff_ms': 3_000,
+      'grpc.max_receive_message_length': 64 * 1024 * 1024,
+    };
+    if (this.#tls?.serverName !== undefined) {
+      options['grpc.ssl_target_name_override'] = this.#tls.serverName;
+      options['grpc.default_authority'] = this.#tls.serverName;
+    }
+    let security: ChannelCredentials;
+    try {
+      security = this.#tls
+        ? credentials.createSsl(ca ?? null, key ?? null, cert ?? null)
+        : credentials.createInsecure();
+    } catch (cause) {
+      throw new KvError(
+        'unavailable',
+        this.url,
+        `etcd at ${this.url}: the TLS files do not fit together`,
+        cause,
+      );
+    }
+    this.close();
+    const { KV, Watch, Lease, Maintenance } = services();
+    const kv = new KV(this.#target, security, options);
+    const shared = { ...options, channelOverride: kv.getChannel() };
+    const stubs: Stubs = {
+      kv,
+      watch: new Watch(this.#target, security, shared),
+      lease: new Lease(this.#target, security, shared),
+      maintenance: new Maintenance(this.#target, security, shared),
+    };
+    this.#connection = { stubs, stamp };
+    return this.#connection;
+  }
+
+  #read(): Promise<(Buffer | undefined)[]> {
+    const paths = [this.#tls?.caFile, this.#tls?.certFile, this.#tls?.keyFile];
+    return Promise.all(
+      paths.map((path) =>
+        path === undefined
+          ? undefined
+          : readFile(path).catch((cause) => {
+              throw new KvError(
+                'unavailable',
+                path,
+                `TLS file ${path} cannot be read: ${cause.message}`,
+                cause,
+              );
+            }),
+      ),
+    );
+  }
+
+  close(): void {
+    this.#connection?.stubs.kv.close();
+    this.#connection = undefined;
+  }
+}
+
+/** `http://host:port`, `https://host:port`, `host:port` or `unix:/path`. Throws `invalid`. */
+function parseUrl(url: string): { target: string; secure: boolean } {
+  if (url.startsWith('unix:/')) return { target: url, secure: false };
+  const full = url.includes('://') ? url : `http://${url}`;
+  const parsed = URL.canParse(full) ? new URL(full) : undefined;
+  const plain =
+    parsed && (parsed.pathname === '/' || parsed.pathname === '') && parsed.search === '';
+  if (
+    !parsed ||
+    !plain ||
+    parsed.hostname === '' ||
+    !['http:', 'https:'].includes(parsed.protocol)
+  ) {
+    throw new KvError(
+      'invalid',
+      url,
+      `endpoint ${JSON.stringify(url)} is not of the form https://HOST:PORT`,
+    );
+  }
+  const { hostname, port, protocol } = parsed;
+  const target = `${hostname}:${port || (protocol === 'https:' ? '443' : '80')}`;
+  // gRPC's own schemes keep a literal address from being looked up as a name.
+  if (hostname.startsWith('[')) return { target: `ipv6:${target}`, secure: protocol === 'https:' };
+  const scheme = /^[0-9.]+$/.test(hostname) ? 'ipv4:' : 'dns:';
+  return { target: `${scheme}${target}`, secure: protocol === 'https:' };
+}

@@ -1,0 +1,72 @@
+import type { KvEntry, SnapshotReason, WatchEvent } from './types.ts';
+
+interface Item {
+  event: WatchEvent;
+  /** The consumer has never been told of the key: a deletion takes the pending put away with it. */
+  readonly fresh: boolean;
+}
+
+/**
+ * What waits for a watch's consumer: at most one event per key, the newest. A changed key keeps its
+ * place, so that it never slips behind a `synced` that promised it; a listed key takes a new one, so
+ * that it stands between its list's marks.
+ */
+export class WatchQueue {
+  readonly #items = new Map<string | symbol, Item>();
+  #marks = 0;
+
+  /** Keys that wait. */
+  get pending(): number {
+    return this.#items.size - this.#marks;
+  }
+
+  get empty(): boolean {
+    return this.#items.size === 0;
+  }
+
+  put(entry: KvEntry, known: boolean, listed: boolean): void {
+    const waiting = this.#items.get(entry.key);
+    const item: Item = { event: { type: 'put', entry }, fresh: waiting ? waiting.fresh : !known };
+    if (listed) this.#items.delete(entry.key);
+    this.#items.set(entry.key, item);
+  }
+
+  delete(key: string, revision: number, synthetic: boolean): void {
+    const waiting = this.#items.get(key);
+    if (waiting?.fresh) this.#items.delete(key);
+    else
+      this.#items.set(key, { event: { type: 'delete', key, revision, synthetic }, fresh: false });
+  }
+
+  /** A new list makes the marks of older, untold ones pointless; only the first one's reason stays. */
+  start(event: Extract<WatchEvent, { type: 'snapshot-start' }>): void {
+    let reason: SnapshotReason = event.reason;
+    for (const [key, { event: old }] of this.#items) {
+      if (typeof key !== 'symbol') continue;
+      if (old.type === 'snapshot-start' && old.reason === 'first') reason = 'first';
+      this.#items.delete(key);
+      this.#marks--;
+    }
+    this.#mark({ ...event, reason });
+  }
+
+  mark(event: Extract<WatchEvent, { type: 'synced' | 'disconnected' }>): void {
+    this.#mark(event);
+  }
+
+  #mark(event: WatchEvent): void {
+    this.#items.set(Symbol(event.type), { event, fresh: false });
+    this.#marks++;
+  }
+
+  take(most: number): WatchEvent[] {
+    const events: WatchEvent[] = [];
+    for (const [key, { event }] of this.#items) {
+      if (events.length >= most) break;
+      this.#items.delete(key);
+      if (typeof key === 'symbol') this.#marks--;
+      events.push(event);
+    }
+    return events;
+  }
+}

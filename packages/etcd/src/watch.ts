@@ -1,0 +1,314 @@
+import { type Clock, exponentialBackoff, Gate } from '@causeway/tables';
+import { KvError } from './errors.ts';
+import type { Header, Stream, StreamEvent, Transport } from './transport.ts';
+import type { KvWatch, SnapshotReason, WatchEvent, WatchOptions, WatchStatus } from './types.ts';
+import { WatchQueue } from './watch-queue.ts';
+
+export interface WatchContext {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** Milliseconds for one page and for the creation of the stream. */
+  readonly deadline: number;
+  readonly pageSize: number;
+  readonly onHeader: (header: Header) => void;
+  readonly onError: (error: KvError) => void;
+  readonly onClosed: (watch: Watch) => void;
+}
+
+/**
+ * One list-and-watch. Each round lists the prefix at one revision and streams from the next one; a
+ * round ends with the stream, and the next one begins after a back-off. It always lists again rather
+ * than resume: an etcd that was emptied and refilled can have the same cluster id and a revision
+ * beyond ours, and nothing in a resumed stream would show it.
+ */
+export class Watch implements KvWatch {
+  readonly prefix: string;
+  readonly #context: WatchContext;
+  readonly #queue = new WatchQueue();
+  readonly #filled = new Gate();
+  readonly #drained = new Gate();
+  readonly #stop = new AbortController();
+  readonly #maxPending: number;
+  readonly #pageSize: number;
+  readonly #running: Promise<void>;
+  readonly #unlisten: () => void;
+  /** Every key that was told or waits to be, with the round that saw it last. */
+  readonly #known = new Map<string, number>();
+  #round = 0;
+  #resumeFrom: number | undefined;
+  #clusterId: string | undefined;
+  #stream: Stream | undefined;
+  #state: WatchStatus['state'] = 'connecting';
+  #since: number;
+  #synced = false;
+  #revision = 0;
+  #snapshots = 0;
+  #lastError: WatchStatus['lastError'];
+
+  constructor(prefix: string, options: WatchOptions, context: WatchContext) {
+    this.prefix = prefix;
+    this.#context = context;
+    this.#maxPending = options.maxPending ?? 16_384;
+    this.#pageSize = options.pageSize ?? context.pageSize;
+    this.#resumeFrom = options.fromRevision;
+    this.#since = context.clock.now();
+    for (const key of options.known ?? []) this.#known.set(key, 0);
+    const { signal } = options;
+    const stop = () => this.#close();
+    signal?.addEventListener('abort', stop);
+    this.#unlisten = () => signal?.removeEventListener('abort', stop);
+    if (signal?.aborted) this.#close();
+    this.#running = this.#run();
+  }
+
+  status(): WatchStatus {
+    return {
+      prefix: this.prefix,
+      state: this.#state,
+      since: this.#since,
+      synced: this.#synced,
+      revision: this.#revision,
+      keys: this.#known.size,
+      pending: this.#queue.pending,
+      snapshots: this.#snapshots,
+      lastError: this.#lastError,
+    };
+  }
+
+  #enter(state: WatchStatus['state']): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.#since = this.#context.clock.now();
+  }
+
+  async #run(): Promise<void> {
+    const { clock, random } = this.#context;
+    const { signal } = this.#stop;
+    const backoff = exponentialBackoff(random, { min: 100, max: 5_000 });
+    let failures = 0;
+    let reason: SnapshotReason = 'first';
+    while (!signal.aborted) {
+      const snapshots = this.#snapshots;
+      let error: KvError;
+      try {
+        const listed = await this.#begin(reason);
+        error = await this.#follow(listed);
+      } catch (caught) {
+        error =
+          caught instanceof KvError
+            ? caught
+            : new KvError('internal', this.prefix, String(caught), caught);
+      }
+      this.#stream?.close();
+      this.#stream = undefined;
+      if (signal.aborted) break;
+      reason = this.#revision === 0 && this.#snapshots === 0 ? 'first' : reasonOf(error);
+      failures = this.#snapshots > snapshots ? 1 : failures + 1;
+      this.#lastError = { code: error.code, message: error.message, at: clock.now() };
+      this.#context.onError(error);
+      // A compaction or a changed store is no outage; and an outage is told once.
+      if (this.#state !== 'disconnected' && reason !== 'compacted') {
+        this.#queue.mark({ type: 'disconnected', error });
+        this.#filled.open();
+      }
+      this.#enter('disconnected');
+      await clock.sleep(backoff(failures), signal);
+    }
+  }
+
+  /** Lists, unless the caller gave a revision to start from. Returns the revision to follow. */
+  async #begin(reason: SnapshotReason): Promise<number> {
+    if (this.#resumeFrom === undefined) return this.#list(reason);
+    const from = this.#resumeFrom;
+    this.#resumeFrom = undefined;
+    this.#revision = from;
+    return from;
+  }
+
+  async #list(cause: SnapshotReason): Promise<number> {
+    const { transport, deadline } = this.#context;
+    const { signal } = this.#stop;
+    const round = ++this.#round;
+    let revision = 0;
+    let after: string | undefined;
+    for (let more = true; more; ) {
+      const page = await transport.range(
+        {
+          prefix: this.prefix,
+          limit: this.#pageSize,
+          revision,
+          keysOnly: false,
+          ...(after === undefined ? {} : { after }),
+        },
+        { signal, deadline },
+      );
+      signal.throwIfAborted();
+      this.#context.onHeader(page.header);
+      if (revision === 0) {
+        revision = page.header.revision;
+        this.#start(page.header, cause);
+      } else if (page.header.clusterId !== this.#clusterId) {
+        throw new KvError('unavailable', this.prefix, 'the store was replaced during the list');
+      }
+      for (const entry of page.entries) {
+        this.#queue.put(entry, this.#known.has(entry.key), true);
+        this.#known.set(entry.key, round);
+        after = entry.key;
+      }
+      this.#filled.open();
+      more = page.more && page.entries.length > 0;
+      while (more && this.#queue.pending >= this.#maxPending && !signal.aborted) {
+        await this.#drained.wait(signal);
+      }
+    }
+    for (const [key, seen] of this.#known) {
+      if (seen === round) continue;
+      this.#known.delete(key);
+      this.#queue.delete(key, revision, true);
+    }
+    this.#revision = revision;
+    this.#synced = true;
+    this.#snapshots++;
+    this.#queue.mark({ type: 'synced', revision });
+    this.#filled.open();
+    return revision;
+  }
+
+  #start(header: Header, cause: SnapshotReason): void {
+    let reason = cause;
+    if (cause !== 'first') {
+      if (this.#clusterId !== undefined && header.clusterId !== this.#clusterId) {
+        reason = 'cluster-changed';
+      } else if (header.revision < this.#revision) reason = 'revision-went-back';
+    }
+    this.#clusterId = header.clusterId;
+    this.#enter('listing');
+    const { revision, clusterId } = header;
+    this.#queue.start({ type: 'snapshot-start', reason, revision, clusterId });
+  }
+
+  /** Streams from behind a revision until the stream ends; resolves with why. */
+  #follow(listed: number): Promise<KvError> {
+    const { transport, clock, deadline } = this.#context;
+    const { signal } = this.#stop;
+    return new Promise((resolve) => {
+      const waiting = new AbortController();
+      const end = (error: KvError) => {
+        waiting.abort();
+        signal.removeEventListener('abort', stopped);
+        resolve(error);
+      };
+      const stopped = () => end(new KvError('closed', this.prefix, 'the watch was closed'));
+      signal.addEventListener('abort', stopped);
+      if (signal.aborted) return stopped();
+      clock.sleep(deadline, waiting.signal).then(() => {
+        if (waiting.signal.aborted) return;
+        end(
+          new KvError(
+            'deadline',
+            this.prefix,
+            `no answer to the watch of ${this.prefix} in ${deadline} ms`,
+          ),
+        );
+      });
+      this.#stream = transport.watch(
+        { prefix: this.prefix, startRevision: listed + 1 },
+        {
+          created: (header) => {
+            waiting.abort();
+            this.#context.onHeader(header);
+            const moved = this.#clusterId !== undefined && header.clusterId !== this.#clusterId;
+            if (moved || header.revision < listed) {
+              return end(
+                new KvError(
+                  'unavailable',
+                  this.prefix,
+                  'the store behind the watch is not the one that was listed',
+                ),
+              );
+            }
+            this.#clusterId = header.clusterId;
+            if (!this.#synced) {
+              this.#synced = true;
+              this.#queue.mark({ type: 'synced', revision: listed });
+              this.#filled.open();
+            }
+            this.#enter('watching');
+          },
+          events: (header, events) => {
+            this.#context.onHeader(header);
+            this.#receive(events);
+            const last = events.at(-1);
+            // A progress report's header covers everything up to it; an event's only itself.
+            const told = last === undefined ? header.revision : revisionOf(last);
+            this.#revision = Math.max(this.#revision, told);
+          },
+          ended: end,
+        },
+      );
+    });
+  }
+
+  #receive(events: readonly StreamEvent[]): void {
+    for (const event of events) {
+      switch (event.type) {
+        case 'put':
+          this.#queue.put(event.entry, this.#known.has(event.entry.key), false);
+          this.#known.set(event.entry.key, this.#round);
+          break;
+        case 'delete':
+          this.#known.delete(event.key);
+          this.#queue.delete(event.key, event.revision, false);
+          break;
+        default:
+          event satisfies never;
+      }
+    }
+    if (events.length > 0) this.#filled.open();
+    if (this.#queue.pending >= this.#maxPending) this.#stream?.pause();
+  }
+
+  async *batches(most = 1000): AsyncGenerator<readonly WatchEvent[], void, undefined> {
+    try {
+      while (!this.#stop.signal.aborted) {
+        if (this.#queue.empty) {
+          await this.#filled.wait(this.#stop.signal);
+          continue;
+        }
+        const events = this.#queue.take(most);
+        if (this.#queue.pending <= this.#maxPending / 2) {
+          this.#drained.open();
+          this.#stream?.resume();
+        }
+        yield events;
+      }
+    } finally {
+      this.#close();
+    }
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<WatchEvent, void, undefined> {
+    for await (const events of this.batches()) yield* events;
+  }
+
+  #close(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#enter('closed');
+    this.#stop.abort(new KvError('closed', this.prefix, 'the watch was closed'));
+    this.#unlisten?.();
+    this.#context.onClosed(this);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#close();
+    await this.#running;
+  }
+}
+
+const revisionOf = (event: StreamEvent): number =>
+  event.type === 'put' ? event.entry.modRevision : event.revision;
+
+function reasonOf(error: KvError): SnapshotReason {
+  return error.code === 'compacted' ? 'compacted' : 'reconnected';
+}
