@@ -23,9 +23,10 @@ export function validateObject(raw: RawObject, namespace = 'default'): Validatio
   const what = rawName(raw);
   const parsed = kind.schema.safeParse(raw.value, { reportInput: true });
   const issues = parsed.success ? [] : issuesOf(parsed.error);
-  const told = new Set(issues.map(({ path }) => path));
-  for (const refusal of kind.check(raw.value)) {
-    if (!told.has(refusal.path)) issues.push(issueOfRefusal(refusal));
+  // The check often sees what the schema saw, there or further out: it is said once.
+  const told = issues.map(({ path }) => path);
+  for (const each of kind.check(raw.value)) {
+    if (!told.some((path) => isWithin(path, each.path))) issues.push(issueOfRefusal(each));
   }
   if (!parsed.success || issues.length > 0)
     return { type: 'refused', error: refusal(what, issues) };
@@ -214,6 +215,9 @@ export function pathText(path: readonly PropertyKey[]): string {
   }
   return text;
 }
+
+const isWithin = (inner: string, outer: string): boolean =>
+  inner === outer || inner.startsWith(`${outer}.`) || inner.startsWith(`${outer}[`);
 
 function shortened(value: unknown): unknown {
   if (value === null || typeof value !== 'object') {
