@@ -31,7 +31,7 @@ export interface ResolverOptions {
 /** An ADD waits this long for a pod that its watch has not brought yet, and for a number. */
 const POD_PATIENCE_MS = 500;
 const NUMBER_PATIENCE_MS = 1_000;
-const RETRY_MS = 2_000;
+const RETRY_MS = 1_000;
 
 const INIT_LABELS = reservedLabels(RESERVED.init)!;
 

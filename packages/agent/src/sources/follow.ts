@@ -7,7 +7,8 @@ import type { Log } from '../log.ts';
 export interface KindSource<K extends KindName, Row, Key extends TableKey> {
   readonly kind: K;
   readonly table: Table<Row, Key>;
-  readonly row: (object: ResourceKinds[K]) => Row;
+  /** Undefined for an object that this node has no use for. */
+  readonly row: (object: ResourceKinds[K]) => Row | undefined;
   readonly key: (namespace: string | undefined, name: string) => Key;
 }
 
@@ -72,7 +73,9 @@ export class KindFollower<K extends KindName, Row, Key extends TableKey>
               const { namespace, name } = event.object.metadata;
               this.#rejected.delete(`${namespace ?? ''}/${name}`);
               try {
-                table.put(row(event.object));
+                const made = row(event.object);
+                if (made === undefined) table.delete(key(namespace, name));
+                else table.put(made);
               } catch (error) {
                 this.#reject(namespace, name, messageWithCauses(error));
               }

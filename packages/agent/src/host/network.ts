@@ -1,0 +1,180 @@
+import type { RtSocket } from '@causeway/linux';
+import {
+  type Clock,
+  type Database,
+  Reconciler,
+  type ReconcilerOptions,
+  type TableKey,
+} from '@causeway/tables';
+import type { HealthRow } from '../api/types.ts';
+import type { AgentConfig } from '../config/schema.ts';
+import { reconcilerHealth } from '../health.ts';
+import type { Log } from '../log.ts';
+import type { OwnNodeTable } from '../node/own-node.ts';
+import { addressOperations } from './address-reconciler.ts';
+import { linkOperations } from './link-reconciler.ts';
+import { HostObserver } from './observer.ts';
+import { type HostPlan, planHost } from './planner.ts';
+import { routeOperations } from './route-reconciler.ts';
+import type { RoutedNode } from './routes.ts';
+import { kernelSysctls, sysctlOperations } from './sysctls.ts';
+import { type HostTables, hostTables } from './tables.ts';
+
+/** What nobody reports is looked for this often: an address or setting that somebody took away. */
+const REFRESH_MS = 60_000;
+
+export interface HostNetworkOptions {
+  readonly config: AgentConfig;
+  readonly database: Database;
+  readonly ownNode: OwnNodeTable;
+  /** Nodes of the cluster but this one. */
+  readonly remoteNodes: () => readonly RoutedNode[];
+  readonly socket: RtSocket;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+type AnyReconciler = Pick<
+  Reconciler<never, never>,
+  'name' | 'metrics' | 'failures' | 'refresh' | 'done'
+> &
+  AsyncDisposable;
+
+/**
+ * The node's own network: devices, addresses, routes and settings that are ours. The plan is made
+ * anew whenever one of its inputs changes; reconcilers bring the kernel to it, and back to it.
+ */
+export class HostNetwork implements AsyncDisposable {
+  readonly tables: HostTables;
+  readonly #options: HostNetworkOptions;
+  readonly #observer: HostObserver;
+  readonly #reconcilers: AnyReconciler[];
+  readonly #links: Reconciler<never, never>;
+  readonly #undo: (() => void)[];
+  readonly #listeners = new Set<(plan: HostPlan) => void>();
+  #plan: HostPlan;
+  #scheduled = false;
+
+  constructor(options: HostNetworkOptions) {
+    this.#options = options;
+    this.tables = hostTables(options.database);
+    const { socket, ownNode } = options;
+    // Routes of nodes that are still there must survive the moment until they are heard of again.
+    this.#routesKnown = this.tables.routes.source('nodes');
+    this.#observer = new HostObserver({
+      socket,
+      devices: this.tables.devices,
+      onDrift: () => this.refresh(),
+      log: options.log,
+    });
+    this.#plan = this.#make();
+    this.#apply();
+    const links = this.#reconciler({
+      name: 'links',
+      table: this.tables.links,
+      operations: linkOperations(socket),
+    });
+    this.#links = links as never;
+    this.#reconcilers = [
+      links,
+      this.#reconciler({
+        name: 'addresses',
+        table: this.tables.addresses,
+        operations: addressOperations(socket),
+      }),
+      this.#reconciler({
+        name: 'routes',
+        table: this.tables.routes,
+        operations: routeOperations(socket),
+      }),
+      this.#reconciler({
+        name: 'sysctls',
+        table: this.tables.sysctls,
+        operations: sysctlOperations(kernelSysctls),
+      }),
+    ] as unknown as AnyReconciler[];
+    this.#undo = [ownNode, this.tables.devices].map((table) => table.onCommit(() => this.replan()));
+  }
+
+  readonly #routesKnown;
+
+  get plan(): HostPlan {
+    return this.#plan;
+  }
+
+  /** Called after each new plan. */
+  onPlan(listener: (plan: HostPlan) => void): void {
+    this.#listeners.add(listener);
+  }
+
+  /** The nodes of the cluster have been read once: routes of others may go now. */
+  nodesKnown(): void {
+    this.replan();
+    setImmediate(() => this.#routesKnown.done());
+  }
+
+  /** Makes a new plan soon; a crowd of changes makes one. */
+  replan(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#plan = this.#make();
+      this.#apply();
+      for (const listener of this.#listeners) listener(this.#plan);
+    });
+  }
+
+  /** Compares the kernel with every row again. */
+  refresh(): void {
+    for (const reconciler of this.#reconcilers) reconciler.refresh();
+  }
+
+  /** Resolves when the devices stand; rejects after a while with what keeps them. */
+  async devicesReady(signal: AbortSignal): Promise<void> {
+    await this.#links.settled(signal);
+  }
+
+  health(): HealthRow[] {
+    return this.#reconcilers.map((each) => reconcilerHealth(each));
+  }
+
+  #make(): HostPlan {
+    return planHost({
+      config: this.#options.config,
+      own: this.#options.ownNode.get(this.#options.config.node.name),
+      observed: [...this.tables.devices.rows()],
+      remote: this.#options.remoteNodes(),
+    });
+  }
+
+  #apply(): void {
+    const { links, addresses, routes, sysctls } = this.tables;
+    this.#options.database.write(() => {
+      links.replace(this.#plan.links);
+      addresses.replace(this.#plan.addresses);
+      routes.replace(this.#plan.routes);
+      sysctls.replace(this.#plan.sysctls);
+    });
+  }
+
+  #reconciler<Row, K extends TableKey>(
+    options: Pick<ReconcilerOptions<Row, K>, 'name' | 'table' | 'operations'>,
+  ): Reconciler<Row, K> {
+    return new Reconciler<Row, K>({
+      ...options,
+      clock: this.#options.clock,
+      random: this.#options.random,
+      refreshInterval: REFRESH_MS,
+      backoff: { min: 100, max: 10_000 },
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#observer[Symbol.dispose]();
+    for (const undo of this.#undo) undo();
+    for (const reconciler of this.#reconcilers.toReversed())
+      await reconciler[Symbol.asyncDispose]();
+  }
+}

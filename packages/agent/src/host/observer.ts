@@ -1,0 +1,126 @@
+import { Address } from '@causeway/ip';
+import { causewayProtocol, type RtEvent, RtMonitor, type RtSocket } from '@causeway/linux';
+import type { Table } from '@causeway/tables';
+import type { Log } from '../log.ts';
+import type { DeviceView } from './devices.ts';
+import { HOST_DEVICE, HOST_PEER, isOwnDevice, isPodDevice, VXLAN_DEVICE } from './names.ts';
+
+/** Events come in crowds; what they say is looked at once they have settled. */
+const SETTLE_MS = 30;
+const MAIN_TABLE = 254;
+
+export interface ObserverOptions {
+  readonly socket: RtSocket;
+  readonly devices: Table<DeviceView, number>;
+  /** Something of ours changed that we may not have changed: look again at what the tables want. */
+  readonly onDrift: () => void;
+  readonly log: Log;
+}
+
+/** Keeps the table of devices equal to the kernel's, and notices when somebody touches what is ours. */
+export class HostObserver implements Disposable {
+  readonly #options: ObserverOptions;
+  readonly #monitor: RtMonitor;
+  #timer: NodeJS.Timeout | undefined;
+  #devicesDirty = false;
+  #drifted = false;
+
+  constructor(options: ObserverOptions) {
+    this.#options = options;
+    this.#monitor = new RtMonitor({
+      groups: ['link', 'address', 'route'],
+      onEvent: (event) => this.#event(event),
+      onError: (error) => {
+        options.log.error({ error: String(error) }, 'the watch on links and routes broke');
+      },
+    });
+    this.observe();
+  }
+
+  /** Reads the devices now. */
+  observe(): void {
+    this.#options.devices.replace(readDevices(this.#options.socket));
+  }
+
+  #event(event: RtEvent): void {
+    switch (event.type) {
+      case 'link':
+        if (isPodDevice(event.link.name)) return;
+        if (isOwnDevice(event.link.name)) this.#mark('drift');
+        else this.#mark('both');
+        return;
+      case 'address':
+        this.#mark('both');
+        return;
+      case 'route':
+        if (event.route.protocol === causewayProtocol) {
+          if (event.change === 'deleted') this.#mark('drift');
+        } else if (event.route.destination === undefined) this.#mark('devices');
+        return;
+      case 'resync':
+        this.#mark('both');
+        return;
+      case 'neighbour':
+      case 'rule':
+        return;
+      default:
+        event satisfies never;
+    }
+  }
+
+  #mark(what: 'devices' | 'drift' | 'both'): void {
+    if (what !== 'drift') this.#devicesDirty = true;
+    if (what !== 'devices') this.#drifted = true;
+    this.#timer ??= setTimeout(() => this.#settle(), SETTLE_MS);
+  }
+
+  #settle(): void {
+    this.#timer = undefined;
+    const drifted = this.#drifted;
+    this.#drifted = false;
+    try {
+      if (this.#devicesDirty) this.observe();
+      this.#devicesDirty = false;
+    } catch (error) {
+      this.#options.log.error({ error: String(error) }, 'cannot read the devices');
+    }
+    if (drifted) this.#options.onDrift();
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    this.#monitor.close();
+  }
+}
+
+/** Every device but ours, with its global addresses. */
+export function readDevices(socket: RtSocket): DeviceView[] {
+  const addresses = socket.addresses();
+  const defaults = new Set<number>();
+  for (const route of socket.routes({ table: MAIN_TABLE })) {
+    if (route.destination !== undefined || route.prefixLength !== 0) continue;
+    if (route.ifindex !== undefined) defaults.add(route.ifindex);
+    for (const hop of route.nextHops) if (hop.ifindex !== undefined) defaults.add(hop.ifindex);
+  }
+  return socket
+    .links()
+    .filter(
+      (link) =>
+        !isPodDevice(link.name) && ![HOST_DEVICE, HOST_PEER, VXLAN_DEVICE].includes(link.name),
+    )
+    .map((link) => ({
+      index: link.index,
+      name: link.name,
+      mac: link.mac,
+      mtu: link.mtu,
+      up: link.up,
+      loopback: link.loopback,
+      hasDefaultRoute: defaults.has(link.index),
+      addresses: addresses
+        .filter(({ ifindex }) => ifindex === link.index)
+        .map(({ address, prefixLength }) => ({
+          address: Address.fromBytes(address),
+          prefixLength,
+        })),
+    }));
+}

@@ -1,0 +1,137 @@
+import { Address, type Family, type Prefix } from '@causeway/ip';
+import { layout } from '@causeway/ipam';
+import type { AgentConfig } from '../config/schema.ts';
+import { type OwnNode, reachableAddresses } from '../node/own-node.ts';
+import { addressesOf, chooseDevices, type DeviceView } from './devices.ts';
+import { type MtuPlan, planMtu } from './mtu.ts';
+import { HOST_DEVICE, HOST_PEER, VXLAN_DEVICE } from './names.ts';
+import { type DesiredRoute, planRoutes, type RoutedNode, type RouteProblem } from './routes.ts';
+import type { DesiredAddress, DesiredLink, DesiredSysctl } from './tables.ts';
+
+export interface PlanInputs {
+  readonly config: AgentConfig;
+  /** Undefined until the store, or the run directory, has said who this node is. */
+  readonly own: OwnNode | undefined;
+  readonly observed: readonly DeviceView[];
+  readonly remote: readonly RoutedNode[];
+}
+
+/** Everything that the node's network must be, and what is wrong with the inputs. */
+export interface HostPlan {
+  readonly devices: readonly DeviceView[];
+  readonly nodeAddresses: readonly Address[];
+  readonly gateways: readonly { readonly prefix: Prefix; readonly gateway: Address }[];
+  readonly mtu: MtuPlan;
+  readonly links: readonly DesiredLink[];
+  readonly addresses: readonly DesiredAddress[];
+  readonly routes: readonly DesiredRoute[];
+  readonly sysctls: readonly DesiredSysctl[];
+  readonly routeProblems: readonly RouteProblem[];
+  /** What keeps pods from being served, each with what to do. */
+  readonly problems: readonly string[];
+}
+
+/** Pure: what is planned depends on the inputs and on nothing else. */
+export function planHost({ config, own, observed, remote }: PlanInputs): HostPlan {
+  const configured = config.node.addresses;
+  const stored = own === undefined ? [] : reachableAddresses(own);
+  const named = configured.length > 0 ? configured : stored;
+  const { devices, unmatched } = chooseDevices(observed, config.devices, named);
+  const nodeAddresses = named.length > 0 ? named : addressesOf(devices);
+  const mtu = planMtu(
+    config.routingMode,
+    config.tunnel.underlayFamily,
+    config.mtu,
+    devices.map((device) => device.mtu),
+  );
+  const gateways = (own?.podCIDRs ?? []).map((prefix) => ({
+    prefix,
+    gateway: layout(prefix).gateway,
+  }));
+  const { routes, problems: routeProblems } = planRoutes({
+    mode: config.routingMode,
+    families: config.families,
+    local: gateways,
+    remote,
+    devices,
+    routeMtu: mtu.route,
+    deviceMtu: mtu.device,
+  });
+  return {
+    devices,
+    nodeAddresses,
+    gateways,
+    mtu,
+    links: linksOf(config, mtu),
+    addresses: gateways.map(({ gateway }) => ({ address: gateway, device: HOST_DEVICE })),
+    routes,
+    sysctls: sysctlsOf(config),
+    routeProblems,
+    problems: problemsOf(config, own, devices, unmatched, nodeAddresses),
+  };
+}
+
+function linksOf(config: AgentConfig, mtu: MtuPlan): DesiredLink[] {
+  const host: DesiredLink = { type: 'veth', name: HOST_DEVICE, peer: HOST_PEER, mtu: mtu.device };
+  if (config.routingMode === 'native') return [host];
+  return [host, { type: 'vxlan', name: VXLAN_DEVICE, port: config.tunnel.port, mtu: mtu.route }];
+}
+
+function sysctlsOf(config: AgentConfig): DesiredSysctl[] {
+  const value = (name: string, text: string): DesiredSysctl => ({
+    type: 'value',
+    name,
+    value: text,
+  });
+  const settings: DesiredSysctl[] = [];
+  if (config.families.includes('ipv4')) {
+    settings.push(value('net/ipv4/ip_forward', '1'));
+    const own = [
+      HOST_DEVICE,
+      HOST_PEER,
+      ...(config.routingMode === 'tunnel' ? [VXLAN_DEVICE] : []),
+    ];
+    // Replies of pods come in by other devices than the route back to the pod says.
+    for (const device of own) settings.push(value(`net/ipv4/conf/${device}/rp_filter`, '0'));
+  }
+  if (config.families.includes('ipv6')) settings.push(value('net/ipv6/conf/all/forwarding', '1'));
+  if (config.masquerade.enabled) {
+    const [first, last] = config.masquerade.ports;
+    settings.push({ type: 'ports', name: 'net/ipv4/ip_local_reserved_ports', first, last });
+  }
+  return settings;
+}
+
+function problemsOf(
+  config: AgentConfig,
+  own: OwnNode | undefined,
+  devices: readonly DeviceView[],
+  unmatched: readonly string[],
+  nodeAddresses: readonly Address[],
+): string[] {
+  const problems: string[] = [];
+  if (own === undefined) {
+    problems.push(
+      `the store has no CiliumNode named ${config.node.name}; create it with spec.ipam.podCIDRs`,
+    );
+  } else if (own.podCIDRs.length === 0) {
+    problems.push(
+      `CiliumNode ${own.name} has no pod CIDRs of ${config.families.join(' or ')}; give it spec.ipam.podCIDRs`,
+    );
+  }
+  for (const pattern of unmatched)
+    problems.push(`no device matches ${pattern}, which devices names`);
+  if (devices.length === 0 && unmatched.length === 0) {
+    problems.push(
+      "no device has a default route or one of the node's addresses; name them in devices",
+    );
+  }
+  const underlay: Family = config.tunnel.underlayFamily;
+  const reachable = nodeAddresses.some((address) => Address.family(address) === underlay);
+  if (own !== undefined && config.routingMode === 'tunnel' && !reachable) {
+    problems.push(
+      `the node has no ${underlay} address for the tunnel; give one in node.addresses or change tunnel.underlayFamily`,
+    );
+  }
+  return problems;
+}
