@@ -91,22 +91,11 @@ export async function iperfServer(place: Place, port = 5201): Promise<Server> {
   return server;
 }
 
-export async function sockperfServer(
-  place: Place,
-  kind: 'tcp' | 'udp',
-  address: string,
-  port = 11111,
-): Promise<Server> {
-  const server = await serve(place, [
-    'sockperf',
-    'server',
-    '-i',
-    address,
-    '-p',
-    String(port),
-    ...(kind === 'tcp' ? ['--tcp'] : []),
-  ]);
-  await listening(place, port, kind);
+const QPERF_PORT = 19765;
+
+export async function qperfServer(place: Place): Promise<Server> {
+  const server = await serve(place, ['qperf', '-lp', String(QPERF_PORT)]);
+  await listening(place, QPERF_PORT, 'tcp');
   return server;
 }
 
@@ -143,32 +132,37 @@ export async function tcpStream(
   return parsed.end.sum_received.bits_per_second / 1e9;
 }
 
+const MICROSECONDS: Readonly<Record<string, number>> = { ns: 1e-3, us: 1, ms: 1e3, sec: 1e6 };
+
 /** One-byte request and response over one connection, in exchanges per second. */
 export async function requestResponse(
   place: Place,
   kind: 'tcp' | 'udp',
   address: string,
   seconds: number,
-  port = 11111,
+  dataPort = 19766,
 ): Promise<number> {
-  const argv = [
-    'sockperf',
-    'ping-pong',
-    '-i',
-    address,
-    '-p',
-    String(port),
-    '-t',
-    String(seconds),
-    '-m',
-    '14',
-    ...(kind === 'tcp' ? ['--tcp'] : []),
-  ];
-  const text = await must(place, argv, seconds + 20);
-  const latency = /Latency is ([\d.]+) usec/.exec(text) ?? /avg-latency=([\d.]+)/.exec(text);
-  if (latency?.[1] === undefined) throw new Error(`sockperf said no latency: ${text.slice(-400)}`);
-  // sockperf's latency is one way: half of an exchange.
-  return 1e6 / (2 * Number(latency[1]));
+  const text = await must(
+    place,
+    [
+      'qperf',
+      '-lp',
+      String(QPERF_PORT),
+      '-ip',
+      String(dataPort),
+      '-t',
+      String(seconds),
+      '-m',
+      '1',
+      address,
+      `${kind}_lat`,
+    ],
+    seconds + 20,
+  );
+  const latency = /latency\s+=\s+([\d.]+) (ns|us|ms|sec)/.exec(text);
+  if (latency === null) throw new Error(`qperf said no latency: ${text.slice(-400)}`);
+  // qperf's latency is one way: half of an exchange.
+  return 1e6 / (2 * Number(latency[1]) * (MICROSECONDS[latency[2] ?? ''] ?? Number.NaN));
 }
 
 /** Small UDP packets sent as fast as the sender can, in packets per second as received. */
