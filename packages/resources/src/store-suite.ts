@@ -125,7 +125,7 @@ spec: {ipFamilyPolicy: PreferDualStack, ports: [{port: 80}], selector: {app: til
       ['unchanged', 'created'],
     );
     assert.equal(first.atomic, true);
-    const { spec } = first.results[1]?.object as Service;
+    const { spec } = first.results[1]!.object as Service;
     assert.equal(spec.clusterIPs?.length, 2);
     assert.deepEqual(spec.ipFamilies, ['IPv4', 'IPv6']);
     const again = await store.apply(manifest);
