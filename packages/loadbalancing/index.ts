@@ -1,0 +1,45 @@
+export { Balancer, type BalancerSettings } from './src/balancer.ts';
+export { type DeriveContext, deriveFrontends, stateOf } from './src/derive.ts';
+export {
+  LoadBalancingError,
+  type LoadBalancingErrorCode,
+  type Parsed,
+  type Problem,
+} from './src/errors.ts';
+export {
+  MAGLEV_SIZES,
+  type MaglevBackend,
+  maglevSize,
+  maglevTable,
+} from './src/maglev.ts';
+export {
+  type Algorithm,
+  type Backend,
+  type BackendState,
+  type Endpoint,
+  type Frontend,
+  type FrontendType,
+  PROTOCOLS,
+  type Protocol,
+  type Service,
+  type ServicePort,
+  type ServiceRef,
+  serviceName,
+  socketKey,
+} from './src/model.ts';
+export {
+  type MapOperation,
+  type ServiceKey,
+  type ServiceRow,
+  SLOTS_PER_CHUNK,
+} from './src/operations.ts';
+export {
+  type EndpointSlice,
+  endpointsOfPods,
+  parseEndpointSlice,
+  parsePod,
+  type ServingPod,
+} from './src/parse-endpoints.ts';
+export { ALGORITHM_ANNOTATION, parseService } from './src/parse-service.ts';
+export type { Assignment } from './src/program.ts';
+export type { Candidate, Choice, ChoiceQuery } from './src/why.ts';

@@ -1,0 +1,163 @@
+import { Catalogue } from './catalogue.ts';
+import { type DeriveContext, deriveFrontends } from './derive.ts';
+import { LoadBalancingError, type Parsed } from './errors.ts';
+import { type Frontend, type Service, type ServiceRef, serviceName } from './model.ts';
+import type { MapOperation, ServiceRow } from './operations.ts';
+import {
+  type EndpointSlice,
+  parseEndpointSlice,
+  parsePod,
+  type ServingPod,
+} from './parse-endpoints.ts';
+import { parseService } from './parse-service.ts';
+import { type Assignment, Program } from './program.ts';
+import { type Choice, type ChoiceQuery, explainChoice } from './why.ts';
+
+export interface BalancerSettings extends DeriveContext {
+  /**
+   * True where there is no Kubernetes: services with a selector are served by the pods it selects.
+   * False: by EndpointSlices. Services without a selector always have slices.
+   */
+  readonly resolveSelectors: boolean;
+}
+
+/**
+ * Services, endpoint slices and pods in; ordered writes to the datapath's maps out. A change costs
+ * what the services it touches cost, whatever the number of services.
+ */
+export class Balancer {
+  readonly settings: BalancerSettings;
+  readonly #catalogue: Catalogue;
+  readonly #program: Program;
+  /** service → its frontends. */
+  readonly #frontends = new Map<string, readonly Frontend[]>();
+  /** frontend key → services that claim it, the one that holds it first. */
+  readonly #claims = new Map<string, string[]>();
+  #synced = false;
+
+  constructor(settings: BalancerSettings, previous?: Assignment) {
+    this.settings = settings;
+    this.#catalogue = new Catalogue(settings.resolveSelectors);
+    this.#program = new Program(previous);
+  }
+
+  /** Takes an object in, or says what is wrong with it; refused, it changes nothing. */
+  applyService(object: unknown): Parsed<Service> {
+    const parsed = parseService(object);
+    if (parsed.ok) this.#catalogue.setService(parsed.value);
+    return parsed;
+  }
+
+  deleteService(ref: ServiceRef): void {
+    this.#catalogue.deleteService(ref);
+  }
+
+  applyEndpointSlice(object: unknown): Parsed<EndpointSlice> {
+    const parsed = parseEndpointSlice(object);
+    if (parsed.ok) this.#catalogue.setSlice(parsed.value);
+    return parsed;
+  }
+
+  deleteEndpointSlice(ref: ServiceRef): void {
+    this.#catalogue.deleteSlice(ref);
+  }
+
+  applyPod(object: unknown): Parsed<ServingPod> {
+    const parsed = parsePod(object);
+    if (parsed.ok) this.#catalogue.setPod(parsed.value);
+    return parsed;
+  }
+
+  deletePod(ref: ServiceRef): void {
+    this.#catalogue.deletePod(ref);
+  }
+
+  /** Everything has been listed once: what an earlier run left and nobody claims may go. */
+  markSynced(): void {
+    this.#synced = true;
+  }
+
+  /** The writes that the changes since the last flush ask for, to be applied in order. */
+  flush(): MapOperation[] {
+    const keys = new Set<string>();
+    for (const name of this.#catalogue.takeTouched()) {
+      const service = this.#catalogue.services.get(name);
+      const before = this.#frontends.get(name) ?? [];
+      const after =
+        service === undefined
+          ? []
+          : deriveFrontends(service, this.#catalogue.endpointsOf(service), this.settings);
+      if (after.length > 0) this.#frontends.set(name, after);
+      else this.#frontends.delete(name);
+      for (const { key } of after) this.#claim(key, name, true);
+      const still = new Set(after.map((each) => each.key));
+      for (const { key } of before) if (!still.has(key)) this.#claim(key, name, false);
+      for (const { key } of [...before, ...after]) keys.add(key);
+    }
+    const changed = new Map<string, Frontend | undefined>();
+    for (const key of keys) {
+      const frontend = this.frontend(key);
+      changed.set(key, frontend?.type === 'ClusterIP' ? frontend : undefined);
+    }
+    return this.#program.apply(changed, this.#synced);
+  }
+
+  #claim(key: string, name: string, present: boolean): void {
+    const others = (this.#claims.get(key) ?? []).filter((each) => each !== name);
+    const holds = this.#claims.get(key)?.[0] === name;
+    const claims = present ? (holds ? [name, ...others] : [...others, name]) : others;
+    if (claims.length === 0) this.#claims.delete(key);
+    else this.#claims.set(key, claims);
+  }
+
+  /**
+   * Who answers at an address and port. Of several services the one that came first, but a ClusterIP
+   * before everything: nobody may take another's by listing it among their externalIPs.
+   */
+  frontend(key: string): Frontend | undefined {
+    const claims = (this.#claims.get(key) ?? []).flatMap(
+      (name) => this.#frontends.get(name)?.find((each) => each.key === key) ?? [],
+    );
+    return claims.find((each) => each.type === 'ClusterIP') ?? claims[0];
+  }
+
+  /** Every frontend of every service, also of those that another service keeps from its address. */
+  *frontends(): Generator<Frontend> {
+    for (const list of this.#frontends.values()) yield* list;
+  }
+
+  frontendsOf(ref: ServiceRef): readonly Frontend[] {
+    return this.#frontends.get(serviceName(ref)) ?? [];
+  }
+
+  /** Addresses that more than one service claims; `frontend` tells who has it. */
+  *conflicts(): Generator<{ readonly key: string; readonly services: readonly string[] }> {
+    for (const [key, services] of this.#claims) if (services.length > 1) yield { key, services };
+  }
+
+  row(frontendKey: string): ServiceRow | undefined {
+    return this.#program.row(frontendKey);
+  }
+
+  backendId(backendKey: string): number | undefined {
+    return this.#program.backendId(backendKey);
+  }
+
+  /** What a later run needs to go on with the same numbers. */
+  assignment(): Assignment {
+    return this.#program.assignment();
+  }
+
+  /** Why a client of this frontend ends up where it does. Throws `unknown-frontend`. */
+  why(frontendKey: string, query: ChoiceQuery = {}): Choice {
+    const frontend = this.frontend(frontendKey);
+    if (frontend === undefined) {
+      throw new LoadBalancingError(
+        'unknown-frontend',
+        frontendKey,
+        `no service has ${frontendKey}; keys look like 10.96.0.1:80/TCP or [fd00::1]:80/TCP`,
+      );
+    }
+    return explainChoice(frontend, query, (key) => this.backendId(key));
+  }
+}

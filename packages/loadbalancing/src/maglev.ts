@@ -1,0 +1,86 @@
+import { LoadBalancingError } from './errors.ts';
+
+/**
+ * Maglev hashing (Eisenbud et al., NSDI 2016, section 3.4): every backend walks the slots in an order
+ * of its own, and they take turns claiming the next free one on their walk. All nodes that know the
+ * same backends compute the same table, and a backend's loss frees its slots while few others move.
+ */
+
+/** Primes just under powers of two: a table with at least 100 slots for each backend is even to 1%. */
+export const MAGLEV_SIZES: readonly number[] = [
+  251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071,
+];
+
+const SLOTS_PER_BACKEND = 100;
+
+/**
+ * The table size for a number of backends. It changes as seldom as it can, at each doubling, since
+ * a change of the size moves most flows that are not tracked as connections.
+ */
+export function maglevSize(backends: number): number {
+  const wanted = backends * SLOTS_PER_BACKEND;
+  return MAGLEV_SIZES.find((size) => size >= wanted) ?? MAGLEV_SIZES.at(-1)!;
+}
+
+export interface MaglevBackend {
+  /** Address, port and protocol: the same text on every node. */
+  readonly key: string;
+  /** Share relative to the others; 1 unless given. */
+  readonly weight?: number;
+}
+
+/**
+ * The table: for each slot an index into `backends`. Their order does not matter for who gets a slot.
+ * Throws `invalid-maglev` for a size below the number of backends, or a weight that is not positive.
+ */
+export function maglevTable(backends: readonly MaglevBackend[], size: number): Uint32Array {
+  if (backends.length === 0) return new Uint32Array(0);
+  if (!Number.isInteger(size) || size < backends.length || size < 2) {
+    throw new LoadBalancingError(
+      'invalid-maglev',
+      size,
+      `a table of ${size} slots cannot hold ${backends.length} backends`,
+    );
+  }
+  const heaviest = Math.max(...backends.map((each) => each.weight ?? 1));
+  const walkers = backends
+    .map(({ key, weight = 1 }, index) => {
+      if (!(weight > 0) || !Number.isFinite(weight)) {
+        throw new LoadBalancingError('invalid-maglev', weight, `${key} has weight ${weight}`);
+      }
+      const next = hash32(`offset ${key}`) % size;
+      const skip = (hash32(`skip ${key}`) % (size - 1)) + 1;
+      return { index, key, next, skip, share: weight / heaviest, credit: 0 };
+    })
+    .sort((a, b) => (a.key < b.key ? -1 : 1));
+  const table = new Uint32Array(size).fill(FREE);
+  for (let left = size; left > 0; ) {
+    for (const walker of walkers) {
+      // The heaviest moves in every round, the others as their credit fills.
+      walker.credit += walker.share;
+      if (walker.credit < 1) continue;
+      walker.credit -= 1;
+      // The size is prime, so a walk of any skip comes by every slot.
+      while (table[walker.next] !== FREE) walker.next = (walker.next + walker.skip) % size;
+      table[walker.next] = walker.index;
+      left--;
+      if (left === 0) break;
+    }
+  }
+  return table;
+}
+
+const FREE = 0xffff_ffff;
+
+/** FNV-1a with a final mix. Stable for ever: nodes of different versions must agree on tables. */
+export function hash32(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    hash = Math.imul(hash ^ (unit & 0xff), 0x01000193);
+    hash = Math.imul(hash ^ (unit >>> 8), 0x01000193);
+  }
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
