@@ -5,6 +5,13 @@ export type { TlsOptions } from './src/endpoint.ts';
 export { KvError, type KvErrorCode } from './src/errors.ts';
 export { MemoryEtcd, type MemoryEtcdOptions, memoryEtcd } from './src/memory.ts';
 export {
+  type SharedRow,
+  type SharedScope,
+  SharedStore,
+  type SharedStoreOptions,
+  type SharedStoreStatus,
+} from './src/shared-store.ts';
+export {
   absent,
   type CallOptions,
   type Compare,

@@ -38,6 +38,10 @@ export class Entry implements KvEntry {
 export const bytesOf = (value: string | Uint8Array): Uint8Array =>
   typeof value === 'string' ? encoder.encode(value) : value;
 
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
 /** Byte order of the UTF-8 forms, which is etcd's order; JavaScript's `<` differs above U+FFFF. */
 export function compareKeys(a: string, b: string): number {
   if (a === b) return 0;

@@ -76,7 +76,6 @@ export class HeldLease implements Lease {
     this.#end(this.#lost());
   }
 
-  /** Stops renewing and leaves the lease to run out. */
   abandon(): void {
     this.#end(new KvError('closed', this.id, `lease ${this.id} is no longer kept`));
   }

@@ -110,6 +110,8 @@ export interface Lease extends AsyncDisposable {
   readonly ttl: number;
   /** Aborted when the lease is lost (reason: a KvError `lease-not-found`) or given back. */
   readonly ended: AbortSignal;
+  /** Stops renewing: the keys stay until the lease's time runs out. */
+  abandon(): void;
   /** Resolves when the store no longer knows the lease; its keys vanish with it. */
   revoke(options?: CallOptions): Promise<void>;
 }
@@ -124,7 +126,8 @@ export type SnapshotReason =
 
 /**
  * What a watch tells. From `snapshot-start` to `synced` the puts are the list; a key that an
- * earlier round told and this list lacks is deleted just before `synced`, marked synthetic.
+ * earlier round told and this list lacks is deleted just before `synced`, marked synthetic; for a
+ * store that was replaced, after `replacedGrace`.
  */
 export type WatchEvent =
   | {
@@ -155,6 +158,11 @@ export interface WatchOptions {
   /** Keys that the caller holds from before: a list that lacks them ends with their deletion. */
   readonly known?: Iterable<string>;
   readonly pageSize?: number;
+  /**
+   * Milliseconds for which what a replaced store (another cluster id, revisions that went back) does
+   * not show is kept: its writers need time to come back. Default 30,000; 0 deletes at once.
+   */
+  readonly replacedGrace?: number;
   /** Distinct keys that may wait for a slow consumer before reading pauses; default 16,384. */
   readonly maxPending?: number;
 }

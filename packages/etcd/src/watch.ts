@@ -4,6 +4,11 @@ import type { Header, Stream, StreamEvent, Transport } from './transport.ts';
 import type { KvWatch, SnapshotReason, WatchEvent, WatchOptions, WatchStatus } from './types.ts';
 import { WatchQueue } from './watch-queue.ts';
 
+interface Known {
+  readonly round: number;
+  readonly revision: number;
+}
+
 export interface WatchContext {
   readonly transport: Transport;
   readonly clock: Clock;
@@ -33,8 +38,11 @@ export class Watch implements KvWatch {
   readonly #pageSize: number;
   readonly #running: Promise<void>;
   readonly #unlisten: () => void;
-  /** Every key that was told or waits to be, with the round that saw it last. */
-  readonly #known = new Map<string, number>();
+  /** Every key that was told or waits to be: the round that saw it last, and the revision seen then. */
+  readonly #known = new Map<string, Known>();
+  readonly #grace: number;
+  /** Until then nothing is swept: the store was replaced, and its writers have yet to come back. */
+  #graceUntil = 0;
   #round = 0;
   #resumeFrom: number | undefined;
   #clusterId: string | undefined;
@@ -51,9 +59,10 @@ export class Watch implements KvWatch {
     this.#context = context;
     this.#maxPending = options.maxPending ?? 16_384;
     this.#pageSize = options.pageSize ?? context.pageSize;
+    this.#grace = options.replacedGrace ?? 30_000;
     this.#resumeFrom = options.fromRevision;
     this.#since = context.clock.now();
-    for (const key of options.known ?? []) this.#known.set(key, 0);
+    for (const key of options.known ?? []) this.#known.set(key, { round: 0, revision: 0 });
     const { signal } = options;
     const stop = () => this.#close();
     signal?.addEventListener('abort', stop);
@@ -152,8 +161,11 @@ export class Watch implements KvWatch {
         throw new KvError('unavailable', this.prefix, 'the store was replaced during the list');
       }
       for (const entry of page.entries) {
-        this.#queue.put(entry, this.#known.has(entry.key), true);
-        this.#known.set(entry.key, round);
+        const known = this.#known.get(entry.key);
+        // Within one history a key's revision only grows: a store refilled beyond our revision shows here.
+        if (known && entry.modRevision < known.revision) this.#replaced();
+        this.#queue.put(entry, known !== undefined, true);
+        this.#known.set(entry.key, { round, revision: entry.modRevision });
         after = entry.key;
       }
       this.#filled.open();
@@ -162,11 +174,7 @@ export class Watch implements KvWatch {
         await this.#drained.wait(signal);
       }
     }
-    for (const [key, seen] of this.#known) {
-      if (seen === round) continue;
-      this.#known.delete(key);
-      this.#queue.delete(key, revision, true);
-    }
+    this.#sweep(round, revision);
     this.#revision = revision;
     this.#synced = true;
     this.#snapshots++;
@@ -175,12 +183,35 @@ export class Watch implements KvWatch {
     return revision;
   }
 
+  #replaced(): void {
+    this.#graceUntil = this.#context.clock.now() + this.#grace;
+  }
+
+  /** Deletes what this round's list did not show, once the grace for a replaced store is over. */
+  #sweep(round: number, revision: number): void {
+    const wait = this.#graceUntil - this.#context.clock.now();
+    if (wait > 0) {
+      this.#context.clock.sleep(wait, this.#stop.signal).then(() => {
+        // A later round has its own sweep, and may be in the middle of its list.
+        if (round === this.#round && !this.#stop.signal.aborted) this.#sweep(round, this.#revision);
+      });
+      return;
+    }
+    for (const [key, known] of this.#known) {
+      if (known.round === round) continue;
+      this.#known.delete(key);
+      this.#queue.delete(key, revision, true);
+    }
+    this.#filled.open();
+  }
+
   #start(header: Header, cause: SnapshotReason): void {
     let reason = cause;
     if (cause !== 'first') {
       if (this.#clusterId !== undefined && header.clusterId !== this.#clusterId) {
         reason = 'cluster-changed';
       } else if (header.revision < this.#revision) reason = 'revision-went-back';
+      if (reason === 'cluster-changed' || reason === 'revision-went-back') this.#replaced();
     }
     this.#clusterId = header.clusterId;
     this.#enter('listing');
@@ -255,7 +286,10 @@ export class Watch implements KvWatch {
       switch (event.type) {
         case 'put':
           this.#queue.put(event.entry, this.#known.has(event.entry.key), false);
-          this.#known.set(event.entry.key, this.#round);
+          this.#known.set(event.entry.key, {
+            round: this.#round,
+            revision: event.entry.modRevision,
+          });
           break;
         case 'delete':
           this.#known.delete(event.key);
