@@ -100,7 +100,7 @@ export const libc = {
   ) => number,
   getsockopt: library.func(
     'int getsockopt(int fd, int level, int name, void *value, void *length)',
-  ) as (fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array) => number,
+  ) as (fd: number, level: number, name: number, value: Uint8Array, length: Uint32Array) => number,
   setsockopt: library.func(
     'int setsockopt(int fd, int level, int name, const void *value, uint32_t length)',
   ) as (fd: number, level: number, name: number, value: Uint8Array, length: number) => number,
