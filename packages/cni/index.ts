@@ -18,5 +18,10 @@ export { CniCode, CniError } from './src/errors.ts';
 export { type CniCall, type CniOutcome, execute, type Surroundings } from './src/execute.ts';
 export { answerRelayedCall, MAX_RELAY_BYTES, RELAY_PATH, type RelayAnswer } from './src/relay.ts';
 export type { CniResult, ResultInterface, ResultIp, ResultRoute } from './src/result.ts';
-export { type AgentAnswer, type AgentTransport, Unreachable } from './src/transport.ts';
+export {
+  type AgentAnswer,
+  type AgentTransport,
+  routesTransport,
+  Unreachable,
+} from './src/transport.ts';
 export { type CniVersion, SUPPORTED_VERSIONS } from './src/versions.ts';

@@ -34,7 +34,7 @@ export interface Attachment {
 
 const VALID_ATTACHMENTS = 'cni.dev/valid-attachments';
 
-/** Throws CniError 6 for what is no JSON object, 1 for another version, 7 for a field that is wrong. */
+/** Throws CniError 5 for what is too large, 6 for what is no JSON object, 1 for another version, 7 for a field that is wrong. */
 export function parseConfig(text: string): NetworkConfig {
   const raw = decode(text);
   const cniVersion = parseVersion(raw.cniVersion);
@@ -87,6 +87,13 @@ export function versionText(text: string): string | undefined {
 }
 
 function decode(text: string): Record<string, unknown> {
+  if (text.length > MAX_CONFIG_BYTES) {
+    throw new CniError(
+      CniCode.ioFailure,
+      `the network configuration has over ${MAX_CONFIG_BYTES} bytes`,
+      'No configuration needs that much; what wrote it?',
+    );
+  }
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -45,7 +45,11 @@ export class FakeAgent implements AsyncDisposable {
       request.on('end', async () => {
         const text = Buffer.concat(chunks).toString();
         const where = request.url ?? '';
-        if (this.relay && where === RELAY_PATH) {
+        if (where === RELAY_PATH) {
+          if (!this.relay) {
+            response.writeHead(404).end();
+            return;
+          }
           const { status, body } = await answerRelayedCall(text, this.transport);
           response.writeHead(status).end(body);
           return;
