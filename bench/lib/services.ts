@@ -7,10 +7,8 @@ import type { ResourceStore } from '@causeway/resources';
 
 /** Addresses where nobody lives: the backends of services that are only there to be many. */
 function crowdBackend(service: number, backend: number): string {
-  return `10.200.${(service * 10 + backend) >> 8}.${(service * 10 + backend) & 255}`.replace(
-    /^10\.200\.(\d+)\./,
-    (_, high: string) => `10.${200 + (Number(high) >> 8)}.${Number(high) & 255}.`,
-  );
+  const index = service * BACKENDS + backend;
+  return `10.${200 + (index >> 16)}.${(index >> 8) & 255}.${index & 255}`;
 }
 
 export const BACKENDS = 10;
@@ -35,7 +33,10 @@ export function targetService(clusterIPs: readonly string[]): unknown {
       selector: { app: 'server' },
       // The generators open several connections to one server: the second must meet the first.
       sessionAffinity: 'ClientIP',
-      ports: PORTS.map((port) => ({ ...port, protocol: 'TCP', targetPort: port.port })),
+      ports: [
+        ...PORTS.map((port) => ({ ...port, protocol: 'TCP', targetPort: port.port })),
+        { name: 'datagrams', port: 5201, protocol: 'UDP', targetPort: 5201 },
+      ],
     },
   };
 }
