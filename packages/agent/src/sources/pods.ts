@@ -17,6 +17,7 @@ export interface PodRow {
   readonly addresses: readonly Address[];
   readonly ready: boolean;
   readonly terminating: boolean;
+  readonly phase: string | undefined;
 }
 
 export interface NamespaceRow {
@@ -60,6 +61,7 @@ export function podRow(pod: Pod): PodRow {
       status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ??
       false,
     terminating: metadata.deletionTimestamp !== undefined,
+    phase: status?.phase,
   };
 }
 
@@ -77,4 +79,37 @@ function namedPorts({ spec }: Pod): NamedPort[] {
 
 export function namespaceRow(namespace: Namespace): NamespaceRow {
   return { name: namespace.metadata.name, labels: namespace.metadata.labels ?? {} };
+}
+
+/** The row as a manifest again, for the load balancer, which reads Pods as the API has them. */
+export function podManifest(row: PodRow): unknown {
+  const protocol = (number: number) => (number === 17 ? 'UDP' : number === 132 ? 'SCTP' : 'TCP');
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      namespace: row.namespace,
+      name: row.name,
+      labels: row.labels,
+      ...(row.terminating ? { deletionTimestamp: '1970-01-01T00:00:00Z' } : {}),
+    },
+    spec: {
+      ...(row.node === undefined ? {} : { nodeName: row.node }),
+      containers: [
+        {
+          name: 'all',
+          ports: row.ports.map(({ name, port, protocol: number }) => ({
+            name,
+            containerPort: port,
+            protocol: protocol(number),
+          })),
+        },
+      ],
+    },
+    status: {
+      ...(row.phase === undefined ? {} : { phase: row.phase }),
+      podIPs: row.addresses.map((ip) => ({ ip })),
+      conditions: [{ type: 'Ready', status: row.ready ? 'True' : 'False' }],
+    },
+  };
 }

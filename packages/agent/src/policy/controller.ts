@@ -1,0 +1,257 @@
+import { LabelSet } from '@causeway/identity';
+import type { Prefix } from '@causeway/ip';
+import type {
+  EndpointPolicy,
+  PolicyDiff,
+  PolicyEngine,
+  PolicyEntryKey,
+  PolicySetChange,
+} from '@causeway/policy';
+import type { Clock } from '@causeway/tables';
+import type { HealthRow } from '../api/types.ts';
+import type { EndpointEnforcement } from '../endpoints/ports.ts';
+import type { EndpointRecord } from '../endpoints/record.ts';
+import { addressList, type EndpointTable } from '../endpoints/table.ts';
+import { AgentError, messageWithCauses } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { OrderedWriter } from '../ordered-writer.ts';
+import type { CidrIdentities } from './cidr-identities.ts';
+import type { EndpointMapRow, EnforcementMaps } from './maps.ts';
+
+/** One write to the kernel; the order of the queue is the order of the writes. */
+type Op =
+  | { readonly type: 'set'; readonly change: PolicySetChange }
+  | { readonly type: 'rows'; readonly policy: EndpointPolicy };
+
+export interface PolicyControllerOptions {
+  readonly engine: PolicyEngine;
+  readonly maps: EnforcementMaps;
+  readonly endpoints: EndpointTable;
+  readonly cidrs: CidrIdentities;
+  readonly auditAll: boolean;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+/**
+ * Carries the engine's differences into the kernel, and the endpoints into the engine. Until policies
+ * and identities have been read once, what the kernel has stays in force: sets that it knows are used
+ * as they are, and a pod whose set it does not know is closed until its policy is known.
+ */
+export class PolicyController implements EndpointEnforcement, Disposable {
+  readonly #options: PolicyControllerOptions;
+  readonly #writer: OrderedWriter<Op>;
+  #synced = false;
+  #scheduled = false;
+  #closed = false;
+
+  constructor(options: PolicyControllerOptions) {
+    this.#options = options;
+    const { clock, random, log } = options;
+    this.#writer = new OrderedWriter<Op>({
+      name: 'policy',
+      apply: (op) => this.#apply(op),
+      clock,
+      random,
+      log,
+    });
+  }
+
+  get synced(): boolean {
+    return this.#synced;
+  }
+
+  get writer(): OrderedWriter<unknown> {
+    return this.#writer as OrderedWriter<unknown>;
+  }
+
+  put(record: EndpointRecord): void {
+    const { engine, auditAll, maps } = this.#options;
+    engine.setEndpoint({
+      id: record.id,
+      identity: record.identity,
+      labels: LabelSet.parse(record.labels),
+      namedPorts: record.namedPorts,
+      audit: auditAll || record.policyAudit,
+    });
+    if (!this.#synced) {
+      for (const row of this.#provisionalRows(record)) maps.putEndpoint(row);
+      return;
+    }
+    this.#flush();
+    if (!this.#writer.idle) {
+      throw new AgentError(
+        'kernel-failed',
+        `the policy of endpoint ${record.id} cannot be written to the kernel`,
+        {
+          hint: 'a full map names itself here; raise its size under limits',
+          cause: this.#writer.error,
+        },
+      );
+    }
+    // The engine tells of rows only when policy changes; other parts of the row may have changed alone.
+    for (const row of this.#rowsOf(record, this.#policyOf(record.id))) maps.putEndpoint(row);
+  }
+
+  remove(record: EndpointRecord): void {
+    const { engine, maps } = this.#options;
+    for (const address of addressList(record)) {
+      // An address may be another endpoint's by now, as after a clean-up of what is long gone.
+      const row = maps.endpoint(address as EndpointMapRow['address']);
+      if (row === undefined || row.endpointId === record.id)
+        maps.deleteEndpoint(address as EndpointMapRow['address']);
+    }
+    engine.deleteEndpoint(record.id);
+    this.schedule();
+  }
+
+  differences(record: EndpointRecord): string[] {
+    const wrong: string[] = [];
+    for (const address of addressList(record)) {
+      const row = this.#options.maps.endpoint(address as EndpointMapRow['address']);
+      if (row === undefined) wrong.push(`the kernel has no row for ${address}`);
+      else if (row.endpointId !== record.id || row.ifindex !== record.hostIfindex) {
+        wrong.push(`the kernel's row for ${address} is of another endpoint`);
+      } else if (row.mac !== record.mac || row.identity !== record.identity) {
+        wrong.push(`the kernel's row for ${address} has another MAC or identity`);
+      }
+    }
+    return wrong;
+  }
+
+  /** Writes what has changed in the engine, soon; a crowd of changes is one flush. */
+  schedule(): void {
+    if (this.#scheduled || this.#closed) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      if (!this.#closed && this.#synced) this.#flush();
+    });
+  }
+
+  /**
+   * Policies and identities have been read once: from here on the kernel follows the engine, and what
+   * an earlier run left and nobody wants any more goes, after everything wanted is there.
+   */
+  sync(): void {
+    if (this.#synced) return;
+    this.#synced = true;
+    const wanted = new Map<number, Set<string>>();
+    this.#flush((change) => {
+      wanted.set(change.policyId, new Set(change.upserts.map(keyText)));
+    });
+    const pruned = this.#options.maps.prune((policyId, key) => {
+      const keys = wanted.get(policyId);
+      return keys !== undefined && (key === undefined || keys.has(keyText(key)));
+    });
+    if (pruned > 0) this.#options.log.info({ pruned }, 'policy entries of an earlier run are gone');
+  }
+
+  health(): HealthRow {
+    const { error, waiting, idle } = this.#writer;
+    if (!idle) {
+      return {
+        name: 'policy',
+        healthy: false,
+        detail: `${waiting} writes wait: ${messageWithCauses(error)}`,
+      };
+    }
+    const detail = this.#synced
+      ? 'the kernel has every compiled policy'
+      : 'policies are not read yet; what the kernel has stays in force';
+    return { name: 'policy', healthy: true, detail };
+  }
+
+  #flush(each: (change: PolicySetChange) => void = () => {}): void {
+    // While writes wait the engine gathers further changes; they cost nothing there.
+    if (!this.#writer.idle && !this.#writer.drain()) return;
+    const { engine, cidrs } = this.#options;
+    const prefixes = engine.takePrefixChange();
+    for (const prefix of prefixes.added) {
+      const { identity, labels } = cidrs.take(prefix);
+      engine.setIdentity(identity, labels);
+    }
+    for (const prefix of prefixes.removed) this.#releasePrefix(prefix);
+    const diff = engine.flush();
+    for (const change of diff.sets) each(change);
+    this.#writer.push(opsOf(diff));
+  }
+
+  #releasePrefix(prefix: Prefix): void {
+    const identity = this.#options.cidrs.release(prefix);
+    if (identity !== undefined) this.#options.engine.deleteIdentity(identity);
+  }
+
+  #apply(op: Op): void {
+    const { maps, endpoints } = this.#options;
+    switch (op.type) {
+      case 'set':
+        maps.applySet(op.change);
+        return;
+      case 'rows': {
+        const row = endpoints.get(op.policy.endpointId);
+        if (row === undefined || row.state === 'deleting') return;
+        for (const each of this.#rowsOf(row.record, op.policy)) maps.putEndpoint(each);
+        const { policyId, revision, ingress, egress } = op.policy;
+        endpoints.put({ ...row, policy: { policyId, revision, ingress, egress } });
+        return;
+      }
+      default:
+        op satisfies never;
+    }
+  }
+
+  #policyOf(endpointId: number): EndpointPolicy {
+    const known = this.#options.endpoints.get(endpointId)?.policy;
+    if (known !== undefined) return { endpointId, ...known };
+    throw new AgentError('internal', `the policy engine says nothing of endpoint ${endpointId}`);
+  }
+
+  #rowsOf(record: EndpointRecord, policy: EndpointPolicy): EndpointMapRow[] {
+    return addressList(record).map((address) => ({
+      address: address as EndpointMapRow['address'],
+      ifindex: record.hostIfindex,
+      endpointId: record.id,
+      identity: record.identity,
+      policyId: policy.policyId,
+      policyRevision: policy.revision,
+      mac: record.mac,
+      hostMac: record.hostMac,
+      ingress: policy.ingress,
+      egress: policy.egress,
+    }));
+  }
+
+  #provisionalRows(record: EndpointRecord): EndpointMapRow[] {
+    const { engine, maps, endpoints } = this.#options;
+    const policyId = engine.endpoints.get(record.id)!.set.id;
+    const known = maps.knownSet(policyId);
+    const policy: EndpointPolicy =
+      known === undefined
+        ? { endpointId: record.id, policyId, revision: 1, ingress: 'enforced', egress: 'enforced' }
+        : { endpointId: record.id, policyId, ...known };
+    const row = endpoints.get(record.id);
+    if (row !== undefined) {
+      const { revision, ingress, egress } = policy;
+      endpoints.put({ ...row, policy: { policyId, revision, ingress, egress } });
+    }
+    return this.#rowsOf(record, policy);
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    this.#writer[Symbol.dispose]();
+  }
+}
+
+function opsOf(diff: PolicyDiff): Op[] {
+  return [
+    ...diff.sets.map((change): Op => ({ type: 'set', change })),
+    ...diff.endpoints.map((policy): Op => ({ type: 'rows', policy })),
+    ...diff.removedSets.map((change): Op => ({ type: 'set', change })),
+  ];
+}
+
+const keyText = (key: PolicyEntryKey): string =>
+  `${key.direction} ${key.identity} ${key.protocol} ${key.prefixLength} ${key.port}`;

@@ -1,0 +1,219 @@
+import {
+  type Balancer,
+  type Frontend,
+  type MapOperation,
+  serviceName,
+} from '@causeway/loadbalancing';
+import type { Clock, Table, TableKey, Tracker } from '@causeway/tables';
+import type { HealthRow } from '../api/types.ts';
+import { AgentError, messageWithCauses } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { OrderedWriter } from '../ordered-writer.ts';
+import { type PodTable, podManifest } from '../sources/pods.ts';
+import type { EndpointSliceTable, ServiceTable } from './tables.ts';
+
+export interface ServiceControllerOptions {
+  readonly balancer: Balancer;
+  readonly services: ServiceTable;
+  readonly slices: EndpointSliceTable;
+  readonly pods: PodTable;
+  /** Applies one write to the load balancer's maps. */
+  readonly apply: (operation: MapOperation) => void;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+/** Changes of a rollout come one by one; they are gathered this long, which nobody feels. */
+const SETTLE_MS = 10;
+
+/**
+ * Feeds services, slices and pods into the balancer and its writes, in their order, into the maps.
+ * What an earlier run left in the maps goes only when all three have been read once.
+ */
+export class ServiceController implements Disposable {
+  readonly #options: ServiceControllerOptions;
+  readonly #writer: OrderedWriter<MapOperation>;
+  readonly #feeds: (() => boolean)[] = [];
+  readonly #undo: (() => void)[] = [];
+  readonly #refused = new Map<string, string>();
+  #timer: NodeJS.Timeout | undefined;
+  #synced = false;
+
+  constructor(options: ServiceControllerOptions) {
+    this.#options = options;
+    const { balancer, services, slices, pods, apply, clock, random, log } = options;
+    this.#writer = new OrderedWriter({ name: 'services', apply, clock, random, log });
+    this.#feed(
+      services,
+      (object) => balancer.applyService(object),
+      (ref) => balancer.deleteService(ref),
+    );
+    this.#feed(
+      slices,
+      (object) => balancer.applyEndpointSlice(object),
+      (ref) => balancer.deleteEndpointSlice(ref),
+    );
+    this.#feed(
+      pods,
+      (row) => balancer.applyPod(podManifest(row)),
+      (ref) => balancer.deletePod(ref),
+    );
+    this.#schedule();
+  }
+
+  get synced(): boolean {
+    return this.#synced;
+  }
+
+  get writer(): OrderedWriter<unknown> {
+    return this.#writer as OrderedWriter<unknown>;
+  }
+
+  health(): HealthRow {
+    const { error, waiting, idle } = this.#writer;
+    if (!idle) {
+      return {
+        name: 'services',
+        healthy: false,
+        detail: `${waiting} writes wait: ${messageWithCauses(error)}`,
+      };
+    }
+    const [refused] = this.#refused.values();
+    if (refused !== undefined) {
+      return {
+        name: 'services',
+        healthy: false,
+        detail: `${this.#refused.size} objects are refused, such as ${refused}`,
+      };
+    }
+    const detail = this.#synced
+      ? 'the kernel has every service'
+      : 'services are not read yet; what the kernel has stays in force';
+    return { name: 'services', healthy: true, detail };
+  }
+
+  /** Services as people ask for them: each frontend with its backends. */
+  list(): readonly unknown[] {
+    const { balancer } = this.#options;
+    const conflicts = new Map(
+      Array.from(balancer.conflicts(), ({ key, services }) => [key, services]),
+    );
+    return Array.from(balancer.frontends(), (frontend: Frontend) => ({
+      service: serviceName(frontend.service),
+      type: frontend.type,
+      frontend: frontend.key,
+      port: frontend.portName,
+      algorithm: frontend.algorithm,
+      affinitySeconds: frontend.affinitySeconds ?? 0,
+      id: balancer.row(frontend.key)?.serviceId ?? null,
+      backends: frontend.backends.map(({ key, state, node, target, excluded }) => ({
+        backend: key,
+        id: balancer.backendId(key) ?? null,
+        state,
+        node,
+        target,
+        ...(excluded === undefined ? {} : { excluded }),
+      })),
+      ...(conflicts.has(frontend.key) ? { claimedBy: conflicts.get(frontend.key) } : {}),
+    }));
+  }
+
+  /** @throws LoadBalancingError `unknown-frontend`, AgentError `bad-request`. */
+  why(query: Readonly<Record<string, string>>): unknown {
+    const frontend = query.frontend;
+    if (frontend === undefined || frontend === '') {
+      throw new AgentError(
+        'bad-request',
+        'frontend is missing: name an address and port such as 10.96.0.1:80/TCP',
+        {
+          field: 'frontend',
+          hint: 'GET /v1/services lists the frontends',
+        },
+      );
+    }
+    const hash = number(query.hash, 'hash');
+    const affinityBackendId = number(query.affinityBackendId, 'affinityBackendId');
+    return this.#options.balancer.why(frontend, {
+      ...(hash === undefined ? {} : { hash }),
+      ...(affinityBackendId === undefined ? {} : { affinityBackendId }),
+    });
+  }
+
+  #feed<Row, Key extends TableKey>(
+    table: Table<Row, Key> | Table<Row, Key, never>,
+    put: (row: Row) => {
+      readonly ok: boolean;
+      readonly problems?: readonly { path: string; message: string }[];
+    },
+    remove: (ref: { namespace: string; name: string }) => void,
+  ): void {
+    const tracker: Tracker<Row, Key> = table.changes('services', 'start');
+    this.#feeds.push(() => {
+      let any = false;
+      while (tracker.pending) {
+        for (const change of tracker.take()) {
+          any = true;
+          const key = `${table.name} ${String(change.key)}`;
+          this.#refused.delete(key);
+          if (change.type === 'put') {
+            const parsed = put(change.row);
+            if (parsed.ok) continue;
+            const problems = parsed.problems ?? [];
+            this.#refused.set(
+              key,
+              `${key}: ${problems.map(({ path, message }) => `${path} ${message}`).join(', ')}`,
+            );
+          } else {
+            const [namespace = '', name = ''] = String(change.key).split('/');
+            remove({ namespace, name });
+          }
+        }
+      }
+      return any;
+    });
+    this.#undo.push(
+      table.onCommit(() => this.#schedule()),
+      () => tracker[Symbol.dispose](),
+    );
+  }
+
+  #schedule(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#work();
+    }, SETTLE_MS);
+  }
+
+  #work(): void {
+    const { balancer, services, slices, pods, log } = this.#options;
+    for (const feed of this.#feeds) feed();
+    if (!this.#synced && services.initialized && slices.initialized && pods.initialized) {
+      this.#synced = true;
+      balancer.markSynced();
+      log.info({ services: services.size }, 'services are read');
+    }
+    // While writes wait the balancer gathers further changes.
+    if (this.#writer.idle || this.#writer.drain()) this.#writer.push(balancer.flush());
+    else
+      this.#timer ??= setTimeout(() => {
+        this.#timer = undefined;
+        this.#work();
+      }, 1_000);
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    for (const undo of this.#undo) undo();
+    this.#writer[Symbol.dispose]();
+  }
+}
+
+function number(text: string | undefined, field: string): number | undefined {
+  if (text === undefined) return undefined;
+  if (/^\d{1,10}$/.test(text) && Number(text) <= 0xffff_ffff) return Number(text);
+  throw new AgentError('bad-request', `${field} must be a number of 32 bits`, {
+    field,
+    value: text,
+  });
+}
