@@ -35,8 +35,10 @@ export {
   ruleName,
   type Section,
 } from './src/model.ts';
+export type { NearMiss, Unmet } from './src/near-miss.ts';
 export { type Parsed, parseCidrGroup, parsePolicy } from './src/parse/parse.ts';
 export type { ParseSettings } from './src/parse/peers.ts';
+export type { Party } from './src/party.ts';
 export { PolicySet, type PolicySetSpec, policySetKey } from './src/policy-set.ts';
 export { PROTOCOL, protocolName, protocolNumber } from './src/protocols.ts';
 export {
@@ -46,3 +48,12 @@ export {
   type RefusalCode,
 } from './src/refusal.ts';
 export { DEFAULT_POLICY_SETTINGS, type PolicySettings } from './src/settings.ts';
+export type { DirectionTrace, Trace, TraceQuery } from './src/trace.ts';
+export type {
+  PairChange,
+  TrafficChange,
+  WhatIf,
+  WhatIfChange,
+  WhatIfOptions,
+  WhatIfParty,
+} from './src/what-if.ts';

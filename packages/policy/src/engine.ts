@@ -27,6 +27,8 @@ import {
 import { SelectorCache } from './selector-cache.ts';
 import { DEFAULT_POLICY_SETTINGS, type PolicySettings } from './settings.ts';
 import { StableIds } from './stable-ids.ts';
+import { type Trace, type TraceQuery, trace } from './trace.ts';
+import { type WhatIf, type WhatIfChange, type WhatIfOptions, whatIf } from './what-if.ts';
 
 /** A local endpoint, as far as policy looks at it. */
 export interface PolicyEndpoint {
@@ -502,4 +504,97 @@ export class PolicyEngine {
     }
     return set;
   }
+
+  /** The set that endpoints of this kind share, if there are any. */
+  setOf(spec: PolicySetSpec): PolicySet | undefined {
+    return this.#sets.get(policySetKey(spec))?.set;
+  }
+
+  /**
+   * Runs `use` with a probe of how sets would be after a change of policies, and leaves everything as
+   * it was. `touches` tells whether a pod's policy might differ at all.
+   */
+  suppose<T>(
+    change: { readonly set: readonly Policy[]; readonly remove: readonly PolicyRef[] },
+    use: (after: Supposition) => T,
+  ): T {
+    const gone = new Set<InstalledRule | InstalledSection>();
+    for (const ref of [...change.set, ...change.remove]) {
+      const old = this.#policies.get(policyName(ref));
+      for (const { rule } of old?.rules.values() ?? []) gone.add(rule);
+      for (const section of old?.sections ?? []) gone.add(section);
+    }
+    const sections: InstalledSection[] = [];
+    const rules: InstalledRule[] = [];
+    const newNames: string[] = [];
+    try {
+      for (const policy of change.set) {
+        for (const { subject: selector, defaultDeny, rules: given } of policy.sections) {
+          const subject = {
+            selector,
+            rules: new Set<never>(),
+            sections: new Set<never>(),
+            sets: new Set<never>(),
+          };
+          sections.push({ subject, audit: policy.audit, defaultDeny });
+          for (const rule of given) {
+            const name = ruleName(rule.origin);
+            if (this.#ruleIds.get(name) === undefined) newNames.push(name);
+            const ruleId = this.#ruleIds.take(name);
+            const at = { ruleId, subject, groups: this.#groups };
+            rules.push(installRule(rule, policy.audit, at, this.#cache));
+          }
+        }
+      }
+      const byId = new Map(rules.map((each) => [each.ruleId, ruleRow(each)]));
+      return use({
+        prefixes: [...new Set(rules.flatMap((each) => each.prefixes))],
+        rule: (ruleId) => byId.get(ruleId) ?? this.rule(ruleId),
+        touches: (labels) =>
+          [...gone, ...sections].some((each) => each.subject.selector.matches(labels)),
+        probe: (spec, strangers) => {
+          const set = new PolicySet(0, spec);
+          const used = this.fill(
+            set,
+            () => {},
+            (each) => gone.has(each),
+          );
+          for (const section of sections) {
+            if (section.subject.selector.matches(spec.labels)) {
+              this.#compiler.section(set, section, 1);
+            }
+          }
+          for (const rule of rules) {
+            if (!rule.subject.selector.matches(spec.labels)) continue;
+            this.#compiler.rule(set, rule, 1);
+            used.push(rule);
+          }
+          for (const stranger of strangers) {
+            for (const rule of used) this.#compiler.stranger(set, rule, stranger);
+          }
+          return set;
+        },
+      });
+    } finally {
+      for (const rule of rules) for (const node of rule.nodes) this.#cache.release(node, rule);
+      for (const name of newNames) this.#ruleIds.release(name);
+    }
+  }
+
+  trace(query: TraceQuery): Trace {
+    return trace(this, query);
+  }
+
+  whatIf(change: WhatIfChange, options: WhatIfOptions = {}): WhatIf {
+    return whatIf(this, change, options);
+  }
+}
+
+/** How things would be. */
+export interface Supposition {
+  /** Prefixes that the change's rules speak of. */
+  readonly prefixes: readonly Prefix[];
+  rule(ruleId: number): RuleRow | undefined;
+  touches(labels: LabelSet): boolean;
+  probe(spec: PolicySetSpec, strangers: readonly IdentityView[]): PolicySet;
 }

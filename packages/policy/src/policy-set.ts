@@ -168,8 +168,16 @@ export class PolicySet implements PolicyView {
     return [...new Set(origins.map((each) => each.ruleId))].sort((a, b) => a - b);
   }
 
+  /** Identities that entries name, 0 among them where one is for all. */
   *identities(): Generator<number> {
     yield* this.#entries.keys();
+  }
+
+  /** Keys in use for an identity. */
+  *keys(identity: number): Generator<L4> {
+    for (const [l4, entry] of this.#entries.get(identity) ?? []) {
+      if (entry.origins.length > 0) yield l4;
+    }
   }
 
   *entries(): Generator<PolicyEntry> {
