@@ -280,6 +280,17 @@ function checkRequest(operations: readonly TxnOperation[]): void {
     }
     puts.add(operation.key);
   }
+  for (const operation of operations) {
+    const removed = (key: string) =>
+      operation.type === 'delete'
+        ? operation.key === key
+        : operation.type === 'delete-prefix' && key.startsWith(operation.prefix);
+    for (const key of puts) {
+      if (removed(key)) {
+        throw new KvError('invalid', key, `key ${key} is put and deleted in one transaction`);
+      }
+    }
+  }
   if (size > maxRequestBytes) {
     throw new KvError('too-large', size, `a request of ${size} bytes, at most ${maxRequestBytes}`);
   }

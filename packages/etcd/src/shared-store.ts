@@ -12,6 +12,7 @@ import { bytesOf, sameBytes } from './entry.ts';
 import { KvError } from './errors.ts';
 import { chunks } from './shared-chunks.ts';
 import {
+  type Compare,
   type Kv,
   type KvEntry,
   type KvWatch,
