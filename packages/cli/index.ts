@@ -1,0 +1,2 @@
+export { EXIT } from './src/errors.ts';
+export { buildProgram } from './src/program.ts';

@@ -1,0 +1,113 @@
+import { type IncomingMessage, request } from 'node:http';
+import { CliError } from './errors.ts';
+
+const TIMEOUT_MS = 60_000;
+
+/** One agent's HTTP API over its Unix socket. */
+export class AgentClient {
+  readonly node: string;
+  readonly #socket: string;
+
+  constructor(node: string, socket: string) {
+    this.node = node;
+    this.#socket = socket;
+  }
+
+  get(path: string): Promise<unknown> {
+    return this.ask('GET', path);
+  }
+
+  /** The answer's body. Throws `unreachable`, or `agent-refused` with the agent's own words. */
+  async ask(
+    method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
+    path: string,
+    body?: unknown,
+  ): Promise<unknown> {
+    const response = await this.#call(method, path, body, TIMEOUT_MS);
+    const chunks: Buffer[] = [];
+    for await (const chunk of response) chunks.push(chunk as Buffer);
+    const text = Buffer.concat(chunks).toString();
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch (cause) {
+      throw new CliError('unreachable', `the agent on ${this.node} answered ${path} with no JSON`, {
+        value: text.slice(0, 200),
+        cause,
+      });
+    }
+    if ((response.statusCode ?? 500) >= 400) throw refusal(this.node, value);
+    return value;
+  }
+
+  /** Lines of a stream that goes on until the signal, each parsed. */
+  async *stream(path: string, signal: AbortSignal): AsyncGenerator<unknown, void, undefined> {
+    const response = await this.#call('GET', path, undefined, undefined, signal);
+    let rest = '';
+    try {
+      for await (const chunk of response.setEncoding('utf8')) {
+        const lines = (rest + String(chunk)).split('\n');
+        rest = lines.pop() ?? '';
+        for (const line of lines) if (line !== '') yield JSON.parse(line) as unknown;
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+    if ((response.statusCode ?? 500) >= 400) throw refusal(this.node, JSON.parse(rest || 'null'));
+  }
+
+  #call(
+    method: string,
+    path: string,
+    body: unknown,
+    timeout?: number,
+    signal?: AbortSignal,
+  ): Promise<IncomingMessage> {
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    return new Promise((resolve, reject) => {
+      const call = request({
+        socketPath: this.#socket,
+        method,
+        path,
+        agent: false,
+        ...(timeout === undefined ? {} : { timeout }),
+        ...(signal === undefined ? {} : { signal }),
+        headers:
+          text === undefined
+            ? {}
+            : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
+      });
+      call.on('response', resolve);
+      call.on('timeout', () => call.destroy(new Error(`no answer in ${TIMEOUT_MS / 1000} s`)));
+      call.on('error', (cause) => {
+        reject(
+          new CliError(
+            'unreachable',
+            `the agent on ${this.node} does not answer: ${cause.message}`,
+            {
+              value: this.#socket,
+              hint: 'is it running? its socket is named in the context, or give --context',
+              cause,
+            },
+          ),
+        );
+      });
+      call.end(text);
+    });
+  }
+}
+
+/** The agent's error as one of ours, its own code kept for the exit status. */
+function refusal(node: string, body: unknown): Error {
+  const error = (body as { error?: Partial<Record<string, unknown>> } | null)?.error ?? {};
+  const known = new CliError(
+    'agent-refused',
+    `agent on ${node}: ${String(error.message ?? 'refused without a reason')}`,
+    {
+      ...(typeof error.field === 'string' ? { field: error.field } : {}),
+      value: error.value,
+      ...(typeof error.hint === 'string' ? { hint: error.hint } : {}),
+    },
+  );
+  return typeof error.code === 'string' ? Object.assign(known, { code: error.code }) : known;
+}

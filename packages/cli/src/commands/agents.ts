@@ -1,0 +1,44 @@
+import type { AgentClient } from '../agent-client.ts';
+import type { Target } from '../context.ts';
+import { CliError, EXIT, printError } from '../errors.ts';
+import { isRow, type Row } from '../output/print.ts';
+
+export interface NodeAnswer {
+  readonly node: string;
+  readonly body: unknown;
+}
+
+/**
+ * Asks every agent of the target at once. Those that do not answer are named on standard error and
+ * make the exit status 5, the others' answers are still given; when none answers, the first error is thrown.
+ */
+export async function askAll(
+  target: Target,
+  ask: (agent: AgentClient) => Promise<unknown>,
+  json: boolean,
+): Promise<NodeAnswer[]> {
+  if (target.agents.length === 0)
+    throw new CliError('not-found', `context ${target.name} names no agents`, {
+      field: '--context',
+      value: target.name,
+      hint: 'add them under contexts.NAME.agents in the context file',
+    });
+  const settled = await Promise.allSettled(target.agents.map(ask));
+  const failed = settled.filter((each) => each.status === 'rejected');
+  if (failed.length === settled.length) throw failed[0]?.reason;
+  for (const each of failed) {
+    printError(each.reason, json);
+    process.exitCode = EXIT.unreachable;
+  }
+  return settled.flatMap((each, i) =>
+    each.status === 'fulfilled' ? [{ node: target.agents[i]!.node, body: each.value }] : [],
+  );
+}
+
+/** The rows of all answers, each with its node in front. An answer that is an object counts as one row. */
+export function mergeRows(answers: readonly NodeAnswer[]): Row[] {
+  return answers.flatMap(({ node, body }) => {
+    const rows = Array.isArray(body) ? body : [body];
+    return rows.map((row) => (isRow(row) ? { node, ...row } : { node, value: row }));
+  });
+}

@@ -1,0 +1,111 @@
+import { openLab } from '@causeway/lab';
+import { CliError } from '../errors.ts';
+import { printJson, printLine } from '../output/print.ts';
+import type { Invocation } from '../program/invocation.ts';
+import { splitPlace } from './lab.ts';
+
+type Verbs = Readonly<Record<string, () => Promise<void> | void>>;
+
+async function run(
+  { json }: Invocation,
+  verbs: Verbs,
+  verb: string | undefined,
+  about: string,
+): Promise<void> {
+  if (verb === undefined || !Object.hasOwn(verbs, verb))
+    throw new CliError('bad-usage', `there is no verb ${String(verb)} here`, {
+      field: 'verb',
+      value: verb,
+      hint: `verbs: ${Object.keys(verbs).join(', ')}`,
+    });
+  await verbs[verb]!();
+  if (json) printJson({ about, verb, done: true });
+  else printLine(`${about}: ${verb} done`);
+}
+
+export async function agent(
+  invocation: Invocation,
+  [target, verb]: readonly string[],
+): Promise<void> {
+  const { name, rest } = splitPlace(target!);
+  await using lab = openLab(name);
+  const one = lab.agent(rest);
+  await run(
+    invocation,
+    {
+      start: () => one.start(),
+      stop: () => one.kill('SIGTERM'),
+      kill: () => one.kill('SIGKILL'),
+      restart: () => one.restart(),
+      pause: () => one.kill('SIGSTOP'),
+      resume: () => one.kill('SIGCONT'),
+    },
+    verb,
+    `agent on ${rest}`,
+  );
+}
+
+export async function etcd(
+  invocation: Invocation,
+  [target, verb]: readonly string[],
+): Promise<void> {
+  const { name, rest } = splitPlace(target!);
+  await using lab = openLab(name);
+  const one = lab.cluster(rest).etcd;
+  await run(
+    invocation,
+    {
+      start: () => one.start(),
+      stop: () => one.stop('SIGTERM'),
+      kill: () => one.stop('SIGKILL'),
+      wipe: () => one.wipe(),
+      pause: () => one.pause(),
+      resume: () => one.resume(),
+      partition: () => one.partition(),
+      heal: () => one.heal(),
+      slow: () => one.slow(64),
+      unslow: () => one.slow(0),
+    },
+    verb,
+    `etcd of ${rest}`,
+  );
+}
+
+export async function cable(
+  invocation: Invocation,
+  [target, verb]: readonly string[],
+): Promise<void> {
+  const { name, rest } = splitPlace(target!);
+  const device = String(invocation.options.device);
+  await using lab = openLab(name);
+  await run(
+    invocation,
+    { up: () => lab.cable(rest, 'up', device), down: () => lab.cable(rest, 'down', device) },
+    verb,
+    `${device} of ${rest}`,
+  );
+}
+
+export async function pod(
+  invocation: Invocation,
+  [target, verb]: readonly string[],
+): Promise<void> {
+  const { name, rest } = splitPlace(target!);
+  const grace = Number(invocation.options.grace);
+  if (!(grace >= 0 && grace <= 3600))
+    throw new CliError('bad-usage', 'the grace is a number of seconds from 0 to 3600', {
+      field: '--grace',
+      value: invocation.options.grace,
+    });
+  await using lab = openLab(name);
+  await run(
+    invocation,
+    {
+      ready: () => lab.setReady(rest, true),
+      unready: () => lab.setReady(rest, false),
+      stop: () => lab.removePod(rest, grace * 1000),
+    },
+    verb,
+    rest,
+  );
+}

@@ -1,0 +1,255 @@
+import { Address, Prefix } from '@causeway/ip';
+import { CliError } from '../errors.ts';
+import {
+  printJson,
+  printLine,
+  printRows,
+  printTable,
+  printYaml,
+  type Row,
+} from '../output/print.ts';
+import { type Column, formatTable } from '../output/table.ts';
+import type { Invocation } from '../program/invocation.ts';
+import { askAll, mergeRows, type NodeAnswer } from './agents.ts';
+
+type Query = (invocation: Invocation, args: readonly string[]) => Promise<void>;
+
+/** A command that gets one path from every node and prints the rows. */
+function listing(
+  path: string,
+  first: readonly string[],
+  empty: string,
+  shape = (row: Row): Row => row,
+): Query {
+  return async (invocation) => {
+    const rows = mergeRows(await answers(invocation, path)).map(shape);
+    if (invocation.json) printJson(rows);
+    else await printRows(rows, ['node', ...first], empty);
+  };
+}
+
+function answers({ withTarget, json }: Invocation, path: string): Promise<NodeAnswer[]> {
+  return withTarget((target) => askAll(target, (agent) => agent.get(path), json));
+}
+
+const ENDPOINT_COLUMNS: readonly Column<Row>[] = [
+  { heading: 'NODE', cell: (row) => row.node },
+  { heading: 'ID', cell: (row) => row.id },
+  {
+    heading: 'POD',
+    cell: (row) =>
+      row.podName === undefined ? undefined : `${String(row.podNamespace)}/${String(row.podName)}`,
+  },
+  { heading: 'IPV4', cell: (row) => field(row.addresses, 'ipv4') },
+  { heading: 'IPV6', cell: (row) => field(row.addresses, 'ipv6') },
+  { heading: 'IDENTITY', cell: (row) => row.identity },
+  {
+    heading: 'INGRESS',
+    cell: (row) => (field(row.policy, 'ingress') === true ? 'enforced' : 'open'),
+  },
+  {
+    heading: 'EGRESS',
+    cell: (row) => (field(row.policy, 'egress') === true ? 'enforced' : 'open'),
+  },
+  {
+    heading: 'STATE',
+    cell: (row) =>
+      field(row.policy, 'audit') === true ? `${String(row.state)} (audit)` : row.state,
+  },
+];
+
+export const endpointList: Query = async (invocation) => {
+  const rows = mergeRows(await answers(invocation, '/v1/endpoints'));
+  if (invocation.json) printJson(rows);
+  else printTable(rows, ENDPOINT_COLUMNS, 'no endpoints');
+};
+
+export const endpointGet: Query = async (invocation, [wanted]) => {
+  const rows = mergeRows(await answers(invocation, '/v1/endpoints'));
+  await printOne(invocation, findEndpoint(rows, wanted!));
+};
+
+export const endpointAudit: Query = async (invocation, [wanted]) => {
+  const audit = invocation.options.off !== true;
+  const changed = await invocation.withTarget(async (target) => {
+    const rows = mergeRows(
+      await askAll(target, (agent) => agent.get('/v1/endpoints'), invocation.json),
+    );
+    const row = findEndpoint(rows, wanted!);
+    const agent = target.agents.find(({ node }) => node === row.node);
+    return agent!.ask('PATCH', `/v1/endpoints/${String(row.id)}`, { policyAudit: audit });
+  });
+  await printOne(invocation, changed);
+};
+
+/** By number (then of one node only), container id or its start, pod, or address. */
+function findEndpoint(rows: readonly Row[], wanted: string): Row {
+  const address = Address.tryParse(wanted);
+  const found = rows.filter((row) => {
+    if (address !== undefined)
+      return field(row.addresses, 'ipv4') === address || field(row.addresses, 'ipv6') === address;
+    if (/^[0-9]{1,5}$/.test(wanted)) return String(row.id) === wanted;
+    if (/^[0-9a-f]{6,}$/.test(wanted) && String(row.containerId).startsWith(wanted)) return true;
+    return (
+      `${String(row.podNamespace)}/${String(row.podName)}` ===
+      (wanted.includes('/') ? wanted : `default/${wanted}`)
+    );
+  });
+  if (found.length === 1) return found[0]!;
+  throw new CliError(
+    'not-found',
+    found.length === 0
+      ? `no endpoint is ${wanted}`
+      : `${wanted} is an endpoint on ${found.map((row) => String(row.node)).join(' and ')}`,
+    {
+      field: 'id',
+      value: wanted,
+      hint: found.length === 0 ? 'causeway endpoint list shows all' : 'add --node',
+    },
+  );
+}
+
+export const identityList = listing('/v1/identities', ['id', 'labels'], 'no identities');
+
+export const identityGet: Query = async (invocation, [wanted]) => {
+  if (!/^[0-9]{1,10}$/.test(wanted!))
+    throw new CliError('bad-input', `an identity is a number, not ${wanted}`, {
+      field: 'number',
+      value: wanted,
+    });
+  const rows = mergeRows(await answers(invocation, '/v1/identities'));
+  const found = rows.find((row) => String(row.id ?? row.identity) === wanted);
+  if (found === undefined)
+    throw new CliError('not-found', `no node asked knows identity ${wanted}`, {
+      field: 'number',
+      value: wanted,
+    });
+  await printOne(invocation, found);
+};
+
+export const serviceList = listing(
+  '/v1/services',
+  ['namespace', 'name', 'address', 'port', 'protocol'],
+  'no services',
+);
+
+export const serviceWhy: Query = async (invocation, [wanted]) => {
+  const [namespace, name] = wanted!.includes('/') ? wanted!.split('/', 2) : ['default', wanted!];
+  const query = new URLSearchParams({ namespace: namespace!, name: name! });
+  if (invocation.options.port !== undefined) query.set('port', String(invocation.options.port));
+  const rows = await answers(invocation, `/v1/services/why?${query}`);
+  if (invocation.json) return printJson(rows.map(({ node, body }) => ({ node, why: body })));
+  for (const { node, body } of rows) {
+    printLine(`# ${node}`);
+    await printYaml(body);
+  }
+};
+
+export const policyList = listing(
+  '/v1/policy',
+  ['endpoint', 'id', 'pod', 'identity'],
+  'no endpoints',
+);
+
+export const ipcacheList = listing(
+  '/v1/ipcache',
+  ['prefix', 'identity', 'tunnelEndpoint'],
+  'no entries',
+);
+
+export const ipcacheGet: Query = async (invocation, [wanted]) => {
+  const address = Address.tryParse(wanted!);
+  if (address === undefined)
+    throw new CliError('bad-input', `${wanted} is not an IPv4 or IPv6 address`, {
+      field: 'address',
+      value: wanted,
+    });
+  const found = (await answers(invocation, '/v1/ipcache')).flatMap(({ node, body }) => {
+    const best = longestMatch(mergeRows([{ node, body }]), address);
+    return best === undefined ? [] : [best];
+  });
+  if (found.length === 0)
+    throw new CliError('not-found', `no ipcache entry covers ${address}: it is world`, {
+      field: 'address',
+      value: address,
+    });
+  if (invocation.json) printJson(found);
+  else await printRows(found, ['node', 'prefix', 'identity', 'tunnelEndpoint'], '');
+};
+
+/** What the datapath's lookup gives: the exact address, else the longest prefix. */
+export function longestMatch(rows: readonly Row[], address: Address): Row | undefined {
+  let best: { row: Row; length: number } | undefined;
+  for (const row of rows) {
+    const prefix = typeof row.prefix === 'string' ? tryPrefix(row.prefix) : undefined;
+    if (prefix === undefined || !Prefix.contains(prefix, address)) continue;
+    const length = Prefix.length(prefix);
+    if (best === undefined || length > best.length) best = { row, length };
+  }
+  return best?.row;
+}
+
+function tryPrefix(text: string): Prefix | undefined {
+  try {
+    return Prefix.parseLoose(text);
+  } catch {
+    return undefined;
+  }
+}
+
+export const nodeList = listing(
+  '/v1/nodes',
+  ['name', 'cluster', 'addresses', 'podCIDRs'],
+  'no nodes',
+);
+
+export const drops: Query = async (invocation) => {
+  const all = await answers(invocation, '/v1/drops');
+  if (invocation.json) return printJson(all.map(({ node, body }) => ({ node, ...(body as Row) })));
+  const part = (name: string): Row[] =>
+    all.flatMap(({ node, body }) => mergeRows([{ node, body: (body as Row)[name] ?? [] }]));
+  await printRows(
+    part('counters'),
+    ['node', 'reason', 'direction', 'packets', 'bytes'],
+    'nothing was dropped',
+  );
+  const recent = part('recent');
+  if (recent.length === 0) return;
+  printLine('');
+  printLine(
+    formatTable(recent, [
+      { heading: 'NODE', cell: (row) => row.node },
+      {
+        heading: 'LAST DROPS',
+        cell: (row) => row.text ?? row.summary ?? JSON.stringify({ ...row, node: undefined }),
+      },
+    ]),
+  );
+};
+
+export const table: Query = async (invocation, [name]) => {
+  if (name === undefined) {
+    const names = new Set(
+      (await answers(invocation, '/v1/tables')).flatMap(({ body }) => body as string[]),
+    );
+    if (invocation.json) printJson([...names].sort());
+    else printLine([...names].sort().join('\n'));
+    return;
+  }
+  await listing(
+    `/v1/tables/${encodeURIComponent(name)}`,
+    [],
+    `table ${name} is empty`,
+  )(invocation, []);
+};
+
+export const metrics = listing('/v1/metrics/datapath', [], 'no counters');
+
+async function printOne({ json }: Invocation, value: unknown): Promise<void> {
+  if (json) printJson(value);
+  else await printYaml(value);
+}
+
+function field(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Row)[name] : undefined;
+}

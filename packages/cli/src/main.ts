@@ -1,0 +1,17 @@
+import { CommanderError } from 'commander';
+import { EXIT, printError } from './errors.ts';
+import { buildProgram } from './program.ts';
+
+const json = process.argv.includes('--json');
+// A reader that has enough (`| head`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failure);
+});
+try {
+  await buildProgram().parseAsync();
+} catch (error) {
+  // Commander has said its own: help and version end well, the rest is wrong usage.
+  if (error instanceof CommanderError)
+    process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  else process.exitCode = printError(error, json);
+}

@@ -1,0 +1,89 @@
+import type { Command } from 'commander';
+import { runs } from './invocation.ts';
+
+const commands = () => import('../commands/lab.ts');
+const faults = () => import('../commands/lab-faults.ts');
+
+const PLACE = 'a router, rack, node, outside host, CLUSTER/etcd or CLUSTER/NAMESPACE/POD';
+
+export function addLab(program: Command): void {
+  const lab = program
+    .command('lab')
+    .description('whole sites on this machine, in network namespaces');
+  lab.commandsGroup('Up and down:');
+  runs(
+    lab
+      .command('up')
+      .description('build a lab; returns when every table in it is reconciled')
+      .argument('<lab>', 'a shipped lab by name, or a lab file by path')
+      .option('--name <name>', "another name than the file's")
+      .option('--keep-on-failure', 'leave what was built when something fails'),
+    async () => (await commands()).up,
+  );
+  runs(
+    lab
+      .command('down')
+      .description('remove a lab and all it left, also half-built')
+      .argument('<name>')
+      .option('--force', 'also while it is being built'),
+    async () => (await commands()).down,
+  );
+  runs(lab.command('ls').description('labs on this machine'), async () => (await commands()).list);
+  lab.commandsGroup('Looking around:');
+  runs(
+    lab.command('places').description('where commands can be run').argument('<name>'),
+    async () => (await commands()).places,
+  );
+  runs(
+    lab
+      .command('exec')
+      .description('run a command in a place; its exit status is ours')
+      .argument('<place>', `NAME/PLACE, where PLACE is ${PLACE}`)
+      .argument('<command...>', 'after --'),
+    async () => (await commands()).exec,
+  );
+  runs(
+    lab
+      .command('logs')
+      .description("a node's agent log, or a store's")
+      .argument('<place>', 'NAME/NODE or NAME/CLUSTER/etcd'),
+    async () => (await commands()).logs,
+  );
+  lab.commandsGroup('Breaking things:');
+  runs(
+    lab
+      .command('agent')
+      .description("a node's agent: start, stop (SIGTERM), kill (SIGKILL), restart, pause, resume")
+      .argument('<node>', 'NAME/NODE')
+      .argument('<verb>'),
+    async () => (await faults()).agent,
+  );
+  runs(
+    lab
+      .command('etcd')
+      .description(
+        "a cluster's store: start, stop, kill, wipe, pause, resume, partition, heal, slow, unslow",
+      )
+      .argument('<cluster>', 'NAME/CLUSTER')
+      .argument('<verb>'),
+    async () => (await faults()).etcd,
+  );
+  runs(
+    lab
+      .command('cable')
+      .description("pull a place's cable (down) or put it back (up)")
+      .argument('<place>', 'NAME/PLACE')
+      .argument('<verb>')
+      .option('--device <name>', 'the device at its end', 'eth0'),
+    async () => (await faults()).cable,
+  );
+  runs(
+    lab
+      .command('pod')
+      .description('a pod: ready, unready, or stop (with a grace in which it is terminating)')
+      .argument('<pod>', 'NAME/CLUSTER/NAMESPACE/POD')
+      .argument('<verb>')
+      .option('--grace <seconds>', 'for stop', '0'),
+    async () => (await faults()).pod,
+  );
+}

@@ -1,0 +1,12 @@
+import { connectKv } from '@causeway/etcd';
+import { etcdStore, type ResourceStore } from '@causeway/resources';
+import type { StoreAddress } from './context.ts';
+
+/** Connects to the registry of a cluster that is no lab. */
+export async function connectStore({
+  endpoints,
+  tls,
+}: StoreAddress): Promise<{ store: ResourceStore } & AsyncDisposable> {
+  const kv = connectKv({ endpoints, ...(tls === undefined ? {} : { tls }) });
+  return { store: etcdStore(kv), [Symbol.asyncDispose]: () => kv[Symbol.asyncDispose]() };
+}
