@@ -1,0 +1,166 @@
+import { LabelSet } from '@causeway/identity';
+import type { PolicyEngine, PolicyKind, Refusal } from '@causeway/policy';
+import type { Table, TableKey } from '@causeway/tables';
+import type { HealthRow } from '../api/types.ts';
+import type { ClusterTables } from '../cluster/tables.ts';
+import { messageWithCauses } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { PolicyController } from './controller.ts';
+import type { PolicyTables } from './tables.ts';
+
+export interface PolicyFeedOptions {
+  readonly engine: PolicyEngine;
+  readonly controller: PolicyController;
+  readonly policies: PolicyTables;
+  readonly cluster: ClusterTables;
+  readonly log: Log;
+}
+
+const POLICY_KINDS: readonly [keyof PolicyTables, PolicyKind][] = [
+  ['networkPolicies', 'NetworkPolicy'],
+  ['ciliumPolicies', 'CiliumNetworkPolicy'],
+  ['clusterwidePolicies', 'CiliumClusterwideNetworkPolicy'],
+];
+
+/**
+ * Tables in, engine out: policies, CIDR groups, identities and the named ports of peers. When all of
+ * them have been read once the controller may take away what an earlier run left in the kernel.
+ */
+export class PolicyFeed implements Disposable {
+  readonly #options: PolicyFeedOptions;
+  readonly #steps: (() => boolean)[] = [];
+  readonly #undo: (() => void)[] = [];
+  readonly #refusals = new Map<string, readonly Refusal[]>();
+  #scheduled = false;
+
+  constructor(options: PolicyFeedOptions) {
+    this.#options = options;
+    const { engine, policies, cluster } = options;
+    // Identities first: a policy that names them finds them.
+    this.#follow(
+      cluster.identities,
+      ({ id, labels }) => engine.setIdentity(id, LabelSet.parse(labels)),
+      (id) => engine.deleteIdentity(id),
+    );
+    this.#follow(
+      cluster.ipEntries,
+      ({ prefix, identity, namedPorts }) => {
+        if (namedPorts.length > 0) engine.setPeerPorts(prefix, identity, namedPorts);
+        else engine.deletePeerPorts(prefix);
+      },
+      (prefix) => engine.deletePeerPorts(prefix),
+    );
+    this.#follow(
+      policies.cidrGroups,
+      (object) =>
+        this.#judge(`CiliumCIDRGroup ${object.metadata.name}`, engine.applyCidrGroup(object)),
+      (name) => {
+        this.#refusals.delete(`CiliumCIDRGroup ${name}`);
+        engine.deleteCidrGroup(name);
+      },
+    );
+    for (const [table, kind] of POLICY_KINDS) {
+      this.#follow(
+        policies[table] as Table<unknown>,
+        (object) =>
+          this.#judge(`${kind} ${policies[table].keyOf(object as never)}`, engine.apply(object)),
+        (key) => {
+          this.#refusals.delete(`${kind} ${key}`);
+          const slash = key.indexOf('/');
+          engine.deletePolicy(
+            slash < 0
+              ? { kind, name: key }
+              : { kind, namespace: key.slice(0, slash), name: key.slice(slash + 1) },
+          );
+        },
+      );
+    }
+    this.#schedule();
+  }
+
+  /** Policies that the store holds and that are not in force, with every reason. */
+  refusals(): { readonly policy: string; readonly reasons: readonly Refusal[] }[] {
+    return Array.from(this.#refusals, ([policy, reasons]) => ({ policy, reasons }));
+  }
+
+  health(): HealthRow {
+    const [first] = this.refusals();
+    if (first === undefined)
+      return { name: 'policies', healthy: true, detail: 'every policy in the store is in force' };
+    const why = first.reasons.map((reason) => messageWithCauses(reason)).join('; ');
+    const detail = `${this.#refusals.size} policies are refused and not in force, such as ${first.policy}: ${why}`;
+    return { name: 'policies', healthy: false, detail };
+  }
+
+  #judge(
+    name: string,
+    parsed: { readonly ok: boolean; readonly refusals?: readonly Refusal[] },
+  ): void {
+    if (parsed.ok) {
+      this.#refusals.delete(name);
+      return;
+    }
+    this.#refusals.set(name, parsed.refusals ?? []);
+    this.#options.log.warn(
+      { policy: name, reasons: parsed.refusals },
+      'a policy is refused; what was in force before stays',
+    );
+  }
+
+  #follow<Row, Key extends TableKey>(
+    table: Table<Row, Key> | Table<Row, Key, never>,
+    put: (row: Row) => void,
+    remove: (key: Key) => void,
+  ): void {
+    const tracker = table.changes('policy-engine', 'start');
+    this.#steps.push(() => {
+      let any = false;
+      while (tracker.pending) {
+        for (const change of tracker.take()) {
+          any = true;
+          try {
+            if (change.type === 'put') put(change.row);
+            else remove(change.key);
+          } catch (error) {
+            this.#options.log.error(
+              { table: table.name, key: change.key, error: messageWithCauses(error) },
+              'the policy engine refuses a row',
+            );
+          }
+        }
+      }
+      return any;
+    });
+    this.#undo.push(
+      table.onCommit(() => this.#schedule()),
+      () => tracker[Symbol.dispose](),
+    );
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.catchUp();
+    });
+  }
+
+  /** Brings the engine up to the tables now. */
+  catchUp(): void {
+    const { controller, policies, cluster } = this.#options;
+    let any = false;
+    for (const step of this.#steps) any = step() || any;
+    const sources = [
+      ...Object.values(policies),
+      cluster.identities,
+      cluster.ipEntries,
+    ] as Table<unknown>[];
+    if (!controller.synced && sources.every((table) => table.initialized)) controller.sync();
+    else if (any) controller.schedule();
+  }
+
+  [Symbol.dispose](): void {
+    for (const undo of this.#undo) undo();
+  }
+}

@@ -1,0 +1,42 @@
+import type {
+  CiliumCIDRGroup,
+  CiliumClusterwideNetworkPolicy,
+  CiliumNetworkPolicy,
+  NetworkPolicy,
+} from '@causeway/resources';
+import type { Database, Table } from '@causeway/tables';
+
+export type PolicyObject = NetworkPolicy | CiliumNetworkPolicy | CiliumClusterwideNetworkPolicy;
+
+/** One table a kind, for each is read from the store on its own. */
+export interface PolicyTables {
+  readonly networkPolicies: Table<NetworkPolicy>;
+  readonly ciliumPolicies: Table<CiliumNetworkPolicy>;
+  readonly clusterwidePolicies: Table<CiliumClusterwideNetworkPolicy>;
+  readonly cidrGroups: Table<CiliumCIDRGroup>;
+}
+
+interface Named {
+  readonly metadata: { readonly namespace?: string; readonly name: string };
+}
+
+export const objectKey = (namespace: string | undefined, name: string): string =>
+  namespace === undefined ? name : `${namespace}/${name}`;
+
+export function policyTables(database: Database): PolicyTables {
+  const table = <Row extends Named>(name: string): Table<Row> =>
+    database.table({
+      name,
+      key: ({ metadata }: Row) => objectKey(metadata.namespace, metadata.name),
+      columns: [
+        { name: 'namespace', of: ({ metadata }) => metadata.namespace ?? '' },
+        { name: 'name', of: ({ metadata }) => metadata.name },
+      ],
+    });
+  return {
+    networkPolicies: table('network-policies'),
+    ciliumPolicies: table('cilium-network-policies'),
+    clusterwidePolicies: table('cilium-clusterwide-network-policies'),
+    cidrGroups: table('cilium-cidr-groups'),
+  };
+}
