@@ -45,7 +45,8 @@ export async function findTarget(
   context: string | undefined,
   node: string | undefined,
 ): Promise<Target> {
-  const wanted = context ?? process.env.CAUSEWAY_CONTEXT;
+  // Empty counts as not set, as shells have it.
+  const wanted = context ?? (process.env.CAUSEWAY_CONTEXT || undefined);
   const target = wanted?.startsWith('lab:') ? await labTarget(wanted) : await fileTarget(wanted);
   if (node === undefined) return target;
   const agents = target.agents.filter((agent) => agent.node === node);

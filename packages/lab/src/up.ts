@@ -12,7 +12,6 @@ import { Lab, type LabClusterFace } from './lab.ts';
 import { planLab } from './plan/plan.ts';
 import type { ClusterPlan, PodPlan } from './plan/types.ts';
 import { podPlace } from './run/context.ts';
-import { clusterObjects, loadClusterManifests } from './run/objects.ts';
 import { agentsReady } from './run/ready.ts';
 import { startServers } from './run/servers.ts';
 import {
@@ -159,6 +158,8 @@ async function fillRegistry(
   manifests: readonly ManifestFile[],
 ): Promise<PodPlan[]> {
   const store = await cluster.store();
+  // Loaded here: the kinds' schemas cost every other use of this package its start-up time.
+  const { clusterObjects, loadClusterManifests } = await import('./run/objects.ts');
   const { objects, pods } = loadClusterManifests(cluster.plan, manifests);
   await store.apply(clusterObjects(cluster.plan, [...cluster.plan.pods, ...pods]));
   if (objects.length > 0) await store.apply(objects);

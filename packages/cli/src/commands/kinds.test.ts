@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Address } from '@causeway/ip';
+import { CliError } from '../errors.ts';
+import { ageText, kindOf } from './kinds.ts';
+import { longestMatch } from './queries.ts';
+
+test('kinds go by every name that people type, and an unknown one lists them', () => {
+  for (const name of ['pods', 'po', 'Pod', 'POD']) assert.equal(kindOf(name).kind, 'Pod');
+  assert.equal(kindOf('cnp').kind, 'CiliumNetworkPolicy');
+  assert.throws(
+    () => kindOf('deployments'),
+    (error: unknown) => error instanceof CliError && /services\/svc/.test(error.hint ?? ''),
+  );
+});
+
+test('an age shows its two greatest units', () => {
+  const now = Date.parse('2026-01-10T00:00:00Z');
+  assert.equal(ageText('2026-01-09T23:59:57Z', now), '3s');
+  assert.equal(ageText('2026-01-09T22:58:00Z', now), '1h2m');
+  assert.equal(ageText('2026-01-05T00:00:10Z', now), '4d23h');
+  assert.equal(ageText('2026-01-10T00:00:00Z', now), '0s');
+  assert.equal(ageText(undefined, now), '-');
+  assert.equal(ageText('rubbish', now), '-');
+});
+
+test('the ipcache entry that serves an address is the longest that covers it', () => {
+  const rows = [
+    { prefix: '10.0.0.0/8', identity: 1 },
+    { prefix: '10.1.0.0/16', identity: 2 },
+    { prefix: '10.1.2.3', identity: 3 },
+    { prefix: '10.1.2.4/32', identity: 4 },
+    { prefix: 'fd00::/8', identity: 5 },
+    { prefix: 'rubbish', identity: 6 },
+  ];
+  const identity = (text: string) => longestMatch(rows, Address.parse(text))?.identity;
+  assert.deepEqual(
+    ['10.1.2.3', '10.1.2.4', '10.1.9.9', '10.9.9.9', 'fd12::1', '192.0.2.1'].map(identity),
+    [3, 4, 2, 1, 5, undefined],
+  );
+});
