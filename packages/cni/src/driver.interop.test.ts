@@ -50,6 +50,8 @@ for (const cniVersion of ['0.3.1', '0.4.0', '1.0.0']) {
     const list = {
       cniVersion,
       name,
+      // The portmap of plugins 1.1.1 (Debian 12) looks for IPv4 rules in the IPv6 table when it checks.
+      disableCheck: true,
       plugins: [
         ptp(name),
         { type: 'tuning', sysctl: { 'net.core.somaxconn': '321' } },
@@ -82,8 +84,10 @@ for (const cniVersion of ['0.3.1', '0.4.0', '1.0.0']) {
     assert.deepEqual(cni.attachments(), [{ containerId: pod.name, ifname: 'eth0' }]);
     if (cniVersion !== '0.3.1') {
       await cni.check(where);
+      const checking = runtime({ ...list, disableCheck: false, plugins: list.plugins.slice(0, 2) });
+      await checking.check(where);
       must('ip', '-n', pod.name, 'addr', 'flush', 'dev', 'eth0');
-      await assert.rejects(cni.check(where), failsWith(undefined, /CHECK by ptp/));
+      await assert.rejects(checking.check(where), failsWith(undefined, /CHECK by ptp/));
     }
     await cni.del(where);
     await cni.del(where);
