@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* tcx ingress of the VXLAN device: the tunnel key's network identifier is the sender's identity. */
+#include "lib/ingress.h"
+#include "lib/route.h"
+
+/* The sender's identity; 0: the ipcache knows better; negative: refused. */
+inlined int sender_identity(const struct packet *p, __u32 vni)
+{
+	switch (vni) {
+	case IDENTITY_HOST:
+		return -1; /* "this node itself" never comes over a wire */
+	case IDENTITY_UNKNOWN:
+	case IDENTITY_REMOTE_NODE:
+	case IDENTITY_KUBE_APISERVER:
+		return 0;
+	case IDENTITY_WORLD:
+		return (int)world_identity(p->ipv6);
+	default:
+		return (int)vni;
+	}
+}
+
+SEC("tc")
+int from_overlay(struct __sk_buff *ctx)
+{
+	struct packet p = { .hook = HOOK_FROM_OVERLAY, .direction = DIR_TRANSIT };
+	struct bpf_tunnel_key key = {};
+	struct endpoint *ep;
+	int reason, identity;
+
+	if (bpf_skb_get_tunnel_key(ctx, &key, offsetof(struct bpf_tunnel_key, local_ipv4), 0) &&
+	    bpf_skb_get_tunnel_key(ctx, &key, offsetof(struct bpf_tunnel_key, local_ipv4), BPF_F_TUNINFO_IPV6)) {
+		p.length = ctx->len;
+		return drop(ctx, &p, DROP_TUNNEL_KEY);
+	}
+	reason = parse_l3(ctx, &p);
+	if (reason)
+		return drop(ctx, &p, (__u32)reason);
+	identity = sender_identity(&p, key.tunnel_id);
+	p.source_identity = key.tunnel_id;
+	if (identity < 0)
+		return drop(ctx, &p, DROP_TUNNEL_IDENTITY);
+	/* The inner frame bears any MAC address: nobody resolved one. */
+	bpf_skb_change_type(ctx, PACKET_HOST);
+	ep = endpoint_lookup(&p.tuple.daddr);
+	if (!ep)
+		return drop(ctx, &p, DROP_NO_ENDPOINT);
+	if (ep->flags & ENDPOINT_HOST) {
+		if (endpoint_lookup(&p.tuple.saddr))
+			return drop(ctx, &p, DROP_SPOOFED_SOURCE);
+		return to_this_node(ctx, &p);
+	}
+	reason = parse_l4(ctx, &p);
+	if (!reason)
+		reason = pod_ingress(ctx, &p, ep, (__u32)identity, true);
+	if (reason)
+		return drop(ctx, &p, (__u32)reason);
+	if (p.ttl <= 1)
+		return drop(ctx, &p, DROP_TTL_EXCEEDED);
+	return to_local_pod(ctx, &p, ep);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

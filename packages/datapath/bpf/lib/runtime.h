@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Settings that change under traffic: one row, read by one inlined look-up. */
+#pragma once
+
+#include "types.h"
+
+enum monitor {
+	MONITOR_DROP = 1,
+	MONITOR_VERDICT = 2,
+	MONITOR_TRACE = 4,
+};
+
+struct runtime {
+	__u32 monitor; /* enum monitor, or-ed */
+	__u32 drop_events_per_second; /* and CPU */
+	/* Moves when an address changed its identity or a protected socket came: verdicts kept in
+	 * conntrack are taken anew once. */
+	__u32 epoch;
+	__u32 reserved;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct runtime);
+	__uint(max_entries, 1);
+} runtime SEC(".maps");
+
+inlined struct runtime *runtime_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&runtime, &zero);
+}
