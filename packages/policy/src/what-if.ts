@@ -56,6 +56,10 @@ export interface WhatIf {
   readonly truncated: boolean;
 }
 
+/** Reserved numbers that no packet comes with. */
+const isNobody = (identity: number, dualStack: boolean): boolean =>
+  identity === RESERVED['overlay-to-encrypt'] || (dualStack && identity === RESERVED.world);
+
 /** Peers for whom something may differ; undefined: everybody. */
 type Concerned = ReadonlySet<number> | undefined;
 
@@ -167,7 +171,7 @@ function gather(engine: PolicyEngine, after: Supposition): Member[] {
     members.push({ party: { identity, endpoints, text }, view, ...setsOf(spec) });
   }
   for (const [identity, view] of engine.identities) {
-    if (local.has(identity)) continue;
+    if (local.has(identity) || isNobody(identity, dualStack)) continue;
     const { subject, text } = resolveParty(engine, { identity }, 0);
     const pair = subject ? setsOf(subject) : UNBOUND;
     members.push({ party: { identity, endpoints: [], text }, view, ...pair });
@@ -282,9 +286,14 @@ function outcome(
   const egress = sender && lookupVerdict(sender, 'egress', to.view.id, protocol, port);
   const ingress = receiver && lookupVerdict(receiver, 'ingress', from.view.id, protocol, port);
   const type = combine(egress?.type ?? 'allow', ingress?.type ?? 'allow');
-  const deciding =
-    egress?.type === type ? (['egress', egress] as const) : (['ingress', ingress] as const);
-  const [direction, verdict] = deciding;
+  // Where both sides say the same, the one with a rule to show says more.
+  const sides = [
+    ['egress', egress],
+    ['ingress', ingress],
+  ] as const;
+  const deciding = sides.filter(([, each]) => each?.type === type);
+  const [direction, verdict] = deciding.find(([, each]) => each?.ruleId !== undefined) ??
+    deciding[0] ?? ['egress', undefined];
   const named = verdict?.ruleId === undefined ? undefined : rule(verdict.ruleId)?.name;
   const otherwise = type === 'allow' ? 'nothing closes it' : `default deny of ${direction}`;
   return { type, because: named ?? otherwise };
