@@ -103,14 +103,15 @@ export class Lab implements AsyncDisposable {
     return setDevice(this.context, place, device, state);
   }
 
-  /** A pod's addresses as its resource says them. Throws `place-unknown`. */
+  /** A pod's addresses as its resource says them, a machine's as planned. Throws `place-unknown`. */
   async addresses(place: string): Promise<string[]> {
     const pod = this.pods.find((candidate) => podPlace(candidate) === place);
     if (pod === undefined) {
-      const host = this.context.state.plan.hosts.find((candidate) => candidate.name === place);
-      if (host !== undefined) return [...host.addresses];
       this.context.find(place);
-      return [];
+      const machine = this.context.state.plan.places.find((each) => each.place === place);
+      return (machine?.devices ?? []).flatMap((device) =>
+        device.addresses.map(({ address }) => address),
+      );
     }
     const store = await this.cluster(pod.cluster).store();
     const object = await store.get('Pod', pod);

@@ -28,7 +28,8 @@ const bothPrefixes = { ipv4: cidrText.optional(), ipv6: cidrText.optional() };
 
 /**
  * A server that a pod or outside host runs from the start. `http` answers every request with the
- * place's name, `tcp` and `udp` send back what comes, with the place's name before it.
+ * place's name, `tcp` and `udp` send back what comes; before it `tcp` says the place's name and the
+ * client's address as it is seen there, `udp` the name.
  */
 const serve = z.strictObject({
   port,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { LabError } from '../errors.ts';
 import { nodeCgroup } from '../host/enter.ts';
-import { LAB_ROOT, nodePaths } from '../host/names.ts';
+import { nodePaths } from '../host/names.ts';
 import { launch, runningProcess, signalProcess } from '../host/process.ts';
 import { until } from '../host/wait.ts';
 import type { ClusterPlan, NodePlan } from '../plan/types.ts';
@@ -13,8 +13,6 @@ import type { LabEtcd } from './etcd.ts';
 
 const PROGRAM = join(import.meta.dirname, '../../../cli/bin/causeway');
 const END_MS = 15_000;
-/** Ten agents compile the same files: one cache of compiled code serves them all. */
-const COMPILE_CACHE = join(LAB_ROOT, '.compile-cache');
 
 /** One node's agent: the real program, in the node's namespaces. */
 export class LabAgent {
@@ -78,14 +76,7 @@ export class LabAgent {
     if (this.pid !== undefined) return;
     const { agentConfig, agentLog, agentPid } = this.#paths;
     const place = this.#context.find(this.node.name);
-    const argv = [
-      'env',
-      `NODE_COMPILE_CACHE=${COMPILE_CACHE}`,
-      PROGRAM,
-      'agent',
-      '--config',
-      agentConfig,
-    ];
+    const argv = [PROGRAM, 'agent', '--config', agentConfig];
     await launch([...this.#context.prefix(place), ...argv], agentLog, agentPid);
   }
 

@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import { LabError } from '../errors.ts';
-import { LAB_ROOT } from '../host/names.ts';
 import { run } from '../host/process.ts';
 
 const PLUGIN = join(import.meta.dirname, '../../../cni/bin/causeway-cni');
@@ -33,7 +32,6 @@ export async function callCni(call: CniCall): Promise<CniResult> {
         `K8S_POD_INFRA_CONTAINER_ID=${call.containerId}`,
         `K8S_POD_UID=${call.podUid}`,
       ].join(';'),
-      NODE_COMPILE_CACHE: join(LAB_ROOT, '.compile-cache'),
     },
     input: JSON.stringify({
       cniVersion: '1.1.0',

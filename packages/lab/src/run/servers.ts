@@ -32,11 +32,11 @@ function serverCommand(server: Serve, name: string, directory: string): string[]
     case 'http':
       return ['busybox', 'httpd', '-f', '-p', `[::]:${server.port}`, '-h', directory];
     case 'tcp':
-      // The name at once, then whatever comes is sent back.
+      // The name and the client's address as seen here at once, then whatever comes is sent back.
       return [
         'socat',
         `TCP6-LISTEN:${server.port},ipv6only=0,fork,reuseaddr,backlog=256`,
-        `SYSTEM:echo ${name}; exec cat`,
+        `SYSTEM:echo ${name} $SOCAT_PEERADDR; exec cat`,
       ];
     case 'udp':
       // One line in, one line out, with the name before it; one datagram each.
