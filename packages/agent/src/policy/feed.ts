@@ -87,7 +87,7 @@ export class PolicyFeed implements Disposable {
     const [first] = this.refusals();
     if (first === undefined)
       return { name: 'policies', healthy: true, detail: 'every policy in the store is in force' };
-    const why = first.reasons.map((reason) => messageWithCauses(reason)).join('; ');
+    const why = first.reasons.map(({ path, message }) => `${path} ${message}`).join('; ');
     const detail = `${this.#refusals.size} policies are refused and not in force, such as ${first.policy}: ${why}`;
     return { name: 'policies', healthy: false, detail };
   }
