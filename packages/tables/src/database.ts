@@ -13,6 +13,7 @@ export class Journal {
   readonly #undo: (() => void)[] = [];
   readonly #touched = new Set<Committable>();
   readonly #onCommit: () => void;
+  readonly #afterwards: (() => void)[] = [];
   #depth = 0;
 
   constructor(onCommit: () => void) {
@@ -48,9 +49,19 @@ export class Journal {
     this.#undo.length = 0;
     const touched = [...this.#touched];
     this.#touched.clear();
+    for (const work of this.#afterwards.splice(0)) work();
     if (!changed) return;
-    for (const table of touched) table.committed();
-    this.#onCommit();
+    try {
+      for (const table of touched) table.committed();
+    } finally {
+      this.#onCommit();
+    }
+  }
+
+  /** Runs now, or when the transaction under way has ended. */
+  whenIdle(work: () => void): void {
+    if (this.#depth === 0) work();
+    else this.#afterwards.push(work);
   }
 
   record(table: Committable, undo: () => void): void {

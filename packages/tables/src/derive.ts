@@ -39,7 +39,7 @@ export interface RowDerivation<In, K extends TableKey, Out> {
 export interface DerivationStatus {
   readonly name: string;
   readonly groups: number;
-  /** Groups whose `compute` threw, with its error. */
+  /** Groups whose rows could not be made or written, and rows that could not be grouped, with the error. */
   readonly errors: ReadonlyMap<TableKey, unknown>;
   /** Output keys that more than one group claims; the least group has it. */
   readonly conflicts: readonly TableKey[];
@@ -61,6 +61,7 @@ export class Derivation<Out, G extends TableKey> implements Disposable {
   readonly #owner = new Map<TableKey, G>();
   readonly #contested = new Map<TableKey, Map<G, Out>>();
   readonly #errors = new Map<TableKey, unknown>();
+  readonly #strays = new Map<TableKey, unknown>();
   readonly #initial: InitialSource;
   readonly #unfollow: () => void;
 
@@ -83,7 +84,7 @@ export class Derivation<Out, G extends TableKey> implements Disposable {
     return {
       name: this.name,
       groups: this.#members.size,
-      errors: new Map(this.#errors),
+      errors: new Map([...this.#strays, ...this.#errors]),
       conflicts: [...this.#contested.keys()],
     };
   }
@@ -103,7 +104,8 @@ export class Derivation<Out, G extends TableKey> implements Disposable {
             if (left > 0) this.#members.set(group, left);
             else this.#members.delete(group);
           }
-          const after = change.type === 'put' ? input.groups(change.row as never) : undefined;
+          const after = change.type === 'put' ? this.#groupsOf(input, change) : undefined;
+          if (change.type === 'delete') this.#strays.delete(change.key);
           if (after === undefined) memberships.delete(change.key);
           else memberships.set(change.key, after);
           for (const group of listOf(after)) {
@@ -113,7 +115,10 @@ export class Derivation<Out, G extends TableKey> implements Disposable {
         }
       }
     });
-    if (dirty.size > 0) {
+    const worked = dirty.size > 0;
+    if (worked) {
+      // What failed may have failed for want of what has come now.
+      for (const group of this.#errors.keys()) dirty.add(group as G);
       this.#output.database.write(() => {
         // Groups that are gone let go of their keys before others claim them.
         for (const group of dirty) if (!this.#members.has(group)) this.#recompute(group);
@@ -121,7 +126,21 @@ export class Derivation<Out, G extends TableKey> implements Disposable {
       });
     }
     if (this.#spec.inputs.every(({ table }) => table.initialized)) this.#initial.done();
-    return dirty.size > 0;
+    return worked;
+  }
+
+  /** A row that cannot be grouped belongs nowhere; the error stands under its key. */
+  #groupsOf(
+    input: GroupInput<never, G>,
+    change: { key: TableKey; row: unknown },
+  ): G | readonly G[] | undefined {
+    try {
+      this.#strays.delete(change.key);
+      return input.groups(change.row as never);
+    } catch (error) {
+      this.#strays.set(change.key, error);
+      return undefined;
+    }
   }
 
   #recompute(group: G): void {
@@ -155,7 +174,7 @@ export class Derivation<Out, G extends TableKey> implements Disposable {
     const owner = this.#owner.get(key);
     if (owner === undefined || (owner === group && !this.#contested.has(key))) {
       this.#owner.set(key, group);
-      this.#output.put(row);
+      this.#put(group, row);
       return;
     }
     let claims = this.#contested.get(key);
@@ -187,13 +206,22 @@ export class Derivation<Out, G extends TableKey> implements Disposable {
     if (winner === undefined) return;
     this.#owner.set(key, winner);
     const row = claims.get(winner);
-    if (row !== undefined) this.#output.put(row);
+    if (row !== undefined) this.#put(winner, row);
+  }
+
+  /** A unique index of the output may refuse a row; the others go on, and this one is tried again. */
+  #put(group: G, row: Out): void {
+    try {
+      this.#output.put(row);
+    } catch (error) {
+      this.#errors.set(group, error);
+    }
   }
 
   [Symbol.dispose](): void {
     this.#unfollow();
     for (const tracker of this.#trackers) tracker[Symbol.dispose]();
-    this.#initial.done();
+    // The output stays uninitialized if it was: what stopped half-way must not lead to pruning.
   }
 }
 

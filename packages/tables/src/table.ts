@@ -101,7 +101,7 @@ export class Table<Row, K extends TableKey = string, I extends string = string> 
     return this.#rows.keys();
   }
 
-  /** All rows, oldest key first. A row written during the iteration may or may not show; see `snapshot`. */
+  /** All rows, in no order to rely on. A row written during the iteration may or may not show; see `snapshot`. */
   *rows(): Generator<Row, void, undefined> {
     for (const entry of this.#rows.values()) yield entry.row;
   }
@@ -252,7 +252,16 @@ export class Table<Row, K extends TableKey = string, I extends string = string> 
   committed(): void {
     this.#bury();
     for (const tracker of this.#trackers) tracker.wake();
-    for (const listener of [...this.#listeners]) listener();
+    let failure: unknown;
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener();
+      } catch (error) {
+        // The change stands and everybody else must hear of it first.
+        failure ??= error;
+      }
+    }
+    if (failure !== undefined) throw failure;
   }
 
   /** Lets go of deletions that every tracker has seen. */
@@ -274,7 +283,7 @@ export class Table<Row, K extends TableKey = string, I extends string = string> 
 
   /**
    * A reader of every change from now on, and first (unless `from` is `now`) of every row that stands.
-   * Deletions wait for it: dispose of it when done.
+   * Deletions wait for it: dispose of it when done. Throws `in-transaction`.
    */
   changes(name: string, from: 'start' | 'now' = 'start'): Tracker<Row, K> {
     const feed: Feed = {
@@ -283,11 +292,16 @@ export class Table<Row, K extends TableKey = string, I extends string = string> 
       revision: () => this.#revision,
       assertReadable: () => this.#journal.assertIdle(),
       passed: () => this.#bury(),
-      closed: () => {
+      closed: (unlink) => {
         this.#trackers.delete(tracker);
-        this.#bury();
+        // An undo may still need the place in the ring.
+        this.#journal.whenIdle(() => {
+          unlink();
+          this.#bury();
+        });
       },
     };
+    this.#journal.assertIdle();
     const tracker: Tracker<Row, K> = new Tracker<Row, K>(name, feed, from);
     this.#trackers.add(tracker);
     return tracker;
@@ -297,8 +311,9 @@ export class Table<Row, K extends TableKey = string, I extends string = string> 
     return [...this.#trackers].map(({ name, seen }) => ({ name, seen }));
   }
 
-  /** This moment's rows, whatever is written later. Costs O(1), and O(1) per later change until disposed of. */
+  /** This moment's rows, whatever is written later. Costs O(1), and O(1) per later change until disposed of. Throws `in-transaction`. */
   snapshot(): Snapshot<Row, K> {
+    this.#journal.assertIdle();
     const rows = {
       get: (key: K) => this.get(key),
       rows: () => this.#rows.entries(),

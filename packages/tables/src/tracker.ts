@@ -14,7 +14,7 @@ export interface Feed {
   readonly revision: () => number;
   readonly assertReadable: () => void;
   readonly passed: () => void;
-  readonly closed: () => void;
+  readonly closed: (unlink: () => void) => void;
 }
 
 /** Reads a table's changes in order of revision, in batches, at its own pace. Made by `Table.changes`. */
@@ -99,8 +99,7 @@ export class Tracker<Row, K> implements Disposable {
   [Symbol.dispose](): void {
     if (!this.#open) return;
     this.#open = false;
-    this.#cursor.unlink();
-    this.#feed.closed();
+    this.#feed.closed(() => this.#cursor.unlink());
     this.#gate.open();
   }
 }
