@@ -20,24 +20,34 @@ inlined int sender_identity(const struct packet *p, __u32 vni)
 	}
 }
 
+/* The tunnel's network identifier, 24 bits; negative without a tunnel key. */
+noinline_subprogram int network_identifier(struct __sk_buff *ctx)
+{
+	struct bpf_tunnel_key key = {};
+
+	/* The size without the local address: what kernels before 5.19 know. */
+	if (bpf_skb_get_tunnel_key(ctx, &key, offsetof(struct bpf_tunnel_key, local_ipv4), 0) &&
+	    bpf_skb_get_tunnel_key(ctx, &key, offsetof(struct bpf_tunnel_key, local_ipv4), BPF_F_TUNINFO_IPV6))
+		return -1;
+	return (int)(key.tunnel_id & 0xffffff);
+}
+
 SEC("tc")
 int from_overlay(struct __sk_buff *ctx)
 {
 	struct packet p = { .hook = HOOK_FROM_OVERLAY, .direction = DIR_TRANSIT };
-	struct bpf_tunnel_key key = {};
+	int reason, identity, vni = network_identifier(ctx);
 	struct endpoint *ep;
-	int reason, identity;
 
-	if (bpf_skb_get_tunnel_key(ctx, &key, offsetof(struct bpf_tunnel_key, local_ipv4), 0) &&
-	    bpf_skb_get_tunnel_key(ctx, &key, offsetof(struct bpf_tunnel_key, local_ipv4), BPF_F_TUNINFO_IPV6)) {
+	if (vni < 0) {
 		p.length = ctx->len;
 		return drop(ctx, &p, DROP_TUNNEL_KEY);
 	}
 	reason = parse_l3(ctx, &p);
 	if (reason)
 		return drop(ctx, &p, (__u32)reason);
-	identity = sender_identity(&p, key.tunnel_id);
-	p.source_identity = key.tunnel_id;
+	identity = sender_identity(&p, (__u32)vni);
+	p.source_identity = (__u32)vni;
 	if (identity < 0)
 		return drop(ctx, &p, DROP_TUNNEL_IDENTITY);
 	/* The inner frame bears any MAC address: nobody resolved one. */

@@ -192,7 +192,7 @@ inlined enum verdict from_known_pod(struct __sk_buff *ctx, struct packet *p, str
 
 	to = endpoint_lookup(&p->tuple.daddr);
 	to_pod = to && !(to->flags & ENDPOINT_HOST);
-	if (flow.state == CT_STATE_FORWARD && !known)
+	if (flow.entry && flow.state == CT_STATE_FORWARD && !known)
 		fresh = flow.entry->epoch == rt->epoch && flow.entry->egress_revision == ep->policy_revision &&
 			(!to_pod || flow.entry->ingress_revision == to->policy_revision);
 	if (!to && (overlay_ifindex || !(known || fresh)))

@@ -64,60 +64,81 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 } policy_info SEC(".maps");
 
-/* The best match of each kind so far. */
-struct policy_match {
-	struct policy_entry *deny;
-	struct policy_entry *allow;
-	struct policy_entry *trial_deny;
-	struct policy_entry *trial_allow;
+/* Kinds of match, by rising rank: of two, the higher one decides. Trial ones are of POLICY_AUDIT rules. */
+enum policy_kind {
+	MATCH_TRIAL_ALLOW = 1,
+	MATCH_ALLOW = 2,
+	MATCH_TRIAL_DENY = 4,
+	MATCH_DENY = 8,
 };
-
-inlined void policy_consider(struct policy_match *m, struct policy_entry *entry)
-{
-	if (!entry)
-		return;
-	switch (entry->flags & (POLICY_DENY | POLICY_AUDIT)) {
-	case 0:
-		if (!m->allow)
-			m->allow = entry;
-		break;
-	case POLICY_DENY:
-		if (!m->deny)
-			m->deny = entry;
-		break;
-	case POLICY_AUDIT:
-		if (!m->trial_allow)
-			m->trial_allow = entry;
-		break;
-	default:
-		if (!m->trial_deny)
-			m->trial_deny = entry;
-	}
-}
 
 #define POLICY_PORT_BITS_MAX 16
 
-noinline_subprogram void policy_find(struct policy_match *m, struct policy_key *key, __be16 port,
-				     __u32 protocol, __u32 port_bits)
+inlined __u32 policy_kind(const struct policy_entry *entry)
 {
-	for (int bits = POLICY_PORT_BITS_MAX; bits >= 0; bits--) {
-		if (!(port_bits & (1U << bits)))
-			continue;
-		key->protocol = (__u8)protocol;
-		key->port_bits = (__u8)bits;
-		key->port = port & bpf_htons((__u16)(0xffff0000U >> bits));
-		policy_consider(m, bpf_map_lookup_elem(&policy, key));
-	}
-	key->protocol = 0;
-	key->port_bits = 0;
-	key->port = 0;
-	policy_consider(m, bpf_map_lookup_elem(&policy, key));
+	if (entry->flags & POLICY_DENY)
+		return entry->flags & POLICY_AUDIT ? MATCH_TRIAL_DENY : MATCH_DENY;
+	return entry->flags & POLICY_AUDIT ? MATCH_TRIAL_ALLOW : MATCH_ALLOW;
 }
 
-inlined void policy_hit(struct packet *p, struct policy_entry *entry)
+struct policy_search {
+	struct policy_key key;
+	__u32 rank; /* of the best so far */
+	__u32 kinds;
+	__u32 rule;
+	/* Where the best stands: found again at the end to count the hit. (The verifier would have to follow a
+	 * kept pointer through every turn of the loop.) */
+	struct policy_key best;
+};
+
+inlined void policy_consider(struct policy_search *search)
 {
-	p->rule = entry->rule;
-	__sync_fetch_and_add(&entry->hits, 1);
+	struct policy_entry *entry = bpf_map_lookup_elem(&policy, &search->key);
+	__u32 kind;
+
+	if (!entry)
+		return;
+	kind = policy_kind(entry);
+	search->kinds |= kind;
+	/* The first of a rank is the most specific one. */
+	if (kind > search->rank) {
+		search->rank = kind;
+		search->rule = entry->rule;
+		search->best = search->key;
+	}
+}
+
+/* Kinds found (enum policy_kind, or-ed) in the upper half, the deciding entry's rule in the lower. A global
+ * function of numbers alone: the verifier looks at its loops once, whatever calls it.
+ * `way` is direction | protocol << 8. */
+__attribute__((noinline)) __u64 policy_search(__u32 policy_id, __u32 identity, __u32 way, __u32 port, __u32 port_bits)
+{
+	struct policy_search search = {
+		.key = { .policy_id = policy_id, .identity = identity, .direction = (__u8)way },
+	};
+	struct policy_entry *best;
+
+	for (int any = 0; any < 2; any++) {
+		for (int bits = POLICY_PORT_BITS_MAX; bits >= 0; bits--) {
+			if (!(port_bits & (1U << bits)))
+				continue;
+			search.key.protocol = (__u8)(way >> 8);
+			search.key.port_bits = (__u8)bits;
+			search.key.port = (__be16)port & bpf_htons((__u16)(0xffff0000U >> bits));
+			policy_consider(&search);
+		}
+		search.key.protocol = 0;
+		search.key.port_bits = 0;
+		search.key.port = 0;
+		policy_consider(&search);
+		search.key.identity = 0;
+	}
+	if (!search.kinds)
+		return 0;
+	best = bpf_map_lookup_elem(&policy, &search.best);
+	if (best)
+		__sync_fetch_and_add(&best->hits, 1);
+	return (__u64)search.kinds << 32 | search.rule;
 }
 
 /* 0, or the reason of the drop; counts and tells the verdict. p->rule is the rule that decided, 0 for a
@@ -127,59 +148,45 @@ noinline_subprogram int policy_check(struct __sk_buff *ctx, struct packet *p, st
 {
 	__u32 enforced = direction == DIR_EGRESS ? ENDPOINT_EGRESS_ENFORCED : ENDPOINT_INGRESS_ENFORCED;
 	__u32 audit = direction == DIR_EGRESS ? ENDPOINT_AUDIT_EGRESS : ENDPOINT_AUDIT_INGRESS;
-	__u32 policy_id = ep->policy_id, flags = ep->flags, defaults = 0, outcome;
-	struct policy_match m = {};
-	struct policy_info *info;
+	__u32 policy_id = ep->policy_id, flags = ep->flags, defaults = 0, kinds = 0, rule = 0, outcome;
+	const struct policy_info *info;
 	bool default_deny, trial_deny;
 
 	p->rule = 0;
 	p->endpoint = ep->id;
+	direction &= 1;
 	info = policy_id ? bpf_map_lookup_elem(&policy_info, &policy_id) : NULL;
 	if (info) {
-		struct policy_key key = {
-			.policy_id = policy_id,
-			.identity = peer,
-			.direction = (__u8)direction,
-		};
-		__u32 port_bits = info->port_bits[direction & 1];
 		__be16 port = protocol_is_icmp(p) ? bpf_htons(p->icmp_type) : p->tuple.dport;
-		__u32 protocol = p->tuple.protocol;
+		__u64 found = policy_search(policy_id, peer, direction | (__u32)p->tuple.protocol << 8, port,
+					    info->port_bits[direction]);
 
-		defaults = info->flags;
-		policy_find(&m, &key, port, protocol, port_bits);
-		key.identity = 0;
-		policy_find(&m, &key, port, protocol, port_bits);
+		kinds = (__u32)(found >> 32);
+		rule = (__u32)found;
+		/* The flags of both directions stand side by side: shift those of egress onto those of ingress. */
+		defaults = info->flags >> direction;
 	}
-	/* The flags of both directions stand side by side: shift those of egress onto those of ingress. */
-	default_deny = (flags & enforced) ||
-		       (defaults >> (direction & 1) & POLICY_DEFAULT_DENY_INGRESS);
-	trial_deny = defaults >> (direction & 1) & POLICY_DEFAULT_AUDIT_INGRESS;
+	default_deny = (flags & enforced) || (defaults & POLICY_DEFAULT_DENY_INGRESS);
+	trial_deny = defaults & POLICY_DEFAULT_AUDIT_INGRESS;
 
-	if (m.deny) {
-		policy_hit(p, m.deny);
+	if (kinds & MATCH_DENY)
 		outcome = DROP_POLICY_DENY;
-	} else if (m.allow) {
-		policy_hit(p, m.allow);
-		outcome = COUNT_POLICY_ALLOW;
-	} else if (default_deny) {
+	else if (kinds & MATCH_ALLOW)
+		outcome = kinds & MATCH_TRIAL_DENY ? COUNT_POLICY_AUDIT : COUNT_POLICY_ALLOW;
+	else if (default_deny)
 		outcome = DROP_POLICY_DEFAULT;
-	} else {
-		outcome = COUNT_POLICY_UNENFORCED;
-	}
-	if (outcome < COUNT_POLICY_ALLOW) {
+	else if (kinds & MATCH_TRIAL_DENY)
+		outcome = COUNT_POLICY_AUDIT;
+	else if (kinds & MATCH_TRIAL_ALLOW)
+		outcome = COUNT_POLICY_ALLOW;
+	else
+		outcome = trial_deny ? COUNT_POLICY_AUDIT : COUNT_POLICY_UNENFORCED;
+
+	p->rule = outcome == DROP_POLICY_DEFAULT ? 0 : rule;
+	if (outcome == DROP_POLICY_DENY || outcome == DROP_POLICY_DEFAULT) {
 		if (!(flags & audit))
 			return (int)outcome;
 		outcome = COUNT_POLICY_AUDIT;
-	} else if (m.trial_deny) {
-		policy_hit(p, m.trial_deny);
-		outcome = COUNT_POLICY_AUDIT;
-	} else if (outcome == COUNT_POLICY_UNENFORCED) {
-		if (m.trial_allow) {
-			policy_hit(p, m.trial_allow);
-			outcome = COUNT_POLICY_ALLOW;
-		} else if (trial_deny) {
-			outcome = COUNT_POLICY_AUDIT;
-		}
 	}
 	decided(ctx, p, outcome);
 	return 0;
