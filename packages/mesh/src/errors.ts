@@ -1,0 +1,30 @@
+export type MeshErrorCode =
+  /** A key that is not of the form that its prefix asks for. */
+  | 'bad-key'
+  /** A value that does not decode. */
+  | 'bad-value'
+  /** A value that names another cluster, name, address or range than its key and cluster do. */
+  | 'mismatch'
+  /** Labels that cannot stand in a key. */
+  | 'bad-labels'
+  /** Every identity of the cluster's range is in use. */
+  | 'identities-exhausted'
+  /** Others changed the same keys again and again while we tried. */
+  | 'contention'
+  /** The store belongs to another cluster. */
+  | 'foreign-store';
+
+/** A refusal; `field` names the field of the value that is wrong. */
+export class MeshError extends Error {
+  override readonly name = 'MeshError';
+  readonly code: MeshErrorCode;
+  readonly value: unknown;
+  readonly field: string | undefined;
+
+  constructor(code: MeshErrorCode, message: string, value?: unknown, field?: string) {
+    super(message);
+    this.code = code;
+    this.value = value;
+    this.field = field;
+  }
+}

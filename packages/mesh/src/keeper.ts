@@ -1,0 +1,183 @@
+import { absent, type Kv, type Lease, SharedStore } from '@causeway/etcd';
+import type { Clock, Table } from '@causeway/tables';
+import { Database } from '@causeway/tables';
+import {
+  type Announcement,
+  announceClusterConfig,
+  announceHeartbeat,
+  announcementTable,
+} from './announcements.ts';
+import { type ClusterConfig, decodeClusterConfig } from './codec/cluster-config.ts';
+import { MeshError } from './errors.ts';
+import { clusterConfigKey, HEARTBEAT_KEY, isClusterName } from './keys.ts';
+
+/** Section 1.2: readers give up after two minutes without one. */
+export const HEARTBEAT_INTERVAL = 60_000;
+
+const LEADER_KEY = 'causeway/leader/cluster-state';
+/** Seconds until another takes over from one that died. */
+const LEADER_TTL = 15;
+
+/**
+ * Refuses a store that another cluster has written its config to: two clusters in one store would
+ * give out each other's identities. Throws MeshError `foreign-store`.
+ */
+export async function checkStore(
+  kv: Kv,
+  name: string,
+  config: ClusterConfig,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (!isClusterName(name) || name === 'default') {
+    const rule = '1 to 32 of a-z, 0-9 and inner "-", and not "default"';
+    throw new MeshError('bad-key', `cluster name ${JSON.stringify(name)} must be ${rule}`, name);
+  }
+  const { entries } = await kv.list(clusterConfigKey('x').slice(0, -1), signal ? { signal } : {});
+  for (const entry of entries) {
+    const other = entry.key.slice(entry.key.lastIndexOf('/') + 1);
+    const stored = readConfig(entry.text);
+    // Copies of remote clusters' configs stand beside ours.
+    if (stored === undefined || stored.cached) continue;
+    const same =
+      other === name &&
+      stored.id === config.id &&
+      stored.maxConnectedClusters === config.maxConnectedClusters;
+    if (same) continue;
+    throw new MeshError(
+      'foreign-store',
+      `the store belongs to cluster ${other} (id ${stored.id}, at most ${stored.maxConnectedClusters} clusters), not to ${name} (id ${config.id}, ${config.maxConnectedClusters})`,
+      entry.text,
+    );
+  }
+}
+
+function readConfig(text: string): ClusterConfig | undefined {
+  try {
+    return decodeClusterConfig(text);
+  } catch {
+    // Ours is written over it.
+    return undefined;
+  }
+}
+
+export interface KeeperOptions {
+  readonly kv: Kv;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly cluster: string;
+  readonly config: ClusterConfig;
+  /** Who we are, for the leader's record. */
+  readonly node: string;
+}
+
+export interface KeeperStatus {
+  readonly leading: boolean;
+  readonly lastError: string | undefined;
+}
+
+/**
+ * Writes what a cluster says once: heartbeat and cluster config. Every agent runs one; the holder of
+ * a leased key writes, the others wait, so that the store sees one heartbeat a minute.
+ */
+export class ClusterKeeper implements AsyncDisposable {
+  readonly #options: KeeperOptions;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+  #leading = false;
+  #lastError: string | undefined;
+
+  constructor(options: KeeperOptions) {
+    this.#options = options;
+    this.#running = this.#run();
+  }
+
+  status(): KeeperStatus {
+    return { leading: this.#leading, lastError: this.#lastError };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { clock, random } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        const lease = await this.#lead();
+        if (lease !== undefined) await this.#keep(lease);
+        else await this.#vacant();
+        this.#lastError = undefined;
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#lastError = (error as Error).message;
+        await clock.sleep(1000 + random() * 4000, signal);
+      }
+    }
+  }
+
+  /** The lease of the leader's key, or undefined if another leads. */
+  async #lead(): Promise<Lease | undefined> {
+    const { kv, node } = this.#options;
+    const { signal } = this.#stop;
+    if ((await kv.get(LEADER_KEY, { signal })) !== undefined) return undefined;
+    const lease = await kv.lease(LEADER_TTL, { signal });
+    try {
+      const { succeeded } = await kv.txn(
+        {
+          compare: [absent(LEADER_KEY)],
+          success: [{ type: 'put', key: LEADER_KEY, value: node, lease: lease.id }],
+        },
+        { signal },
+      );
+      if (succeeded) return lease;
+      await lease[Symbol.asyncDispose]();
+      return undefined;
+    } catch (error) {
+      await lease[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Returns when nobody leads any more. */
+  async #vacant(): Promise<void> {
+    const { kv } = this.#options;
+    await using watch = kv.watch(LEADER_KEY, { signal: this.#stop.signal });
+    let held = false;
+    for await (const event of watch) {
+      if (event.type === 'put') held = true;
+      else if (event.type === 'delete' || (event.type === 'synced' && !held)) return;
+    }
+  }
+
+  async #keep(lease: Lease): Promise<void> {
+    const { kv, clock, random, cluster, config } = this.#options;
+    const table: Table<Announcement, string> = announcementTable(new Database(), 'cluster-state');
+    const store = new SharedStore<Announcement, string>({
+      name: 'mesh-cluster-state',
+      kv,
+      clock,
+      random,
+      table,
+      encode: (row) => row,
+      scopes: [HEARTBEAT_KEY, clusterConfigKey(cluster)].map((key) => ({
+        prefix: key,
+        owns: (entry) => entry.key === key,
+      })),
+    });
+    const signal = AbortSignal.any([this.#stop.signal, lease.ended]);
+    this.#leading = true;
+    try {
+      table.put(announceClusterConfig(cluster, config));
+      while (!signal.aborted) {
+        table.put(announceHeartbeat(clock.now()));
+        await clock.sleep(HEARTBEAT_INTERVAL, signal);
+      }
+    } finally {
+      this.#leading = false;
+      await store[Symbol.asyncDispose]();
+      await lease[Symbol.asyncDispose]();
+    }
+  }
+}
