@@ -146,19 +146,15 @@ export class MapBatchError extends LinuxError {
   }
 }
 
-const names = new Map<number, string>(
-  Object.entries(constants.errno).map(([name, number]) => [number, name]),
-);
-// libuv's table lacks what follows; ENOTSUPP is the kernel's own and has no libc name.
-for (const [number, name] of [
-  [16, 'EBUSY'],
+// ENOTSUPP is the kernel's own and has no name in libc; EAGAIN and EOPNOTSUPP share their numbers
+// with lesser known names.
+const names = new Map<number, string>([
+  [11, 'EAGAIN'],
   [95, 'EOPNOTSUPP'],
-  [105, 'ENOBUFS'],
-  [116, 'ESTALE'],
-  [117, 'EUCLEAN'],
   [524, 'ENOTSUPP'],
-] as const) {
-  if (!names.has(number) || number === 95) names.set(number, name);
+]);
+for (const [name, number] of Object.entries(constants.errno)) {
+  if (!names.has(number)) names.set(number, name);
 }
 
 const texts: Readonly<Record<number, string>> = {

@@ -3,6 +3,7 @@ import { callError, LinuxError, UnsupportedError } from '../errors.ts';
 import { Fd } from '../fd.ts';
 import { libbpf } from '../ffi/libbpf.ts';
 import { struct } from '../ffi/memory.ts';
+import { openPin } from './kinds.ts';
 import type { BpfProgram } from './program.ts';
 import { queryPrograms } from './query.ts';
 
@@ -58,9 +59,7 @@ export class BpfLink implements Disposable {
   }
 
   static openPinned(path: string): BpfLink {
-    const fd = libbpf().objectGet(path);
-    if (fd < 0) throw callError('open pinned link', fd, path);
-    return new BpfLink(Fd.adopt(fd, `BPF link ${path}`));
+    return new BpfLink(openPin(path, 'link'));
   }
 
   static openId(id: number): BpfLink {

@@ -1,13 +1,16 @@
-import { existsSync, mkdirSync, unlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import koffi from 'koffi';
-import { callError, LinuxError, VerifierError } from '../errors.ts';
+import { callError, invalidArgument, LinuxError, VerifierError } from '../errors.ts';
 import { Fd } from '../fd.ts';
 import { libbpf, type Pointer } from '../ffi/libbpf.ts';
 import { capturingWarnings } from '../ffi/libbpf-print.ts';
 import { stableCopy } from '../ffi/memory.ts';
+import { onFile } from '../files.ts';
+import { isBpffs } from '../mounts.ts';
 import type { Btf } from './btf.ts';
 import { type ConstantValue, writeConstants } from './constants.ts';
+import { unpin } from './link.ts';
 import { BpfMap, type MapShape } from './map.ts';
 import { mapTypeName } from './map-types.ts';
 import { inspectObject } from './object-file.ts';
@@ -235,7 +238,16 @@ function usePins(maps: ReadonlyMap<string, Pointer>, options: PinOptions | undef
   const toPin: { name: string; path: string; replace: boolean }[] = [];
   if (options === undefined) return { toPin };
   requireNames('map', options.maps, maps);
-  mkdirSync(options.directory, { recursive: true });
+  onFile('create pin directory', options.directory, () =>
+    mkdirSync(options.directory, { recursive: true }),
+  );
+  if (!isBpffs(options.directory)) {
+    throw invalidArgument(
+      'pin maps',
+      `${options.directory} is on no BPF file system: mount one there`,
+      options.directory,
+    );
+  }
   for (const name of options.maps) {
     // bpffs takes no dots in names.
     const path = join(options.directory, name.replaceAll('.', ''));
@@ -290,10 +302,16 @@ function collect(
     const fd = libbpf().mapFd(pointer);
     if (fd >= 0) maps.set(name, undo.use(BpfMap.adopt(Fd.copyOf(fd, `BPF map ${name}`))));
   }
+  // New maps get their pins at the very end, and those that replace others by one rename each: a
+  // failure in between leaves the old ones in place.
   for (const { name, path, replace } of pins.toPin) {
-    if (replace) unlinkSync(path);
-    maps.get(name)!.pin(path);
-    undo.defer(() => unlinkSync(path));
+    const target = replace ? `${path}_new` : path;
+    if (replace) unpin(target); // left over by a crash
+    maps.get(name)!.pin(target);
+    undo.defer(() => unpin(target));
+  }
+  for (const { path, replace } of pins.toPin) {
+    if (replace) renameSync(`${path}_new`, path);
   }
   undo.move();
   return new LoadedObject(

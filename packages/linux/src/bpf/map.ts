@@ -2,6 +2,7 @@ import { callError, invalidArgument, mapError } from '../errors.ts';
 import { Fd } from '../fd.ts';
 import { libbpf } from '../ffi/libbpf.ts';
 import { fromCString, struct } from '../ffi/memory.ts';
+import { openPin } from './kinds.ts';
 import { deleteBatch, readBatches, updateBatch } from './map-batch.ts';
 import { isPerCpu, type MapType, mapTypeName, mapTypeNumber } from './map-types.ts';
 
@@ -95,9 +96,7 @@ export class BpfMap implements Disposable {
   }
 
   static openPinned(path: string): BpfMap {
-    const fd = libbpf().objectGet(path);
-    if (fd < 0) throw callError('open pinned map', fd, path);
-    return new BpfMap(Fd.adopt(fd, `BPF map ${path}`));
+    return new BpfMap(openPin(path, 'map'));
   }
 
   static openId(id: number): BpfMap {

@@ -2,6 +2,7 @@ import { callError, invalidArgument } from '../errors.ts';
 import { Fd } from '../fd.ts';
 import { libbpf } from '../ffi/libbpf.ts';
 import { addressOf, fromCString, stableBytes, stableCopy, struct } from '../ffi/memory.ts';
+import { openPin } from './kinds.ts';
 
 export interface ProgramInfo {
   /** The kernel's id. */
@@ -56,9 +57,7 @@ export class BpfProgram implements Disposable {
   }
 
   static openPinned(path: string): BpfProgram {
-    const fd = libbpf().objectGet(path);
-    if (fd < 0) throw callError('open pinned program', fd, path);
-    return new BpfProgram(Fd.adopt(fd, `BPF program ${path}`));
+    return new BpfProgram(openPin(path, 'program'));
   }
 
   static openId(id: number): BpfProgram {

@@ -18,9 +18,6 @@ const protectRead = 1;
 const protectWrite = 2;
 const mapShared = 1;
 
-/** Thrown through the walk when a callback closed its reader. */
-const closedInside = Symbol('closed inside a callback');
-
 /**
  * Reads a BPF ring buffer. The ring is mapped into this process and read without a system call; the
  * event loop polls the map's descriptor, which is readable while there is something (level
@@ -32,6 +29,7 @@ export class RingReader implements Disposable {
   readonly #pageSize: number;
   readonly #dataSize: number;
   readonly #maps: { address: number | bigint; length: number }[] = [];
+  #walking = false;
   #ring: RingMemory | undefined;
   #poll: InstanceType<typeof koffi.node.PollHandle> | undefined;
 
@@ -70,7 +68,7 @@ export class RingReader implements Disposable {
       if (this.#ring === undefined) {
         throw new LinuxError('closed', 'the ring reader is closed', { operation: 'drain' });
       }
-      const count = consumeRecords(this.#ring, 1024, this.#options.onRecord);
+      const count = this.#consume(1024);
       total += count;
       if (count < 1024) return total;
     }
@@ -86,7 +84,8 @@ export class RingReader implements Disposable {
     this.#poll?.close();
     this.#poll = undefined;
     this.#ring = undefined;
-    for (const { address, length } of this.#maps.splice(0)) libc.munmap(address, length);
+    // onRecord may close us: the memory goes once the walk over it has ended.
+    if (!this.#walking) this.#unmap();
     this.#fd.close();
   }
 
@@ -97,17 +96,29 @@ export class RingReader implements Disposable {
   #turn(): void {
     if (this.#ring === undefined) return;
     try {
-      const limit = this.#options.maxPerTurn ?? 1024;
-      // onRecord may close us: then the ring's memory is gone and reading must not go on.
-      consumeRecords(this.#ring, limit, (record) => {
-        this.#options.onRecord(record);
-        if (this.#ring === undefined) throw closedInside;
-      });
+      this.#consume(this.#options.maxPerTurn ?? 1024);
     } catch (error) {
-      if (error === closedInside) return;
       this.close();
       this.#options.onError?.(error);
     }
+  }
+
+  #consume(limit: number): number {
+    if (this.#ring === undefined || this.#walking) return 0;
+    this.#walking = true;
+    try {
+      return consumeRecords(this.#ring, limit, (record) => {
+        this.#options.onRecord(record);
+        return this.#ring !== undefined;
+      });
+    } finally {
+      this.#walking = false;
+      if (this.#ring === undefined) this.#unmap();
+    }
+  }
+
+  #unmap(): void {
+    for (const { address, length } of this.#maps.splice(0)) libc.munmap(address, length);
   }
 
   #mmap(length: number, offset: number, protection: number): ArrayBuffer {

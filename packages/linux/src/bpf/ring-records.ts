@@ -15,12 +15,12 @@ const headerSize = 8;
 
 /**
  * Hands up to `limit` finished records to `onRecord`, as copies, and gives the room back to the
- * kernel. Returns how many. Atomics are the acquire and release that the kernel's side relies on.
+ * kernel; stops early when it gives false. Returns how many. Atomics are the acquire and release that the kernel's side relies on.
  */
 export function consumeRecords(
   ring: RingMemory,
   limit: number,
-  onRecord: (record: Uint8Array) => void,
+  onRecord: (record: Uint8Array) => boolean,
 ): number {
   const size = ring.data.length / 2;
   const mask = size - 1;
@@ -40,7 +40,7 @@ export function consumeRecords(
       if ((header & discarded) !== 0) continue;
       const start = at + headerSize;
       count++;
-      onRecord(ring.data.slice(start, start + length));
+      if (!onRecord(ring.data.slice(start, start + length))) break;
     }
   } finally {
     // Also after onRecord threw: a record that was handed out is not handed out again.

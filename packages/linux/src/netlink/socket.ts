@@ -185,17 +185,23 @@ export class NetlinkTransport implements Disposable {
     this.#send(writer.finish());
     const rows: T[] = [];
     let interrupted = false;
+    let undecodable: unknown;
     for (;;) {
       for (const message of this.#receive()) {
         if (message.sequence !== sequence) continue;
         interrupted ||= (message.flags & NlFlag.dumpInterrupted) !== 0;
         if (message.type === NlType.done || message.type === NlType.error) {
-          const error = readAck(message, request);
+          const error = readAck(message, request) ?? undecodable;
           if (error !== undefined) throw error;
           return interrupted ? undefined : rows;
         }
-        const row = decode(message.payload);
-        if (row !== undefined) rows.push(row);
+        try {
+          const row = decode(message.payload);
+          if (row !== undefined) rows.push(row);
+        } catch (error) {
+          // Read on to the end: a socket with a dump half read refuses the next one.
+          undecodable ??= error;
+        }
       }
     }
   }
