@@ -1,8 +1,9 @@
 import type { Address, Prefix } from '@causeway/ip';
-import type { NamedPort } from '@causeway/policy';
-import type { Database, Table } from '@causeway/tables';
+import { Address as Addresses } from '@causeway/ip';
+import { type NodeRow as MeshNode, type MeshTables, meshTables, nodeRowKey } from '@causeway/mesh';
+import { type Database, deriveRows, type Table } from '@causeway/tables';
 
-/** A node of this or another cluster, as it tells of itself in its cluster's store. */
+/** A node of this or another cluster, as routes and the ipcache look at it. */
 export interface NodeRow {
   readonly cluster: string;
   readonly name: string;
@@ -10,54 +11,42 @@ export interface NodeRow {
   readonly podCIDRs: readonly Prefix[];
 }
 
-/** Who is behind an address, or behind all addresses of a prefix. */
-export interface IpEntryRow {
-  readonly prefix: Prefix;
-  readonly identity: number;
-  /** Where a tunnel to it ends; undefined: no tunnel leads there. */
-  readonly host: Address | undefined;
-  readonly namespace: string | undefined;
-  readonly pod: string | undefined;
-  readonly namedPorts: readonly NamedPort[];
-}
-
-/** A number of the cluster-wide scope with its labels in the store's form. */
-export interface IdentityRow {
-  readonly id: number;
-  readonly labels: string;
-}
-
 export type NodeTable = Table<NodeRow, string, 'address'>;
-export type IpEntryTable = Table<IpEntryRow>;
-export type IdentityTable = Table<IdentityRow, number, 'labels'>;
 
-export interface ClusterTables {
+/** What is known of the clusters: the tables of the mesh, and its nodes in the agent's form. */
+export interface ClusterTables extends Pick<MeshTables, 'identities' | 'ipEntries'> {
+  readonly mesh: MeshTables;
   readonly nodes: NodeTable;
-  readonly ipEntries: IpEntryTable;
-  readonly identities: IdentityTable;
 }
 
-export const nodeKey = (cluster: string, name: string): string => `${cluster}/${name}`;
+export const nodeKey = nodeRowKey;
 
 export function clusterTables(database: Database): ClusterTables {
+  const mesh = meshTables(database);
+  const nodes: NodeTable = database.table({
+    name: 'nodes',
+    key: (row: NodeRow) => nodeKey(row.cluster, row.name),
+    indexes: { address: { keys: (row) => row.addresses.map(({ address }) => address) } },
+    columns: [
+      { name: 'cluster', of: (row) => row.cluster },
+      { name: 'name', of: (row) => row.name },
+      { name: 'addresses', of: (row) => row.addresses.map(({ address }) => address).join(',') },
+      { name: 'pod-cidrs', of: (row) => row.podCIDRs.join(',') },
+    ],
+  });
+  deriveRows({ name: 'nodes', from: mesh.nodes, to: nodes as never, map: nodeRow });
+  return { mesh, nodes, identities: mesh.identities, ipEntries: mesh.ipEntries };
+}
+
+function nodeRow(node: MeshNode): NodeRow {
   return {
-    nodes: database.table({
-      name: 'nodes',
-      key: (row: NodeRow) => nodeKey(row.cluster, row.name),
-      indexes: { address: { keys: (row) => row.addresses.map(({ address }) => address) } },
-      columns: [
-        { name: 'cluster', of: (row) => row.cluster },
-        { name: 'name', of: (row) => row.name },
-        { name: 'addresses', of: (row) => row.addresses.map(({ address }) => address).join(',') },
-        { name: 'pod-cidrs', of: (row) => row.podCIDRs.join(',') },
-      ],
+    cluster: node.cluster,
+    name: node.name,
+    addresses: node.addresses.flatMap(({ type, ip }) => {
+      const address = Addresses.tryParse(ip);
+      return address === undefined ? [] : [{ type, address }];
     }),
-    ipEntries: database.table({ name: 'ip-entries', key: (row: IpEntryRow): string => row.prefix }),
-    identities: database.table({
-      name: 'identities',
-      key: (row: IdentityRow) => row.id,
-      indexes: { labels: { keys: (row) => row.labels } },
-    }),
+    podCIDRs: [...node.podCIDRs.ipv4, ...node.podCIDRs.ipv6],
   };
 }
 

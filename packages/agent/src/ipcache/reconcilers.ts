@@ -1,5 +1,6 @@
 import type { Prefix } from '@causeway/ip';
 import { Prefix as Prefixes } from '@causeway/ip';
+import type { IpEntryRow } from '@causeway/mesh';
 import {
   type Clock,
   type Operations,
@@ -11,7 +12,12 @@ import {
 import type { ClusterTables, NodeRow } from '../cluster/tables.ts';
 import type { CidrIdentityTable } from '../policy/cidr-identities.ts';
 import type { ProtectedTable } from './protected.ts';
-import { type IpcacheResolver, type IpcacheValue, prefixesOfNode } from './resolve.ts';
+import {
+  type IpcacheResolver,
+  type IpcacheValue,
+  prefixesOfNode,
+  prefixOfEntry,
+} from './resolve.ts';
 
 /** The kernel's two maps behind one face: single addresses and prefixes. */
 export interface IpcacheMaps {
@@ -110,8 +116,8 @@ export function ipcacheReconcilers(options: IpcacheOptions): AnyReconciler[] {
   return [
     make(
       'ipcache',
-      tables.ipEntries,
-      operations((row) => [row.prefix]),
+      tables.ipEntries as never,
+      operations((row: IpEntryRow) => [prefixOfEntry(row)]),
     ),
     make(
       'ipcache-nodes',

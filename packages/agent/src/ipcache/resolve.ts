@@ -1,5 +1,6 @@
 import { RESERVED } from '@causeway/identity';
 import { Address, type Family, Prefix, PrefixTrie } from '@causeway/ip';
+import type { IpEntryRow } from '@causeway/mesh';
 import { type ClusterTables, type NodeRow, nodeKey, reachable } from '../cluster/tables.ts';
 import type { CidrIdentityTable } from '../policy/cidr-identities.ts';
 import type { ProtectedTable } from './protected.ts';
@@ -42,10 +43,10 @@ export class IpcacheResolver implements Disposable {
   resolve(prefix: Prefix): IpcacheValue | undefined {
     this.#catchUp();
     const { tables, cidrs } = this.#context;
-    const entry = tables.ipEntries.get(prefix);
+    const entry = this.#entry(prefix);
     const isProtected = this.#isProtected(prefix);
     if (entry !== undefined) {
-      const tunnelEndpoint = entry.host === undefined ? undefined : this.#tunnelTo(entry.host);
+      const tunnelEndpoint = entry.hostIP === undefined ? undefined : this.#tunnelTo(entry.hostIP);
       return { identity: entry.identity, tunnelEndpoint, noMasquerade: false, isProtected };
     }
     if (Prefix.isHost(prefix)) {
@@ -69,11 +70,25 @@ export class IpcacheResolver implements Disposable {
   *all(): Generator<Prefix> {
     this.#catchUp();
     const { tables, cidrs, protectedSockets } = this.#context;
-    for (const { prefix } of tables.ipEntries.rows()) yield prefix;
+    for (const row of tables.ipEntries.rows()) yield prefixOfEntry(row);
     for (const node of tables.nodes.rows())
       yield* prefixesOfNode(node, this.#context.tunnel && !this.#isOwn(node));
     for (const { prefix } of cidrs.rows()) yield prefix;
     for (const { address } of protectedSockets.rows()) yield Prefix.host(address);
+  }
+
+  /** Of several clusters that claim an address the own one has it. */
+  #entry(prefix: Prefix): IpEntryRow | undefined {
+    const { cluster, tables } = this.#context;
+    const keys = Prefix.isHost(prefix) ? [Prefix.address(prefix), prefix] : [prefix];
+    let found: IpEntryRow | undefined;
+    for (const key of keys) {
+      for (const row of tables.ipEntries.by('address', key)) {
+        if (row.cluster === cluster) return row;
+        found ??= row;
+      }
+    }
+    return found;
   }
 
   #nodeAddress(node: NodeRow, address: Address): Omit<IpcacheValue, 'isProtected'> {
@@ -151,6 +166,9 @@ export class IpcacheResolver implements Disposable {
     this.#tracker[Symbol.dispose]();
   }
 }
+
+export const prefixOfEntry = ({ address }: IpEntryRow): Prefix =>
+  address.includes('/') ? (address as Prefix) : Prefix.host(address as Address);
 
 /** Prefixes for which a node has something to say: its addresses and, behind a tunnel, its pod CIDRs. */
 export function prefixesOfNode(node: NodeRow, withPodCidrs: boolean): Prefix[] {

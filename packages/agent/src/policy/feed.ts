@@ -1,5 +1,11 @@
-import { LabelSet } from '@causeway/identity';
-import type { PolicyEngine, PolicyKind, Refusal } from '@causeway/policy';
+import { ipRowKey } from '@causeway/mesh';
+import {
+  type NamedPort,
+  type PolicyEngine,
+  type PolicyKind,
+  PROTOCOL,
+  type Refusal,
+} from '@causeway/policy';
 import type { Table, TableKey } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
 import type { ClusterTables } from '../cluster/tables.ts';
@@ -39,16 +45,17 @@ export class PolicyFeed implements Disposable {
     // Identities first: a policy that names them finds them.
     this.#follow(
       cluster.identities,
-      ({ id, labels }) => engine.setIdentity(id, LabelSet.parse(labels)),
+      ({ id, labels }) => engine.setIdentity(id, labels),
       (id) => engine.deleteIdentity(id),
     );
     this.#follow(
       cluster.ipEntries,
-      ({ prefix, identity, namedPorts }) => {
-        if (namedPorts.length > 0) engine.setPeerPorts(prefix, identity, namedPorts);
-        else engine.deletePeerPorts(prefix);
+      ({ cluster: from, address, identity, namedPorts }) => {
+        const owner = ipRowKey(from, address);
+        if (namedPorts.length === 0) engine.deletePeerPorts(owner);
+        else engine.setPeerPorts(owner, identity, namedPorts.map(numbered));
       },
-      (prefix) => engine.deletePeerPorts(prefix),
+      (owner) => engine.deletePeerPorts(owner),
     );
     this.#follow(
       policies.cidrGroups,
@@ -164,3 +171,15 @@ export class PolicyFeed implements Disposable {
     for (const undo of this.#undo) undo();
   }
 }
+
+const NUMBERS = { TCP: PROTOCOL.tcp, UDP: PROTOCOL.udp, SCTP: PROTOCOL.sctp };
+
+const numbered = (port: {
+  name: string;
+  port: number;
+  protocol: keyof typeof NUMBERS;
+}): NamedPort => ({
+  name: port.name,
+  port: port.port,
+  protocol: NUMBERS[port.protocol],
+});

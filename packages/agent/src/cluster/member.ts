@@ -1,0 +1,286 @@
+import type { Kv } from '@causeway/etcd';
+import { type ClusterId, type IdentityLayout, LabelSet } from '@causeway/identity';
+import { Address, type Prefix } from '@causeway/ip';
+import {
+  type Announcer,
+  announceIp,
+  announceNode,
+  ClusterKeeper,
+  checkStore,
+  IdentityAllocator,
+  ipMetadata,
+  openAnnouncer,
+} from '@causeway/mesh';
+import { PROTOCOL } from '@causeway/policy';
+import type { Clock, Database, InitialSource } from '@causeway/tables';
+import type { HealthRow } from '../api/types.ts';
+import type { EndpointRecord } from '../endpoints/record.ts';
+import { addressList, type EndpointTable } from '../endpoints/table.ts';
+import { messageWithCauses } from '../errors.ts';
+import { reconcilerHealth } from '../health.ts';
+import type { IdentityNumbers } from '../identity/resolver.ts';
+import type { Log } from '../log.ts';
+import type { ClusterTables } from './tables.ts';
+
+export interface MemberOptions {
+  readonly kv: Kv;
+  readonly database: Database;
+  readonly cluster: {
+    readonly name: string;
+    readonly id: ClusterId;
+    readonly maxConnectedClusters: 255 | 511;
+  };
+  readonly layout: IdentityLayout;
+  readonly node: string;
+  /** The address by which other nodes reach this one; it marks what this node says in the store. */
+  readonly address: Address;
+  readonly tables: ClusterTables;
+  readonly endpoints: EndpointTable;
+  /** A held identity has another number now: endpoints with these labels must take it. */
+  readonly onRenumbered: (labels: LabelSet) => void;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+/** What the node says of itself. */
+export interface SelfDescription {
+  readonly addresses: readonly Address[];
+  readonly gateways: readonly Address[];
+  readonly podCIDRs: readonly Prefix[];
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/**
+ * This node among the others: what it writes into the cluster's store, on its lease, and the numbers
+ * that it takes from there. It keeps its keys at the end, so that a restart does not show.
+ */
+export class ClusterMember implements IdentityNumbers, AsyncDisposable {
+  readonly #options: MemberOptions;
+  readonly #announcer: Announcer;
+  readonly #allocator: IdentityAllocator;
+  readonly #keeper: ClusterKeeper | undefined;
+  readonly #complete: InitialSource;
+  readonly #stop = new AbortController();
+  readonly #background: Promise<void>[] = [];
+  readonly #acquired = new Set<string>();
+  /** Keys of an endpoint's addresses in the store. */
+  readonly #said = new Map<number, readonly string[]>();
+  readonly #undo: (() => void)[] = [];
+  #self: string | undefined;
+  #storeProblem: string | undefined;
+
+  constructor(options: MemberOptions) {
+    this.#options = options;
+    const { kv, database, cluster, layout, node, address, tables, endpoints, clock, random } =
+      options;
+    this.#announcer = openAnnouncer({
+      kv,
+      clock,
+      random,
+      database,
+      cluster: cluster.name,
+      node,
+      address,
+    });
+    this.#complete = this.#announcer.table.source('agent');
+    this.#allocator = new IdentityAllocator({
+      kv,
+      cluster,
+      layout,
+      clock,
+      random,
+      identities: tables.identities,
+      announcements: this.#announcer.table,
+      suffix: address,
+    });
+    const config = {
+      id: cluster.id,
+      syncedCanaries: false,
+      cached: false,
+      maxConnectedClusters: cluster.maxConnectedClusters,
+      serviceExportsEnabled: undefined,
+    };
+    if (cluster.id !== 0) {
+      this.#keeper = new ClusterKeeper({ kv, clock, random, cluster: cluster.name, config, node });
+      this.#background.push(
+        this.#watchStore(() => checkStore(kv, cluster.name, config, this.#stop.signal)),
+      );
+    }
+    const tracker = endpoints.changes('cluster-member', 'start');
+    const follow = () => {
+      while (tracker.pending) {
+        for (const change of tracker.take()) {
+          const gone = change.type !== 'put' || change.row.state !== 'ready';
+          this.#sayEndpoint(change.key, gone ? undefined : change.row.record);
+        }
+      }
+    };
+    this.#undo.push(
+      endpoints.onCommit(() => queueMicrotask(follow)),
+      () => tracker[Symbol.dispose](),
+    );
+    queueMicrotask(follow);
+  }
+
+  get connected(): boolean {
+    return this.#options.kv.health().connected;
+  }
+
+  /** Endpoints of an earlier run and the own description are in: stale keys of ours may go. */
+  complete(): void {
+    setImmediate(() => this.#complete.done());
+    this.#background.push(
+      this.#allocator.follow(this.#stop.signal, ({ labels, before, after }) => {
+        this.#options.log.warn(
+          { labels: labels.text, before, after },
+          'an identity in use was given away while the store was lost',
+        );
+        this.#options.onRenumbered(labels);
+      }),
+    );
+  }
+
+  /** Takes hold of the identity that a restored endpoint had. */
+  restore(record: EndpointRecord): void {
+    if (record.identity < 256 || this.#acquired.has(record.labels)) return;
+    this.#acquired.add(record.labels);
+    this.#allocator.restore(LabelSet.parse(record.labels), record.identity as never);
+  }
+
+  known(labels: LabelSet): number | undefined {
+    const held = this.#allocator.held().find((each) => each.labels.text === labels.text);
+    if (held !== undefined) return held.id;
+    let best: number | undefined;
+    for (const row of this.#options.tables.identities.by('labels', labels.text)) {
+      if (row.cluster === this.#options.cluster.name && row.id < (best ?? Number.POSITIVE_INFINITY))
+        best = row.id;
+    }
+    return best;
+  }
+
+  async acquire(labels: LabelSet, signal: AbortSignal): Promise<number> {
+    if (this.#acquired.has(labels.text)) {
+      const held = this.known(labels);
+      if (held !== undefined) return held;
+    }
+    this.#acquired.add(labels.text);
+    try {
+      const id = await this.#allocator.acquire(labels, { signal });
+      // The reader brings the same row in a moment; policy should not wait for it.
+      this.#options.tables.identities.put({ id, cluster: this.#options.cluster.name, labels });
+      return id;
+    } catch (error) {
+      this.#acquired.delete(labels.text);
+      throw error;
+    }
+  }
+
+  release(labels: LabelSet): void {
+    if (this.#acquired.delete(labels.text)) this.#allocator.release(labels);
+  }
+
+  describe(self: SelfDescription): void {
+    const { cluster, node } = this.#options;
+    const announcement = announceNode({
+      name: node,
+      cluster: cluster.name,
+      clusterId: cluster.id,
+      addresses: [
+        ...self.addresses.map((ip) => ({ type: 'InternalIP', ip })),
+        ...self.gateways.map((ip) => ({ type: 'CiliumInternalIP', ip })),
+      ],
+      podCIDRs: {
+        ipv4: self.podCIDRs.filter((cidr) => !cidr.includes(':')),
+        ipv6: self.podCIDRs.filter((cidr) => cidr.includes(':')),
+      },
+      healthIPs: {},
+      ingressIPs: {},
+      source: 'local',
+      encryptionKey: 0,
+      labels: self.labels,
+      annotations: undefined,
+      nodeIdentity: 0,
+      wireguardPublicKey: '',
+      bootId: '',
+    });
+    if (announcement.value === this.#self) return;
+    this.#self = announcement.value;
+    this.#announcer.table.put(announcement);
+  }
+
+  health(): HealthRow[] {
+    const { lastError } = this.#keeper?.status() ?? {};
+    const rows = [{ ...reconcilerHealth(this.#announcer.store.reconciler), name: 'announcements' }];
+    if (this.#storeProblem !== undefined) {
+      rows.push({ name: 'store', healthy: false, detail: this.#storeProblem });
+    } else if (lastError !== undefined) {
+      rows.push({ name: 'heartbeat', healthy: false, detail: lastError });
+    }
+    return rows;
+  }
+
+  #sayEndpoint(id: number, record: EndpointRecord | undefined): void {
+    const { table } = this.#announcer;
+    const announcements = record === undefined ? [] : this.#announcementsOf(record);
+    const keys = announcements.map(({ key }) => key);
+    for (const key of this.#said.get(id) ?? []) if (!keys.includes(key)) this.#withdraw(id, key);
+    for (const announcement of announcements) table.put(announcement);
+    if (keys.length > 0) this.#said.set(id, keys);
+    else this.#said.delete(id);
+  }
+
+  /** Another endpoint may have taken the address over already. */
+  #withdraw(id: number, key: string): void {
+    for (const [other, keys] of this.#said) if (other !== id && keys.includes(key)) return;
+    this.#announcer.table.delete(key);
+  }
+
+  #announcementsOf(record: EndpointRecord) {
+    const { node, address } = this.#options;
+    return addressList(record).map((text) =>
+      announceIp({
+        address: Address.parse(text),
+        hostIP: address,
+        identity: record.identity,
+        encryptionKey: 0,
+        metadata: ipMetadata(node, record.id),
+        namespace: record.podNamespace ?? '',
+        pod: record.podName ?? '',
+        serviceAccount: '',
+        namedPorts: record.namedPorts.map(({ name, port, protocol }) => ({
+          name,
+          port,
+          protocol: protocol === PROTOCOL.udp ? 'UDP' : protocol === PROTOCOL.sctp ? 'SCTP' : 'TCP',
+        })),
+      }),
+    );
+  }
+
+  /** Looks once, as soon as the store answers, whether it is another cluster's. */
+  async #watchStore(check: () => Promise<void>): Promise<void> {
+    const { clock, log } = this.#options;
+    while (!this.#stop.signal.aborted) {
+      try {
+        await check();
+        this.#storeProblem = undefined;
+        return;
+      } catch (error) {
+        if (this.#stop.signal.aborted) return;
+        if ((error as { code?: string }).code === 'foreign-store') {
+          this.#storeProblem = messageWithCauses(error);
+          log.error({ error: this.#storeProblem }, 'this store is of another cluster');
+        }
+        await clock.sleep(5_000, this.#stop.signal);
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    for (const undo of this.#undo) undo();
+    await Promise.allSettled(this.#background);
+    await this.#keeper?.[Symbol.asyncDispose]();
+    await this.#announcer[Symbol.asyncDispose]();
+  }
+}
