@@ -1,0 +1,176 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Address } from '@causeway/ip';
+import {
+  inParallel,
+  type Lab,
+  type LabClusterFace,
+  type TrafficResult,
+  until,
+} from '@causeway/lab';
+import { parseManifests, type Resource } from '@causeway/resources';
+import type { Report } from './report.ts';
+
+const EXAMPLES = join(import.meta.dirname, '../../examples');
+const FAMILIES = ['ipv4', 'ipv6'] as const;
+/** Long enough to tell silence from slowness on a busy machine. */
+const SILENCE_SECONDS = 1;
+/** From `apply` to enforced everywhere; far more than it takes. */
+const SETTLE_MS = 8000;
+
+export type Family = (typeof FAMILIES)[number];
+export type Outcome = TrafficResult['outcome'];
+
+export interface Expectation {
+  readonly what: string;
+  readonly wanted: Outcome;
+  readonly attempt: (seconds: number) => Promise<TrafficResult>;
+  /** What the answer must say. */
+  readonly answer?: (answer: string) => boolean;
+}
+
+/** The running lab as the demonstration's acts see it. */
+export class Site {
+  readonly lab: Lab;
+  readonly cluster: LabClusterFace;
+  readonly report: Report;
+  readonly #addresses = new Map<string, readonly Address[]>();
+
+  constructor(lab: Lab, report: Report) {
+    this.lab = lab;
+    this.cluster = lab.cluster('main');
+    this.report = report;
+  }
+
+  /** A pod of namespace `default` by its name, any other place by its own. */
+  place(name: string): string {
+    if (name.includes('/')) return `main/${name}`;
+    const pod = this.lab.pods.find(
+      (candidate) => candidate.namespace === 'default' && candidate.name === name,
+    );
+    return pod === undefined ? name : `main/default/${name}`;
+  }
+
+  async address(name: string, family: Family): Promise<Address> {
+    const place = this.place(name);
+    const known =
+      this.#addresses.get(place) ?? (await this.lab.addresses(place)).map(Address.parse);
+    this.#addresses.set(place, known);
+    return known.find((address) => Address.family(address) === family)!;
+  }
+
+  /** A service's cluster address. */
+  async service(name: string, family: Family): Promise<Address> {
+    const service = await (await this.cluster.store()).get('Service', {
+      namespace: 'default',
+      name,
+    });
+    const address = service.spec.clusterIPs
+      ?.map(Address.parse)
+      .find((each) => Address.family(each) === family);
+    if (address === undefined) throw new Error(`service ${name} has no ${family} address`);
+    return address;
+  }
+
+  /** One expectation a family, about traffic between two addresses. */
+  both(make: (family: Family) => Promise<Expectation>): Promise<Expectation[]> {
+    return Promise.all(
+      FAMILIES.map(async (family) => {
+        const one = await make(family);
+        return { ...one, what: `${one.what} over ${family === 'ipv4' ? 'IPv4' : 'IPv6'}` };
+      }),
+    );
+  }
+
+  async http(
+    what: string,
+    from: string,
+    to: string,
+    port: number,
+    wanted: Outcome,
+  ): Promise<Expectation[]> {
+    return this.both(async (family) => {
+      const address = await this.address(to, family);
+      return {
+        what,
+        wanted,
+        attempt: (seconds) => this.lab.traffic.http(this.place(from), address, port, { seconds }),
+      };
+    });
+  }
+
+  async tcp(
+    what: string,
+    from: string,
+    to: string,
+    port: number,
+    wanted: Outcome,
+  ): Promise<Expectation[]> {
+    return this.both(async (family) => {
+      const address = await this.address(to, family);
+      return {
+        what,
+        wanted,
+        attempt: (seconds) => this.lab.traffic.tcp(this.place(from), address, port, { seconds }),
+      };
+    });
+  }
+
+  /** Tries until it is as expected: what was applied a moment ago may still be on its way to a node. */
+  async expect(expectations: readonly Expectation[]): Promise<void> {
+    const results = await inParallel(
+      expectations,
+      4,
+      async ({ wanted, attempt, answer = () => true }) => {
+        let last: TrafficResult | undefined;
+        const met = (result: TrafficResult): boolean =>
+          result.outcome === wanted && answer(result.answer);
+        await until(
+          'expectation',
+          async () => {
+            last = await attempt(SILENCE_SECONDS);
+            return met(last) ? undefined : last.outcome;
+          },
+          { timeoutMs: SETTLE_MS },
+        ).catch(() => {});
+        return last === undefined
+          ? { met: false, detail: 'was not tried' }
+          : { met: met(last), detail: words(last) };
+      },
+    );
+    for (const [i, { met, detail }] of results.entries()) {
+      const { what, wanted } = expectations[i]!;
+      this.report.check(what, met, met ? detail : `wanted ${OUTCOME_WORDS[wanted]}, got ${detail}`);
+    }
+  }
+
+  /** Applies files of examples/, as `causeway apply -f` does. */
+  async apply(...files: string[]): Promise<readonly Resource[]> {
+    const objects = files.flatMap((file) => manifests(file));
+    const { results } = await (await this.cluster.store()).apply(objects);
+    this.report.note(`applied ${files.map((file) => `examples/${file}`).join(', ')}`);
+    return results.map(({ object }) => object);
+  }
+}
+
+export function manifests(file: string): unknown[] {
+  return parseManifests(readFileSync(join(EXAMPLES, file), 'utf8')).map(({ value }) => value);
+}
+
+const OUTCOME_WORDS: Readonly<Record<Outcome, string>> = {
+  answered: 'an answer',
+  refused: 'a refusal at once',
+  timeout: 'silence',
+  unreachable: 'an ICMP error',
+  failed: 'a failure',
+};
+
+function words({ outcome, answer, detail, milliseconds }: TrafficResult): string {
+  const took = `${milliseconds.toFixed(0)} ms`;
+  if (outcome === 'answered') return `${firstLine(answer) || 'answered'}, ${took}`;
+  return outcome === 'failed' ? firstLine(detail) : `${OUTCOME_WORDS[outcome]}, ${took}`;
+}
+
+function firstLine(text: string): string {
+  return text.split('\n', 1)[0] ?? '';
+}
