@@ -12,6 +12,8 @@ export interface PodmanOptions {
   readonly cniList: { readonly name: string };
   /** Command prefix that puts it into a node, such as `nsenter --net=...`. */
   readonly enter?: readonly string[];
+  /** Cgroup under which podman puts those of its containers. */
+  readonly cgroupParent?: string;
 }
 
 /** Debian's podman with its CNI backend, a storage of its own and containers made of a busybox directory. */
@@ -19,12 +21,14 @@ export class Podman implements AsyncDisposable {
   readonly #directory: string;
   readonly #network: string;
   readonly #enter: readonly string[];
+  readonly #cgroup: readonly string[];
   readonly #names = new Set<string>();
 
-  private constructor({ directory, cniList, enter = [] }: PodmanOptions) {
+  private constructor({ directory, cniList, enter = [], cgroupParent }: PodmanOptions) {
     this.#directory = directory;
     this.#network = cniList.name;
     this.#enter = enter;
+    this.#cgroup = cgroupParent === undefined ? [] : ['--cgroup-parent', cgroupParent];
   }
 
   /** Writes its configuration. Throws LabError `platform-missing` if it does not know our network. */
@@ -56,7 +60,7 @@ export class Podman implements AsyncDisposable {
     // Its output stays open in conmon, so it must not be ours.
     const id = await this.must(
       ...['run', '--detach', '--name', name, '--network', this.#network, '--log-driver', 'none'],
-      ...['--rootfs', `${rootfs}:O`, ...command],
+      ...[...this.#cgroup, '--rootfs', `${rootfs}:O`, ...command],
     );
     return id.trim();
   }
