@@ -1,0 +1,156 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const directory = mkdtempSync(join(tmpdir(), `causeway-cli-${process.pid}-`));
+const contexts = join(directory, 'contexts.yaml');
+const manifests = join(directory, 'manifests');
+const manifest = join(manifests, 'objects.yaml');
+let etcd: ChildProcess;
+
+before(async () => {
+  const [client, peer] = await Promise.all([freePort(), freePort()]);
+  const url = `http://127.0.0.1:${client}`;
+  const own = `http://127.0.0.1:${peer}`;
+  etcd = spawn(
+    'etcd',
+    [
+      ...[
+        '--data-dir',
+        join(directory, 'etcd'),
+        '--listen-client-urls',
+        url,
+        '--advertise-client-urls',
+        url,
+      ],
+      ...[
+        '--listen-peer-urls',
+        own,
+        '--initial-advertise-peer-urls',
+        own,
+        '--initial-cluster',
+        `default=${own}`,
+      ],
+    ],
+    { stdio: 'ignore' },
+  );
+  writeFileSync(contexts, `current: here\ncontexts: {here: {etcd: {endpoints: ["${url}"]}}}\n`);
+  while (!(await answers(client))) await sleep(50);
+});
+
+after(async () => {
+  const ended = new Promise((resolve) => etcd.once('close', resolve));
+  etcd.kill('SIGKILL');
+  await ended;
+  rmSync(directory, { recursive: true });
+});
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.on('connect', () => resolve(true)).on('error', () => resolve(false));
+    socket.on('connect', () => socket.destroy());
+  });
+}
+
+function causeway(args: readonly string[], input = '') {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [join(import.meta.dirname, '../main.ts'), ...args],
+    {
+      encoding: 'utf8',
+      input,
+      env: { ...process.env, CAUSEWAY_CONTEXTS: contexts, CAUSEWAY_CONTEXT: '' },
+    },
+  );
+  return { code: status, out: stdout, err: stderr };
+}
+
+const OBJECTS = `
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny, labels: {team: a}}
+spec: {podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: allow, namespace: other, labels: {team: b}}
+spec: {podSelector: {}, policyTypes: [Egress]}
+`;
+
+test('apply says created, unchanged and configured; a dry run writes nothing', () => {
+  mkdirSync(manifests);
+  writeFileSync(manifest, OBJECTS);
+  const dry = causeway(['apply', '--dry-run', '-f', manifest]);
+  assert.equal(dry.code, 0, dry.err);
+  assert.match(dry.out, /NetworkPolicy default\/deny created \(dry run\)/);
+  assert.match(causeway(['get', 'netpol', '-A']).out, /^no networkpolicies/);
+  assert.match(
+    causeway(['apply', '-f', manifest]).out,
+    /default\/deny created\n.*other\/allow created\n$/,
+  );
+  assert.match(causeway(['apply', '-f', manifests]).out, /default\/deny unchanged/);
+  const changed = causeway(['apply', '-f', '-'], OBJECTS.replace('app: web', 'app: db'));
+  assert.match(changed.out, /default\/deny configured\n.*other\/allow unchanged/);
+});
+
+test('get lists, filters by label and namespace, and prints what can be applied again', () => {
+  assert.match(
+    causeway(['get', 'netpol']).out,
+    /^NAME +POD-SELECTOR +TYPES +AGE\ndeny +app=db +Ingress +\d+s\n$/,
+  );
+  assert.match(
+    causeway(['get', 'netpol', '-A', '-l', 'team in (b)']).out,
+    /^NAMESPACE.*\nother +allow +\(all\)/,
+  );
+  assert.match(causeway(['get', 'netpol', '-n', 'other', '-o', 'wide']).out, /team=b/);
+  const yaml = causeway(['get', 'netpol', '-A', '-o', 'yaml']);
+  assert.match(causeway(['apply', '-f', '-'], yaml.out).out, /unchanged\n.*unchanged\n$/);
+  const list = JSON.parse(causeway(['get', 'netpol', '-A', '--json']).out) as { items: unknown[] };
+  assert.equal(list.items.length, 2);
+  const one = JSON.parse(causeway(['get', 'netpol', 'deny', '-o', 'json']).out) as { kind: string };
+  assert.equal(one.kind, 'NetworkPolicy');
+});
+
+test('one bad object keeps all from being written, and the error names field and value', () => {
+  const bad = `${OBJECTS.replaceAll('name: ', 'name: new-')}---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: wrong}
+spec: {podSelector: {}, policyTypes: [Sideways]}
+`;
+  const { code, err } = causeway(['apply', '-f', '-'], bad);
+  assert.equal(code, 2);
+  assert.match(err, /wrong/);
+  assert.match(err, /policyTypes/);
+  assert.match(err, /Sideways/);
+  assert.doesNotMatch(causeway(['get', 'netpol', '-A']).out, /new-/);
+});
+
+test('what is not there ends with 3, also at delete unless told otherwise', () => {
+  assert.equal(causeway(['get', 'netpol', 'absent']).code, 3);
+  assert.equal(causeway(['delete', 'netpol', 'absent']).code, 3);
+  assert.equal(causeway(['delete', 'netpol', 'absent', '--ignore-not-found']).code, 0);
+  const mixed = causeway(['delete', 'netpol', 'absent', 'deny']);
+  assert.equal(mixed.code, 3);
+  assert.match(mixed.out, /default\/deny deleted/, 'the others are deleted all the same');
+  assert.match(
+    causeway(['delete', '-f', manifest, '--ignore-not-found']).out,
+    /^NetworkPolicy other\/allow deleted\n$/,
+  );
+  assert.equal(causeway(['delete', 'netpol']).code, 2);
+});
