@@ -3,6 +3,6 @@ import { type Clock, clockFrom } from '@causeway/tables';
 /** The host's clock: monotonic within the process, and close to the wall clock at its start. */
 export const systemClock: Clock = clockFrom({
   now: () => performance.timeOrigin + performance.now(),
-  setTimeout: (callback, ms) => setTimeout(callback, ms),
-  clearTimeout: (handle) => clearTimeout(handle),
+  start: (callback, ms) => setTimeout(callback, ms),
+  stop: (handle) => clearTimeout(handle),
 });

@@ -2,13 +2,12 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-export const etcdBinary = '/usr/bin/etcd';
-export const hasEtcd = existsSync(etcdBinary);
+const etcdBinary = '/usr/bin/etcd';
 
 async function freePort(): Promise<number> {
   const server = createServer();

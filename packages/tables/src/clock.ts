@@ -9,8 +9,8 @@ export interface Clock {
 /** What a host offers to make a clock of; a program's root passes its own functions in. */
 export interface HostTimers<Handle> {
   readonly now: () => number;
-  readonly setTimeout: (callback: () => void, ms: number) => Handle;
-  readonly clearTimeout: (handle: Handle) => void;
+  readonly start: (callback: () => void, ms: number) => Handle;
+  readonly stop: (handle: Handle) => void;
 }
 
 /** The longest delay that timers of JavaScript hosts take. */
@@ -29,11 +29,11 @@ export function clockFrom<Handle>(host: HostTimers<Handle>): Clock {
       if (signal?.aborted) return Promise.resolve();
       return new Promise((resolve) => {
         const finish = () => {
-          host.clearTimeout(handle);
+          host.stop(handle);
           signal?.removeEventListener('abort', finish);
           resolve();
         };
-        const handle = host.setTimeout(finish, Math.min(Math.max(0, ms), longest));
+        const handle = host.start(finish, Math.min(Math.max(0, ms), longest));
         signal?.addEventListener('abort', finish);
       });
     },

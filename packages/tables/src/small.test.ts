@@ -107,12 +107,12 @@ test('a clock of the host never goes back and forgets aborted timers', async () 
   let next = 1;
   const clock = clockFrom({
     now: () => time,
-    setTimeout: (callback, ms) => {
+    start: (callback, ms) => {
       assert.ok(ms >= 0 && ms < 2 ** 31);
       timers.set(next, callback);
       return next++;
     },
-    clearTimeout: (handle) => timers.delete(handle),
+    stop: (handle) => timers.delete(handle),
   });
   assert.equal(clock.now(), 100);
   time = 50;
