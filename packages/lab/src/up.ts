@@ -5,7 +5,7 @@ import { destroyLab } from './down.ts';
 import { LabError } from './errors.ts';
 import { type LoadedLab, loadLab, manifestFiles } from './file/load.ts';
 import { cgroupRoot, makeCgroup } from './host/cgroup.ts';
-import { LAB_ROOT, labCgroup } from './host/names.ts';
+import { LAB_ROOT, labCgroup, labDirectory } from './host/names.ts';
 import { markOfThisProcess } from './host/process.ts';
 import { inParallel } from './host/wait.ts';
 import { Lab, type LabClusterFace } from './lab.ts';
@@ -61,7 +61,7 @@ export async function buildLab(loaded: LoadedLab, options: UpOptions = {}): Prom
   const manifests = new Map(
     plan.clusters.map((cluster) => [cluster.name, readManifests(loaded.source, cluster)] as const),
   );
-  refuseExisting(name);
+  claimName(name);
   let state: LabState = {
     version: newStateVersion(),
     name,
@@ -74,7 +74,6 @@ export async function buildLab(loaded: LoadedLab, options: UpOptions = {}): Prom
     plan,
     pods: [],
   };
-  mkdirSync(LAB_ROOT, { recursive: true, mode: 0o700 });
   writeState(state);
   const lab = new Lab(state);
   try {
@@ -87,8 +86,19 @@ export async function buildLab(loaded: LoadedLab, options: UpOptions = {}): Prom
     await lab[Symbol.asyncDispose]();
     if (options.keepOnFailure === true) writeState({ ...lab.context.state, phase: 'failed' });
     else await destroyLab(name, { force: true });
-    throw error;
+    throw options.keepOnFailure === true ? error : withoutLogs(error);
   }
+}
+
+/** The logs that an error points to went with the lab. */
+function withoutLogs(error: unknown): unknown {
+  if (!(error instanceof LabError)) return error;
+  return new LabError(error.code, error.message, {
+    value: error.value,
+    issues: error.issues,
+    cause: error,
+    hint: 'causeway lab up --keep-on-failure leaves what was built, with its logs',
+  });
 }
 
 async function bringUp(
@@ -178,19 +188,30 @@ async function fillRegistry(
   return [...cluster.plan.pods, ...pods];
 }
 
-function refuseExisting(name: string): void {
+/** The directory is the lock: of two who start a lab of one name at once, one makes it. */
+function claimName(name: string): void {
+  mkdirSync(LAB_ROOT, { recursive: true, mode: 0o700 });
+  try {
+    mkdirSync(labDirectory(name), { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw existing(name);
+    throw error;
+  }
+}
+
+function existing(name: string): LabError {
+  const hint = `causeway lab down ${name}, or give this one another name with --name`;
   let state: LabState | undefined;
   try {
     state = readState(name);
   } catch (error) {
     if (!(error instanceof LabError)) throw error;
   }
-  if (state === undefined) return;
-  throw new LabError(
-    isBeingBuilt(state) ? 'lab-busy' : 'lab-exists',
-    isBeingBuilt(state)
-      ? `lab ${name} is being built by process ${state.builder.pid}`
-      : `lab ${name} is ${state.phase === 'up' ? 'up' : 'half built'} already`,
-    { value: name, hint: `causeway lab down ${name}, or give this one another name with --name` },
-  );
+  if (state !== undefined && isBeingBuilt(state))
+    return new LabError('lab-busy', `lab ${name} is being built by process ${state.builder.pid}`, {
+      value: name,
+      hint: 'wait for it, or give this one another name with --name',
+    });
+  const how = state?.phase === 'up' ? 'up already' : 'there already, half built';
+  return new LabError('lab-exists', `lab ${name} is ${how}`, { value: name, hint });
 }

@@ -111,7 +111,7 @@ test('every refusal names the path, the value and what is allowed', () => {
       'routers',
       [{ name: 'x', routing: { type: 'rip' } }],
       'routers[0].routing.type',
-      /static|Invalid/,
+      /one of static/,
     ],
     [
       'links',

@@ -2,7 +2,7 @@ import { LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { LabError, type LabFileIssue } from '../errors.ts';
 import { checkLabFile } from './check.ts';
-import { type LabFile, labFileSchema } from './schema.ts';
+import { type LabFile, labFileSchema, ROUTING_TYPES } from './schema.ts';
 
 /** A lab file is written by a person; more than this is a mistake. */
 const MAX_BYTES = 1 << 20;
@@ -81,6 +81,8 @@ function explain(issue: z.core.$ZodIssue, root: unknown): LabFileIssue[] {
     }));
   if (issue.code === 'invalid_type' && value === undefined)
     return [{ path, value, message: `is missing; expected ${issue.expected}` }];
+  if (issue.code === 'invalid_union' && issue.discriminator !== undefined)
+    return [{ path, value, message: `must be one of ${ROUTING_TYPES.join(', ')}` }];
   if (issue.code === 'invalid_value')
     return [{ path, value, message: `must be one of ${issue.values.map(String).join(', ')}` }];
   return [{ path, value, message: issue.message }];

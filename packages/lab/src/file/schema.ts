@@ -46,6 +46,9 @@ const serve = z.strictObject({
 
 const rack = z.strictObject({ name: placeName, ...bothPrefixes, mtu: mtu.default(1500) });
 
+/** The file's only union of objects; its error message names these. */
+export const ROUTING_TYPES = ['static'] as const;
+
 /** How a router learns its routes. One way now; routing daemons become further members of this union. */
 const routing = z.discriminatedUnion('type', [z.strictObject({ type: z.literal('static') })]);
 
