@@ -45,6 +45,11 @@ export class FakeAgent implements AsyncDisposable {
       request.on('end', async () => {
         const text = Buffer.concat(chunks).toString();
         const where = request.url ?? '';
+        // The real agent's HTTP server makes a URL of it and refuses a request without.
+        if (request.headers.host === undefined) {
+          response.writeHead(400).end();
+          return;
+        }
         if (where === RELAY_PATH) {
           if (!this.relay) {
             response.writeHead(404).end();
