@@ -171,18 +171,17 @@ export class IdentityAllocator {
     options: CallOptions,
     preferred?: NumericIdentity,
   ): Promise<NumericIdentity> {
-    let wanted = preferred;
+    const tried = new Set<number>();
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const claim = await this.#readClaim(text, options);
-      if (claim.id !== undefined && claim.entry !== undefined) {
-        const kept = await this.#confirm(text, claim.entry, claim.id, options);
-        if (kept) return claim.id;
+      if (claim.entry !== undefined && claim.id !== undefined) {
+        if (await this.#confirm(text, claim.entry, claim.id, options)) return claim.id;
         continue;
       }
-      const id = wanted ?? claim.id ?? (await this.#candidate(attempt, options));
-      const created = await this.#create(text, id, options);
-      if (created) return id;
-      wanted = undefined;
+      const wanted = [preferred, claim.id].find((id) => id !== undefined && !tried.has(id));
+      const id = wanted ?? (await this.#candidate(attempt, options));
+      tried.add(id);
+      if (await this.#create(text, id, options)) return id;
     }
     throw new MeshError('contention', `no identity for ${text} after ${ATTEMPTS} attempts`, text);
   }

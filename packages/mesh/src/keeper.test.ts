@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { memoryEtcd } from '@causeway/etcd';
+import { VirtualClock } from '@causeway/tables';
+import { MeshError } from './errors.ts';
+import { ClusterKeeper, checkStore } from './keeper.ts';
+
+const config = {
+  id: 1,
+  syncedCanaries: false,
+  cached: false,
+  maxConnectedClusters: 255,
+  serviceExportsEnabled: undefined,
+} as const;
+
+test('one of several keepers writes config and heartbeat; another takes over', async () => {
+  const clock = new VirtualClock(Date.UTC(2026, 0, 1));
+  const etcd = memoryEtcd({ clock });
+  await using _ = { [Symbol.asyncDispose]: () => etcd[Symbol.asyncDispose]() };
+  const keepers = [1, 2, 3].map(
+    (n) =>
+      new ClusterKeeper({
+        kv: etcd.connect(),
+        clock,
+        random: () => 0.5,
+        cluster: 'cla',
+        config,
+        node: `n${n}`,
+      }),
+  );
+  const kv = etcd.connect();
+  await clock.advance(1000);
+  assert.equal(keepers.filter((each) => each.status().leading).length, 1);
+  assert.equal(
+    (await kv.get('cilium/cluster-config/cla'))?.text,
+    '{"id":1,"capabilities":{"maxConnectedClusters":255}}',
+  );
+  const first = await kv.get('cilium/.heartbeat');
+  assert.match(first!.text, /^2026-01-01T00:00:\d\dZ$/);
+  assert.notEqual(first?.lease, undefined);
+  await clock.advance(60_000);
+  const second = await kv.get('cilium/.heartbeat');
+  assert.ok(second!.modRevision > first!.modRevision);
+  assert.ok(second!.version - first!.version <= 2, 'one writer, not three');
+  const leader = keepers.find((each) => each.status().leading)!;
+  await leader[Symbol.asyncDispose]();
+  await clock.advance(20_000);
+  assert.equal(keepers.filter((each) => each.status().leading).length, 1);
+  await clock.advance(60_000);
+  assert.ok((await kv.get('cilium/.heartbeat'))!.modRevision > second!.modRevision);
+  await kv.delete('cilium/cluster-config/cla');
+  await clock.advance(5000);
+  assert.notEqual(
+    await kv.get('cilium/cluster-config/cla'),
+    undefined,
+    'a deleted config comes back',
+  );
+  for (const each of keepers) await each[Symbol.asyncDispose]();
+});
+
+test('the store of another cluster is refused', async () => {
+  const clock = new VirtualClock();
+  const etcd = memoryEtcd({ clock });
+  await using _ = { [Symbol.asyncDispose]: () => etcd[Symbol.asyncDispose]() };
+  const kv = etcd.connect();
+  await checkStore(kv, 'cla', config);
+  await kv.put('cilium/cluster-config/clx', '{"id":9,"capabilities":{"cached":true}}');
+  await kv.put('cilium/cluster-config/cla', '{"id":1,"capabilities":{"maxConnectedClusters":255}}');
+  await checkStore(kv, 'cla', config);
+  const foreign = (e: unknown) => e instanceof MeshError && e.code === 'foreign-store';
+  await assert.rejects(checkStore(kv, 'clb', { ...config, id: 2 }), foreign);
+  await assert.rejects(checkStore(kv, 'cla', { ...config, id: 2 }), foreign);
+  await assert.rejects(checkStore(kv, 'cla', { ...config, maxConnectedClusters: 511 }), foreign);
+  await assert.rejects(checkStore(kv, 'Not_a_name', config), /must be 1 to 32/);
+  await assert.rejects(checkStore(kv, 'default', config), /not "default"/);
+});
