@@ -1,8 +1,11 @@
+import { request } from 'node:http';
+import { createInterface } from 'node:readline';
+import { until } from '@causeway/lab';
 import type { Site } from './site.ts';
 
 /** Shows the last drop between two places in the words of the node that dropped it, and wants a rule or a missing allow named. */
 export async function explainDrop(site: Site, from: string, to: string): Promise<void> {
-  const found = await findEvent(site, from, to, 'recent');
+  const found = await findDrop(site, from, to);
   site.report.check(
     `the drop of ${from} to ${to} explains itself`,
     found !== undefined,
@@ -10,31 +13,70 @@ export async function explainDrop(site: Site, from: string, to: string): Promise
   );
 }
 
-/** Wants an audit event: a packet that passed although a policy in audit mode would drop it. */
-export async function expectAudit(site: Site, from: string, to: string): Promise<void> {
-  const found = await findEvent(site, from, to, 'audited');
-  site.report.check(
-    `${from} to ${to} is reported as what would have been dropped`,
-    found !== undefined,
-    found ?? 'no node tells of it',
-  );
-}
-
-async function findEvent(
+/** Sends traffic and wants an audit event for it: a packet that passed although a policy in audit mode would drop it. */
+export async function expectAudit(
   site: Site,
   from: string,
   to: string,
-  part: string,
-): Promise<string | undefined> {
+  send: () => Promise<unknown>,
+): Promise<void> {
+  const addresses = await Promise.all([site.address(from, 'ipv4'), site.address(to, 'ipv4')]);
+  const events: string[] = [];
+  const streams = site.cluster.agents.map((agent) => {
+    const call = request({
+      socketPath: agent.socket,
+      path: '/v1/monitor?type=audit,drop',
+      agent: false,
+    });
+    call.on('response', (response) => {
+      createInterface({ input: response }).on('line', (line) =>
+        events.push(`${agent.node.name}: ${line}`),
+      );
+      response.on('error', () => {});
+    });
+    call.on('error', () => {});
+    call.end();
+    return call;
+  });
+  const found = (): string | undefined =>
+    events.find((line) => addresses.every((address) => line.includes(`"${address}"`)));
+  try {
+    await until(
+      'an audit event',
+      async () => {
+        await send();
+        return found() === undefined ? 'none came' : undefined;
+      },
+      { timeoutMs: 5000 },
+    ).catch(() => {});
+  } finally {
+    for (const stream of streams) stream.destroy();
+  }
+  const what = `${from} to ${to} is reported as what would have been dropped`;
+  site.report.check(
+    what,
+    found()?.includes('"audit"') === true,
+    textOf(found()) ?? 'no node tells of it',
+  );
+}
+
+/** The event's own sentence, with its node in front. */
+function textOf(line: string | undefined): string | undefined {
+  if (line === undefined) return undefined;
+  const brace = line.indexOf('{');
+  const { text } = JSON.parse(line.slice(brace)) as { text?: string };
+  return `${line.slice(0, brace)}${text ?? line.slice(brace)}`;
+}
+
+async function findDrop(site: Site, from: string, to: string): Promise<string | undefined> {
   const addresses = await Promise.all([site.address(from, 'ipv4'), site.address(to, 'ipv4')]);
   for (const agent of site.cluster.agents) {
-    const body = (await agent.get('/v1/drops')) as Record<string, unknown>;
-    const events = Array.isArray(body[part]) ? (body[part] as Record<string, unknown>[]) : [];
-    for (const event of events.toReversed()) {
-      const text = JSON.stringify(event);
-      if (addresses.every((address) => text.includes(`"${address}"`)))
-        return `${agent.node.name}: ${typeof event.text === 'string' ? event.text : text}`;
-    }
+    // The newest is first.
+    const { recent } = (await agent.get('/v1/drops')) as { recent: { text: string }[] };
+    const event = recent.find((each) =>
+      addresses.every((address) => JSON.stringify(each).includes(`"${address}"`)),
+    );
+    if (event !== undefined) return `${agent.node.name}: ${event.text}`;
   }
   return undefined;
 }

@@ -70,7 +70,10 @@ export function addAgentQueries(program: Command): void {
       .description(
         'would this connection be allowed, and by which rule; exit status 1 if it would not',
       )
-      .requiredOption('--from <who>', 'NAMESPACE/POD, an address, or an identity number')
+      .requiredOption(
+        '--from <who>',
+        'NAMESPACE/POD, an address, a CIDR, an entity (world), labels (k8s:app=web), or an endpoint id',
+      )
       .requiredOption('--to <who>', 'as --from')
       .requiredOption('--port <port>', 'destination port; ICMP: the type')
       .option('--protocol <name>', 'TCP, UDP, SCTP, ICMP or ICMPv6', 'TCP'),
@@ -107,7 +110,7 @@ export function addAgentQueries(program: Command): void {
     program
       .command('monitor')
       .description('a stream of events, until interrupted; --json gives one document a line')
-      .option('-t, --type <types>', 'drop, verdict, trace, or several with commas', 'drop'),
+      .option('-t, --type <types>', 'drop, verdict, trace, audit, or several with commas', 'drop'),
     async () => (await import('../commands/monitor.ts')).monitor,
   );
   runs(
