@@ -27,6 +27,8 @@ enum policy_flag {
 	/* The rule belongs to a policy on trial: it changes no verdict, but what would come out differently
 	 * is counted and told as "audit". */
 	POLICY_AUDIT = 2,
+	/* Denied on trial, but another rule in force allows the same key. */
+	POLICY_ALSO_ALLOW = 4,
 };
 
 struct policy_entry {
@@ -100,6 +102,8 @@ inlined void policy_consider(struct policy_search *search)
 		return;
 	kind = policy_kind(entry);
 	search->kinds |= kind;
+	if (entry->flags & POLICY_ALSO_ALLOW)
+		search->kinds |= MATCH_ALLOW;
 	/* The first of a rank is the most specific one. */
 	if (kind > search->rank) {
 		search->rank = kind;
@@ -177,12 +181,12 @@ noinline_subprogram int policy_check(struct __sk_buff *ctx, struct packet *p, st
 		outcome = DROP_POLICY_DEFAULT;
 	else if (kinds & MATCH_TRIAL_DENY)
 		outcome = COUNT_POLICY_AUDIT;
-	else if (kinds & MATCH_TRIAL_ALLOW)
-		outcome = COUNT_POLICY_ALLOW;
 	else
-		outcome = trial_deny ? COUNT_POLICY_AUDIT : COUNT_POLICY_UNENFORCED;
+		outcome = trial_deny && !(kinds & MATCH_TRIAL_ALLOW) ? COUNT_POLICY_AUDIT : COUNT_POLICY_UNENFORCED;
 
-	p->rule = outcome == DROP_POLICY_DEFAULT ? 0 : rule;
+	/* The rule that decided; none for a default. */
+	if (outcome != DROP_POLICY_DEFAULT && (kinds & ~(__u32)MATCH_TRIAL_ALLOW))
+		p->rule = rule;
 	if (outcome == DROP_POLICY_DENY || outcome == DROP_POLICY_DEFAULT) {
 		if (!(flags & audit))
 			return (int)outcome;

@@ -16,7 +16,7 @@ struct runtime {
 	/* Moves when an address changed its identity or a protected socket came: verdicts kept in
 	 * conntrack are taken anew once. */
 	__u32 epoch;
-	__u32 reserved;
+	__u32 layout; /* version of all maps, by user space */
 };
 
 struct {

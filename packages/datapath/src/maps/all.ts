@@ -1,0 +1,38 @@
+import type { MapDeclaration } from '../map-declaration.ts';
+import { conntrack, eventBudget, fragments, nat, natExceptions, runtime } from './conntrack.ts';
+import { devices, endpoints } from './endpoints.ts';
+import { ipcache, ipcacheCidr, protectedSockets } from './ipcache.ts';
+import { policy, policyInfo } from './policy.ts';
+import { affinity, backends, reverseNat, services, slots, socketReverseNat } from './services.ts';
+import { events, metrics } from './telemetry.ts';
+
+/** Every map of the datapath, by the name under which the code knows it. */
+export const maps = {
+  affinity,
+  backends,
+  conntrack,
+  devices,
+  endpoints,
+  eventBudget,
+  events,
+  fragments,
+  ipcache,
+  ipcacheCidr,
+  metrics,
+  nat,
+  natExceptions,
+  policy,
+  policyInfo,
+  protectedSockets,
+  reverseNat,
+  runtime,
+  services,
+  slots,
+  socketReverseNat,
+} as const;
+
+export type MapName = keyof typeof maps;
+
+export const allMaps: readonly MapDeclaration<never, never>[] = Object.values(
+  maps,
+) as unknown as readonly MapDeclaration<never, never>[];
