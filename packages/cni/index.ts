@@ -10,10 +10,8 @@ export {
   deletionsDirectory,
   forgetDeletion,
   MAX_DELETIONS,
-  type Replay,
   readDeletions,
   recordDeletion,
-  replayDeletions,
 } from './src/deletions.ts';
 export { COMMANDS, type Command } from './src/environment.ts';
 export { CniCode, CniError } from './src/errors.ts';

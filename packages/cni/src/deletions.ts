@@ -102,48 +102,6 @@ export function readDeletions(directory: string): {
   return { deletions, unreadable };
 }
 
-/** Temporary files younger than this may be in the making, in milliseconds. */
-const DRAFT_MS = 60_000;
-
-export interface Replay {
-  readonly done: readonly Deletion[];
-  /** These stay for the next time. */
-  readonly failed: readonly { readonly deletion: Deletion; readonly error: unknown }[];
-  /** These are gone: nobody could ever have used them. */
-  readonly unreadable: readonly { readonly file: string; readonly reason: string }[];
-}
-
-/**
- * What an agent does with the directory before it takes requests, and once more when it is ready: deletes what was
- * asked for and removes the requests that it could fulfil. Never rejects for a single request.
- */
-export async function replayDeletions(
-  directory: string,
-  detach: (attachment: Attachment) => Promise<unknown>,
-): Promise<Replay> {
-  const { deletions, unreadable } = readDeletions(directory);
-  const done: Deletion[] = [];
-  const failed: { deletion: Deletion; error: unknown }[] = [];
-  for (const deletion of deletions) {
-    try {
-      await detach({ containerId: deletion.containerId, ifname: deletion.ifname });
-      forgetDeletion(directory, deletion);
-      done.push(deletion);
-    } catch (error) {
-      failed.push({ deletion, error });
-    }
-  }
-  const stale = unreadable.filter(({ file }) => !isDraft(file));
-  for (const { file } of stale) fs.rmSync(file, { recursive: true, force: true });
-  return { done, failed, unreadable: stale };
-}
-
-function isDraft(file: string): boolean {
-  if (!path.basename(file).startsWith('.')) return false;
-  const changed = fs.lstatSync(file, { throwIfNoEntry: false })?.mtimeMs;
-  return changed === undefined || Date.now() - changed < DRAFT_MS;
-}
-
 function readOne(file: string): Deletion {
   if (!fs.lstatSync(file).isFile()) throw new Error('it is no regular file');
   if (fs.statSync(file).size > MAX_FILE_BYTES) throw new Error(`over ${MAX_FILE_BYTES} bytes`);

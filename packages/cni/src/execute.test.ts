@@ -5,7 +5,7 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
 import { FakeAgent, refuse } from '../testing/fake-agent.ts';
-import { readDeletions, recordDeletion, replayDeletions } from './deletions.ts';
+import { readDeletions, recordDeletion } from './deletions.ts';
 import { CniCode } from './errors.ts';
 import { execute, type Surroundings } from './execute.ts';
 import { Unreachable } from './transport.ts';
@@ -407,28 +407,4 @@ test('deletion requests are bounded, and files that are none are named', () => {
   });
   recordDeletion(directory, entry);
   assert.deepEqual(readDeletions(path.join(run, 'none')), { deletions: [], unreadable: [] });
-});
-
-test('an agent replays what waits: the good are done, the failed stay, the rest goes', async () => {
-  const directory = path.join(run, 'replay');
-  const entry = { ifname: 'eth0', netns: '', requestedAt: '' };
-  for (const containerId of ['a', 'b', 'c']) recordDeletion(directory, { ...entry, containerId });
-  fs.writeFileSync(path.join(directory, 'x@eth0.json'), '{');
-  fs.writeFileSync(path.join(directory, '.new@eth0.json.7'), '{');
-  fs.writeFileSync(path.join(directory, '.old@eth0.json.7'), '{');
-  fs.utimesSync(path.join(directory, '.old@eth0.json.7'), 0, 0);
-  const asked: string[] = [];
-  const detach = async ({ containerId }: { containerId: string }) => {
-    asked.push(containerId);
-    if (containerId === 'b') throw new Error('busy');
-  };
-  const replay = await replayDeletions(directory, detach);
-  assert.deepEqual(asked.sort(), ['a', 'b', 'c']);
-  assert.deepEqual(
-    replay.failed.map(({ deletion }) => deletion.containerId),
-    ['b'],
-  );
-  assert.equal(replay.unreadable.length, 2);
-  assert.deepEqual(fs.readdirSync(directory).sort(), ['.new@eth0.json.7', 'b@eth0.json']);
-  assert.equal((await replayDeletions(path.join(run, 'none'), detach)).done.length, 0);
 });
