@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { removeNamespaces } from './build/topology.ts';
 import { LabError } from './errors.ts';
-import { cgroupRoot, removeCgroup } from './host/cgroup.ts';
+import { cgroupRoot, otherHierarchies, removeCgroup, removeTree } from './host/cgroup.ts';
 import { LAB_ROOT, labDirectory, NETNS_ROOT } from './host/names.ts';
 import { must } from './host/process.ts';
 import { checkLabName, isBeingBuilt, type LabState, readState } from './state.ts';
@@ -30,6 +30,9 @@ export async function destroyLab(
   const root = cgroupRoot();
   // Processes first: what they hold open can be taken apart only after them.
   for (const group of entries(root, `causeway-lab.${name}.`)) await removeCgroup(join(root, group));
+  for (const hierarchy of otherHierarchies())
+    for (const group of entries(hierarchy, `causeway-lab.${name}.`))
+      removeTree(join(hierarchy, group));
   for (const target of mountsBelow(directory)) await must(['umount', '--lazy', target]);
   const namespaces = await removeNamespaces(entries(NETNS_ROOT, ''), `cwlab.${name}.`);
   rmSync(directory, { recursive: true, force: true });

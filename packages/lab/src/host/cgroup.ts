@@ -21,6 +21,14 @@ export function cgroupRoot(mounts: string = readFileSync('/proc/mounts', 'utf8')
   });
 }
 
+/** Where version 1 controllers stand beside it: container runtimes make directories there too. */
+export function otherHierarchies(mounts: string = readFileSync('/proc/mounts', 'utf8')): string[] {
+  return mounts
+    .split('\n')
+    .map((line) => line.split(' '))
+    .flatMap(([, target, type]) => (type === 'cgroup' && target !== undefined ? [target] : []));
+}
+
 export function makeCgroup(path: string): void {
   mkdirSync(path, { recursive: true });
 }
@@ -59,7 +67,8 @@ function isPopulated(path: string): boolean {
   return /^populated 1$/m.test(readFileSync(join(path, 'cgroup.events'), 'utf8'));
 }
 
-function removeTree(path: string): void {
+/** Of a cgroup without processes. */
+export function removeTree(path: string): void {
   for (const directory of subtree(path)) rmdirSync(directory);
 }
 

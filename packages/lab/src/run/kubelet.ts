@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import type { ResourceStore } from '@causeway/resources';
 import { ipBatch } from '../build/topology.ts';
-import { LabError } from '../errors.ts';
 import { makeCgroup, removeCgroup } from '../host/cgroup.ts';
 import { netnsName, netnsPath } from '../host/names.ts';
 import { inParallel } from '../host/wait.ts';
@@ -41,7 +40,8 @@ export class Kubelet {
     progress: (done: number) => void = () => {},
   ): Promise<string[][]> {
     await this.#store.apply(pods.map(podObject));
-    await ipBatch(pods.map((pod) => `netns add ${netnsName(this.#context.names, podPlace(pod))}`));
+    const bare = pods.filter((pod) => pod.runtime === 'netns');
+    await ipBatch(bare.map((pod) => `netns add ${netnsName(this.#context.names, podPlace(pod))}`));
     let done = 0;
     return inParallel(pods, AT_ONCE, async (pod) => {
       const addresses = await this.#startOne(pod);
@@ -71,7 +71,9 @@ export class Kubelet {
       });
       await new Promise((resolve) => setTimeout(resolve, graceMs));
     }
-    await this.#cni('DEL', pod, '');
+    if (pod.runtime === 'containerd')
+      await (await import('./containers.ts')).stopContainer(this.#context, pod);
+    else await this.#cni('DEL', pod, '');
     await removeCgroup(this.#context.cgroup(placeOf(pod)));
     await this.#store.delete('Pod', pod);
     const name = netnsName(this.#context.names, podPlace(pod));
@@ -80,18 +82,9 @@ export class Kubelet {
   }
 
   async #startOne(pod: PodPlan): Promise<string[]> {
-    if (pod.runtime !== 'netns')
-      throw new LabError(
-        'platform-missing',
-        `pod ${podPlace(pod)}: runtime ${pod.runtime} is not built in`,
-        {
-          value: pod.runtime,
-        },
-      );
     const object = await this.#store.get('Pod', pod);
     makeCgroup(this.#context.cgroup(placeOf(pod)));
-    const { addresses } = await this.#cni('ADD', pod, object.metadata.uid ?? '');
-    await startServers(this.#context, placeOf(pod), pod.name, pod.serve);
+    const addresses = await this.#attach(pod, object.metadata.uid ?? '');
     const node = this.#context.state.plan.clusters
       .find((cluster) => cluster.name === pod.cluster)
       ?.nodes.find((candidate) => candidate.name === pod.node);
@@ -105,6 +98,27 @@ export class Kubelet {
       conditions: conditions(true),
     });
     return [...addresses];
+  }
+
+  /** Gives its addresses, with its servers started. */
+  async #attach(pod: PodPlan, uid: string): Promise<readonly string[]> {
+    switch (pod.runtime) {
+      case 'netns': {
+        const { addresses } = await this.#cni('ADD', pod, uid);
+        await startServers(this.#context, placeOf(pod), pod.name, pod.serve);
+        return addresses;
+      }
+      case 'containerd': {
+        // Loaded for those who ask for it: it brings a gRPC client.
+        const { servesInContainer, startContainer } = await import('./containers.ts');
+        const addresses = await startContainer(this.#context, pod, uid);
+        const rest = pod.serve.filter(({ type }) => !servesInContainer(type));
+        await startServers(this.#context, placeOf(pod), pod.name, rest);
+        return addresses;
+      }
+      default:
+        return pod.runtime satisfies never;
+    }
   }
 
   #cni(command: 'ADD' | 'DEL', pod: PodPlan, podUid: string) {

@@ -1,16 +1,19 @@
 // containerd and podman run real containers with the ptp plugin: what the lab later asks of them with ours, proved
 // without ours. Everything is in a namespace and a directory of the test's own.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { globSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { must } from '../host/process.ts';
+import { removeCgroups } from './cgroups.ts';
 import { CONTAINERD_IMAGE, Containerd } from './containerd.ts';
 import { Podman } from './podman.ts';
 
 const netns = `cw${process.pid}-runtimes`;
 const directory = mkdtempSync(join(tmpdir(), `cw${process.pid}-`));
+/** Below this in every hierarchy, so that a node's hooks would see its containers. */
+const cgroupParent = `/cw${process.pid}/pods`;
 const enter = ['nsenter', `--net=/run/netns/${netns}`];
 const list = {
   cniVersion: '1.0.0',
@@ -35,6 +38,9 @@ before(async () => {
 after(async () => {
   await must(['ip', 'netns', 'del', netns]);
   rmSync(directory, { recursive: true, force: true });
+  removeCgroups(`/cw${process.pid}`);
+  const left = globSync(`/sys/fs/cgroup/*/cw${process.pid}`);
+  assert.deepEqual(left, []);
 });
 
 const links = () => must(['ip', '-n', netns, '-br', 'link']);
@@ -50,7 +56,7 @@ test('containerd: a pod with a container, through CRI', async () => {
     await using containerd = await Containerd.start(options);
     const { cri } = containerd;
     assert.match(await cri.version(), /^containerd 1\./);
-    const spec = { namespace: 'shop', name: 'db-0', uid: '1234' };
+    const spec = { namespace: 'shop', name: 'db-0', uid: '1234', cgroupParent };
     const sandbox = await cri.runSandbox(spec);
     const addresses = await cri.sandboxAddresses(sandbox);
     assert.equal(addresses.length, 2);
@@ -63,6 +69,8 @@ test('containerd: a pod with a container, through CRI', async () => {
     const inside = await cri.exec(container, ['/bin/ping', '-c1', '-W3', '10.93.0.1']);
     assert.equal(inside.code, 0, inside.stdout + inside.stderr);
     assert.equal((await cri.exec(container, ['/bin/sh', '-c', 'exit 7'])).code, 7);
+    const cgroups = await cri.exec(container, ['/bin/cat', '/proc/self/cgroup']);
+    assert.ok(cgroups.stdout.includes(`0::${cgroupParent}/`), cgroups.stdout);
     await cri.stopSandbox(sandbox);
     await cri.stopSandbox(sandbox);
     await cri.removeSandbox(sandbox);
@@ -82,6 +90,7 @@ test('podman: a container on a CNI network', async () => {
     cniBinDirs: ['/usr/lib/cni'],
     cniList: list,
     enter,
+    cgroupParent,
   };
   {
     await using podman = await Podman.prepare(options);
@@ -93,6 +102,8 @@ test('podman: a container on a CNI network', async () => {
       await must([...enter, 'busybox', 'ping', '-c1', '-W3', address]);
     const inside = await podman.exec(name, ['/bin/ping', '-c1', '-W3', '10.93.0.1']);
     assert.equal(inside.code, 0, inside.stdout + inside.stderr);
+    const cgroups = await podman.exec(name, ['/bin/cat', '/proc/self/cgroup']);
+    assert.ok(cgroups.stdout.includes(`0::${cgroupParent}/`), cgroups.stdout);
     await podman.remove(name);
     assert.doesNotMatch(await links(), /veth/);
     await podman.run(`${name}b`);
