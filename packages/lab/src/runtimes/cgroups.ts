@@ -1,5 +1,6 @@
 import { readdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { cgroupRoot, otherHierarchies } from '../host/cgroup.ts';
 
 /**
  * Removes a cgroup and those below it in every hierarchy that is mounted. Runtimes make their own below the parent
@@ -7,10 +8,10 @@ import { join } from 'node:path';
  *
  * @param parent as a runtime is given it, such as `/lab/pods`: a path below the root of each hierarchy
  */
-export function removeCgroups(parent: string, root = '/sys/fs/cgroup'): void {
+export function removeCgroups(parent: string): void {
   if (!/^\/[^/]/.test(parent) || parent.includes('..'))
     throw new RangeError(`${parent} is no cgroup`);
-  for (const hierarchy of ['', ...directories(root)]) removeEmpty(join(root, hierarchy, parent));
+  for (const root of [cgroupRoot(), ...otherHierarchies()]) removeEmpty(join(root, parent));
 }
 
 function removeEmpty(directory: string): void {
