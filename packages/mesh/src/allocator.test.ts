@@ -2,11 +2,17 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { memoryEtcd, systemClock } from '@causeway/etcd';
 import { LabelSet } from '@causeway/identity';
+import { allocatorSuite } from '../testing/allocator-suite.ts';
+import {
+  allocatorOn,
+  eventually,
+  ipAnnouncement,
+  labelsOf,
+  nodeOn,
+} from '../testing/test-cluster.ts';
 import type { Renumbered } from './allocator.ts';
-import { allocatorSuite } from './allocator-suite.ts';
 import { MeshError } from './errors.ts';
 import { identityKey } from './keys.ts';
-import { allocatorOn, eventually, ipAnnouncement, labelsOf, nodeOn } from './test-cluster.ts';
 
 allocatorSuite('memory', async () => {
   const etcd = memoryEtcd({ clock: systemClock });

@@ -2,9 +2,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { memoryEtcd, systemClock } from '@causeway/etcd';
 import { Database } from '@causeway/tables';
+import {
+  CLUSTER,
+  eventually,
+  identity,
+  ipAnnouncement,
+  LAYOUT,
+  labelsOf,
+} from '../testing/test-cluster.ts';
 import { MeshReader } from './reader.ts';
 import { meshTables, nodeAddress } from './rows.ts';
-import { CLUSTER, eventually, identity, ipAnnouncement, LAYOUT, labelsOf } from './test-cluster.ts';
 
 const NODE = (name: string, more = '') =>
   `{"Name":"${name}","Cluster":"cla","ClusterID":1,"IPAddresses":[{"Type":"CiliumInternalIP","IP":"10.1.0.1"},{"Type":"InternalIP","IP":"192.0.2.1"}]${more}}`;

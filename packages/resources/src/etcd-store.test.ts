@@ -1,6 +1,6 @@
 import { memoryEtcd } from '@causeway/etcd';
 import { VirtualClock } from '@causeway/tables';
-import { storeSuite } from './store-suite.ts';
+import { storeSuite } from '../testing/store-suite.ts';
 
 storeSuite('memory', async () => {
   const etcd = memoryEtcd({ clock: new VirtualClock() });

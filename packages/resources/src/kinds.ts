@@ -1,5 +1,12 @@
-import { type ParseSettings, parseCidrGroup, parsePolicy, type Refusal } from '@causeway/policy';
 import type * as z from 'zod';
+import {
+  type Check,
+  checkCidrGroup,
+  checkEndpointSlice,
+  checkPod,
+  checkPolicy,
+  checkService,
+} from './checks.ts';
 import {
   type CiliumCIDRGroup,
   type CiliumNode,
@@ -46,22 +53,8 @@ export interface KindDescriptor<K extends KindName = KindName> {
   readonly shortNames: readonly string[];
   readonly namespaced: boolean;
   readonly schema: z.ZodType<ResourceKinds[K]>;
-  /** What a schema cannot say: rules between fields, and what is not enforced. Takes any value. */
-  readonly check: (value: unknown) => readonly Refusal[];
+  readonly check: Check;
 }
-
-/** Whether a policy is taken does not depend on these. */
-const ANY_CLUSTER: ParseSettings = { cluster: 'default', defaultCluster: 'local' };
-
-const checkPolicy = (value: unknown): readonly Refusal[] => {
-  const parsed = parsePolicy(value, ANY_CLUSTER);
-  return parsed.ok ? [] : parsed.refusals;
-};
-
-const checkCidrGroup = (value: unknown): readonly Refusal[] => {
-  const parsed = parseCidrGroup(value);
-  return parsed.ok ? [] : parsed.refusals;
-};
 
 function describe<K extends KindName>(
   kind: K,
@@ -88,15 +81,19 @@ const v2 = { versions: ['v2'] as const };
 /** Every kind, by name. */
 export const KINDS: { readonly [K in KindName]: KindDescriptor<K> } = Object.freeze({
   Namespace: describe('Namespace', 'core', 'namespaces', false, namespace, { shortNames: ['ns'] }),
-  Pod: describe('Pod', 'core', 'pods', true, pod, { shortNames: ['po'] }),
+  Pod: describe('Pod', 'core', 'pods', true, pod, { shortNames: ['po'], check: checkPod }),
   Node: describe('Node', 'core', 'nodes', false, node, { shortNames: ['no'] }),
-  Service: describe('Service', 'core', 'services', true, service, { shortNames: ['svc'] }),
+  Service: describe('Service', 'core', 'services', true, service, {
+    shortNames: ['svc'],
+    check: checkService,
+  }),
   EndpointSlice: describe(
     'EndpointSlice',
     'discovery.k8s.io',
     'endpointslices',
     true,
     endpointSlice,
+    { check: checkEndpointSlice },
   ),
   NetworkPolicy: describe(
     'NetworkPolicy',

@@ -1,4 +1,3 @@
-import type { Refusal } from '@causeway/policy';
 import type * as z from 'zod';
 import { ResourceError, type ResourceIssue, shown } from './errors.ts';
 import { apiVersionOf, KINDS, type KindDescriptor, type KindName, type Resource } from './kinds.ts';
@@ -23,10 +22,10 @@ export function validateObject(raw: RawObject, namespace = 'default'): Validatio
   const what = rawName(raw);
   const parsed = kind.schema.safeParse(raw.value, { reportInput: true });
   const issues = parsed.success ? [] : issuesOf(parsed.error);
-  // The check often sees what the schema saw, there or further out: it is said once.
-  const told = issues.map(({ path }) => path);
+  // Of an object that the schema refuses, the check would mostly repeat it; what is not enforced is
+  // worth saying at once.
   for (const each of kind.check(raw.value)) {
-    if (!told.some((path) => isWithin(path, each.path))) issues.push(issueOfRefusal(each));
+    if (parsed.success || each.type === 'unsupported') issues.push(withShortValue(each));
   }
   if (!parsed.success || issues.length > 0)
     return { type: 'refused', error: refusal(what, issues) };
@@ -128,18 +127,6 @@ function issuesOf(error: z.ZodError): ResourceIssue[] {
   return found;
 }
 
-function issueOfRefusal({ code, path, message, value }: Refusal): ResourceIssue {
-  // The path is told apart from the message here.
-  const rest = message.startsWith(`${path} `) ? message.slice(path.length + 1) : message;
-  const shortValue = shortened(value);
-  return {
-    type: code === 'unsupported' ? 'unsupported' : 'invalid',
-    path,
-    message: rest,
-    ...(shortValue === undefined ? {} : { value: shortValue }),
-  };
-}
-
 function issueOf(issue: z.core.$ZodIssue): ResourceIssue[] {
   const value = shortened(issue.input);
   const base = { path: pathText(issue.path), ...(value === undefined ? {} : { value }) };
@@ -216,8 +203,11 @@ export function pathText(path: readonly PropertyKey[]): string {
   return text;
 }
 
-const isWithin = (inner: string, outer: string): boolean =>
-  inner === outer || inner.startsWith(`${outer}.`) || inner.startsWith(`${outer}[`);
+function withShortValue(issue: ResourceIssue): ResourceIssue {
+  const { value: _, ...rest } = issue;
+  const value = shortened(issue.value);
+  return value === undefined ? rest : { ...rest, value };
+}
 
 function shortened(value: unknown): unknown {
   if (value === null || typeof value !== 'object') {

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Kv } from '@causeway/etcd';
-import { ResourceError, type ResourceErrorCode } from './errors.ts';
-import { type EtcdStoreOptions, etcdStore } from './etcd-store.ts';
-import type { Pod } from './schema/core.ts';
-import type { Service } from './schema/service.ts';
-import type { ResourceEvent, ResourceStore } from './store.ts';
+import { ResourceError, type ResourceErrorCode } from '../src/errors.ts';
+import { type EtcdStoreOptions, etcdStore } from '../src/etcd-store.ts';
+import type { Pod } from '../src/schema/core.ts';
+import type { Service } from '../src/schema/service.ts';
+import type { ResourceEvent, ResourceStore } from '../src/store.ts';
 
 /** What the suite asks of a store under test: a new, empty one for each test. */
 export interface StoreUnderTest extends AsyncDisposable {

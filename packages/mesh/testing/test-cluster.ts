@@ -2,10 +2,10 @@ import { type Kv, systemClock } from '@causeway/etcd';
 import { ClusterId, identityLayout, LabelSet, label, NumericIdentity } from '@causeway/identity';
 import { Address } from '@causeway/ip';
 import { Database } from '@causeway/tables';
-import { IdentityAllocator } from './allocator.ts';
-import { type Announcement, announcementTable, openAnnouncer } from './announcements.ts';
-import { MeshReader } from './reader.ts';
-import { meshTables } from './rows.ts';
+import { IdentityAllocator } from '../src/allocator.ts';
+import { type Announcement, announcementTable, openAnnouncer } from '../src/announcements.ts';
+import { MeshReader } from '../src/reader.ts';
+import { meshTables } from '../src/rows.ts';
 
 /** What the tests of this package share: one node's view of cluster `cla`. */
 

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Kv } from '@causeway/etcd';
 import { NumericIdentity } from '@causeway/identity';
-import { IDENTITY_CLAIMS } from './allocator.ts';
-import { IdentityCollector } from './collector.ts';
-import { MeshError } from './errors.ts';
-import { identityKey, identityValueKey } from './keys.ts';
+import { IDENTITY_CLAIMS } from '../src/allocator.ts';
+import { IdentityCollector } from '../src/collector.ts';
+import { MeshError } from '../src/errors.ts';
+import { identityKey, identityValueKey } from '../src/keys.ts';
 import {
   allocatorOn,
   CLUSTER,
