@@ -76,6 +76,15 @@ export function parseConfig(text: string): NetworkConfig {
   };
 }
 
+/**
+ * The same for DEL, which must go through also where a field that only ADD needs has become wrong since: all but
+ * `cniVersion` and `agentSocket` is left out.
+ */
+export function parseDeletionConfig(text: string): NetworkConfig {
+  const { cniVersion, agentSocket } = decode(text);
+  return parseConfig(JSON.stringify({ cniVersion, name: 'deletion', agentSocket }));
+}
+
 /** The `cniVersion` for an error or VERSION answer, where the configuration may be anything. */
 export function versionText(text: string): string | undefined {
   try {

@@ -244,6 +244,17 @@ test('DEL is idempotent and needs no namespace', async () => {
   assert.equal(agent.rows.size, 0);
 });
 
+test('DEL goes through with a configuration that ADD would refuse', async () => {
+  const agent = new FakeAgent();
+  await call(agent, 'ADD');
+  const broken = { name: '../x', mtu: 'big', prevResult: 7, chained: 'perhaps' };
+  assert.equal((await call(agent, 'ADD', broken)).code, CniCode.invalidConfig);
+  assert.equal(await call(agent, 'DEL', broken), undefined);
+  assert.equal(agent.rows.size, 0);
+  // Without knowing which agent to ask there is nothing to go through.
+  assert.equal((await call(agent, 'DEL', { agentSocket: 7 })).code, CniCode.invalidConfig);
+});
+
 test('DEL without an agent leaves a request, and a later DEL or ADD clears it', async () => {
   const agent = new FakeAgent();
   const on = machine(agent);

@@ -1,5 +1,5 @@
 import { AgentClient, type AttachBody, type Patience } from './agent.ts';
-import { type NetworkConfig, parseConfig, versionText } from './config.ts';
+import { type NetworkConfig, parseConfig, parseDeletionConfig, versionText } from './config.ts';
 import {
   deletionsDirectory,
   forgetDeletion,
@@ -61,7 +61,7 @@ export async function execute(call: CniCall, surroundings: Surroundings): Promis
     const { command, containerId, ifname } = environment;
     summary = [command, containerId, ifname].filter((part) => part !== '').join(' ');
     if (command === 'VERSION') return { exitCode: 0, stdout: versions(call.config), summary };
-    const config = parseConfig(call.config);
+    const config = readConfig(command, call.config);
     log = config.log;
     needsVersion(command, config);
     const agent = new AgentClient(surroundings.transport(config.agentSocket), {
@@ -211,6 +211,15 @@ const HANDLERS: Readonly<Record<Exclude<Command, 'VERSION'>, Handler>> = {
     }
   },
 };
+
+function readConfig(command: Command, text: string): NetworkConfig {
+  try {
+    return parseConfig(text);
+  } catch (error) {
+    if (command !== 'DEL') throw error;
+    return parseDeletionConfig(text);
+  }
+}
 
 function attachBody(environment: Environment, config: NetworkConfig, netns: string): AttachBody {
   const { containerId, ifname, args } = environment;
