@@ -238,7 +238,7 @@ export class EndpointManager {
 
   #newRecord(request: AttachRequest, namespace: PodNamespace): EndpointRecord {
     const { containerId, ifname } = request;
-    const { kernel, node, addresses, podMtu } = this.#options;
+    const { node, addresses, podMtu } = this.#options;
     const found = this.#adopted(request, namespace);
     const macs = macsOf(node, containerId, ifname);
     const id = this.#nextId();

@@ -1,5 +1,8 @@
+import { RESERVED, reservedLabels } from '@causeway/identity';
+import { Address, Prefix } from '@causeway/ip';
 import { messageWithCauses } from '../errors.ts';
 import type { Log } from '../log.ts';
+import type { EndpointMapRow } from '../policy/maps.ts';
 import type { StateDirectory } from '../state/directory.ts';
 import { formatAlias, parseAlias } from './alias.ts';
 import type { EndpointKernel, HostLink } from './kernel.ts';
@@ -117,4 +120,48 @@ function mismatch(record: EndpointRecord, link: HostLink | undefined): string | 
   if (link.alias !== formatAlias(record))
     return 'the device does not bear our alias: it is another one';
   return undefined;
+}
+
+/**
+ * Rebuilds the record of an endpoint whose file is lost from its device's alias and its rows in the
+ * endpoints map. Labels are not in the kernel: they are asked for again, and until then the rows keep
+ * the identity that they have.
+ */
+export function recoverFromRows(
+  link: HostLink,
+  rows: Iterable<EndpointMapRow>,
+  gateways: readonly { readonly prefix: Prefix; readonly gateway: Address }[],
+): EndpointRecord | undefined {
+  const alias = parseAlias(link.alias);
+  const own = [...rows].filter((row) => row.ifindex === link.index && row.endpointId === alias?.id);
+  const [first] = own;
+  if (alias === undefined || first === undefined) return undefined;
+  const of = (family: 'ipv4' | 'ipv6') =>
+    own.find(({ address }) => Address.family(address) === family)?.address;
+  const gatewayOf = (address: Address | undefined) =>
+    address && gateways.find(({ prefix }) => Prefix.contains(prefix, address))?.gateway;
+  return {
+    id: alias.id,
+    step: 'ready',
+    containerId: alias.containerId,
+    ifname: alias.ifname,
+    hostIfname: link.name,
+    hostIfindex: link.index,
+    netns: '',
+    netnsIdentity: '',
+    addresses: { ipv4: of('ipv4'), ipv6: of('ipv6') },
+    gateways: { ipv4: gatewayOf(of('ipv4')), ipv6: gatewayOf(of('ipv6')) },
+    mac: first.mac,
+    hostMac: first.hostMac,
+    mtu: link.mtu,
+    chained: false,
+    podNamespace: alias.podNamespace,
+    podName: alias.podName,
+    podUid: undefined,
+    callerLabels: {},
+    labels: reservedLabels(RESERVED.init)!.text,
+    identity: first.identity,
+    namedPorts: [],
+    policyAudit: false,
+  };
 }

@@ -48,12 +48,12 @@ export function chooseDevices(
 const matches = (pattern: string, name: string): boolean =>
   pattern.endsWith('*') ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
 
-/** Addresses of the devices in order, link-local ones left out: the node's own when nobody says. */
+/** Addresses of the devices in order, link-local and loopback ones left out: the node's own when nobody says. */
 export function addressesOf(devices: readonly DeviceView[]): Address[] {
   return devices.flatMap((device) =>
     device.addresses
       .map(({ address }) => address)
-      .filter((address) => !Address.isLinkLocal(address)),
+      .filter((address) => !Address.isLinkLocal(address) && !Address.isLoopback(address)),
   );
 }
 

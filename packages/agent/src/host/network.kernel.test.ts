@@ -2,16 +2,16 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Address, Prefix } from '@causeway/ip';
 import { causewayProtocol, RtSocket, request } from '@causeway/linux';
-import { clockFrom, Database } from '@causeway/tables';
+import { Database } from '@causeway/tables';
 import { checkAgentConfig } from '../config/load.ts';
 import { silentLog } from '../log.ts';
 import { ownNodeTable } from '../node/own-node.ts';
+import { realClock } from '../testing/fakes.ts';
 import { isolated } from '../testing/isolated.ts';
 import { HostNetwork } from './network.ts';
 import type { RoutedNode } from './routes.ts';
 import { kernelSysctls } from './sysctls.ts';
 
-const clock = clockFrom({ now: Date.now, setTimeout, clearTimeout });
 const bytes = (text: string) => Address.toBytes(Address.parse(text));
 
 isolated(import.meta.filename, () => {
@@ -63,7 +63,7 @@ isolated(import.meta.filename, () => {
       ownNode,
       remoteNodes: () => remote,
       socket,
-      clock,
+      clock: realClock,
       random: () => 0.5,
       log: silentLog,
     });

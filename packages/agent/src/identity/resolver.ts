@@ -117,6 +117,12 @@ export class IdentityResolver implements EndpointIdentities, AsyncDisposable {
     });
   }
 
+  /** Looks at every endpoint again: numbers may be had now, or have changed. */
+  refreshAll(): void {
+    for (const { record } of this.#options.endpoints.rows()) this.#dirty.add(record.id);
+    this.#wake.open();
+  }
+
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {

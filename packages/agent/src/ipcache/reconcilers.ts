@@ -25,6 +25,8 @@ export interface IpcacheMaps {
   putAll(rows: readonly (readonly [Prefix, IpcacheValue])[]): readonly (Error | undefined)[];
   deleteAll(prefixes: readonly Prefix[]): void;
   prefixes(): Iterable<Prefix>;
+  /** Identities of the node-local scope that an earlier run gave, by prefix. */
+  localIdentities(): Iterable<readonly [Prefix, number]>;
 }
 
 export interface IpcacheOptions {

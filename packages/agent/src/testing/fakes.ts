@@ -1,5 +1,3 @@
-import type { Clock } from '@causeway/tables';
-import { clockFrom } from '@causeway/tables';
 import type {
   EndpointEnforcement,
   EndpointIdentities,
@@ -10,7 +8,7 @@ import type {
 import type { EndpointRecord } from '../endpoints/record.ts';
 import { addressList } from '../endpoints/table.ts';
 
-export const realClock: Clock = clockFrom({ now: Date.now, setTimeout, clearTimeout });
+export { systemClock as realClock } from '@causeway/etcd';
 
 /** Programs that only remember where they are. */
 export class FakePrograms implements EndpointPrograms {

@@ -1,0 +1,126 @@
+import path from 'node:path';
+import { connectKv, type Kv, systemClock } from '@causeway/etcd';
+import type { Features } from '@causeway/linux';
+import { apiApp } from './api/app.ts';
+import { listenOnSocket } from './api/listen.ts';
+import { addRelay, type CniRelay } from './api/relay.ts';
+import { NodeBackend } from './backend.ts';
+import { loadAgentConfig } from './config/load.ts';
+import type { AgentConfig } from './config/schema.ts';
+import { openDatapath } from './datapath/ebpf.ts';
+import type { NodeDatapath } from './datapath/ports.ts';
+import { messageWithCauses } from './errors.ts';
+import { type Log, stderrLog } from './log.ts';
+import { probeFeatures } from './node/features.ts';
+import { lockNode } from './node/lock.ts';
+import { Node, VERSION } from './node/node.ts';
+
+export interface RunOptions {
+  /** Ends the agent in good order. Without one, SIGTERM and SIGINT do. */
+  readonly signal?: AbortSignal;
+  /** Serves `POST /v1/cni` for the plugin's quick way in; the program that composes both hands it over. */
+  readonly cniRelay?: CniRelay;
+  /** In place of the parts that the configuration would make; for tests. */
+  readonly parts?: {
+    readonly kv?: Kv;
+    readonly datapath?: (config: AgentConfig, features: Features, log: Log) => NodeDatapath;
+    readonly log?: Log;
+  };
+  /** Called once requests are taken. */
+  readonly onListening?: (socket: string) => void;
+}
+
+/**
+ * Runs a node's agent until it is told to end. Nothing is taken out of the kernel at the end: pods
+ * keep their network, and the next agent takes up where this one left.
+ * @throws AgentError for a bad configuration, a second agent, or a kernel that lacks something.
+ */
+export async function runAgent(
+  config: string | AgentConfig,
+  options: RunOptions = {},
+): Promise<void> {
+  const settings = typeof config === 'string' ? loadAgentConfig(config) : config;
+  const log = options.parts?.log ?? stderrLog(settings.log.level, settings.node.name);
+  const stop = new AbortController();
+  const end = () => stop.abort();
+  options.signal?.addEventListener('abort', end);
+  if (options.signal?.aborted) end();
+  if (options.signal === undefined) {
+    process.once('SIGTERM', end);
+    process.once('SIGINT', end);
+  }
+  // What nobody caught is a fault of ours, but no reason to leave the node's pods without an agent.
+  const stray = (error: unknown) =>
+    log.error(
+      { error: messageWithCauses(error), stack: (error as Error)?.stack },
+      'an error that nobody caught',
+    );
+  process.on('unhandledRejection', stray);
+  try {
+    await serve(settings, options, log, stop.signal);
+  } finally {
+    process.off('unhandledRejection', stray);
+    process.off('SIGTERM', end);
+    process.off('SIGINT', end);
+  }
+}
+
+async function serve(
+  config: AgentConfig,
+  options: RunOptions,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  using _lock = lockNode(config.runDir);
+  const started = performance.now();
+  const features = probeFeatures(config);
+  const { parts } = options;
+  await using kv = parts?.kv ?? connect(config);
+  using datapath = (parts?.datapath ?? openDatapath)(config, features, log);
+  await using node = new Node({
+    config,
+    kv,
+    datapath,
+    features,
+    clock: systemClock,
+    random: Math.random,
+    log,
+  });
+  await node.start(signal);
+
+  const app = apiApp(new NodeBackend(node), {
+    requestBytes: config.limits.requestBytes,
+    requestSeconds: config.limits.requestSeconds,
+    onError: (error, request) =>
+      log.error({ ...request, error: messageWithCauses(error) }, 'a request failed'),
+  });
+  if (options.cniRelay !== undefined) addRelay(app, options.cniRelay);
+  const socket = path.join(config.runDir, 'agent.sock');
+  await using _api = await listenOnSocket(app, socket);
+  log.info(
+    { version: VERSION, socket, ms: Math.round(performance.now() - started) },
+    'the agent takes requests',
+  );
+  options.onListening?.(socket);
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve());
+  });
+  log.info({}, 'the agent ends; pods keep their network');
+}
+
+function connect(config: AgentConfig): Kv {
+  const { endpoints, tls } = config.etcd;
+  return connectKv({
+    endpoints,
+    ...(tls === undefined
+      ? {}
+      : {
+          tls: {
+            caFile: tls.caFile,
+            ...(tls.certFile === undefined ? {} : { certFile: tls.certFile }),
+            ...(tls.keyFile === undefined ? {} : { keyFile: tls.keyFile }),
+          },
+        }),
+  });
+}

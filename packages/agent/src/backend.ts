@@ -1,0 +1,169 @@
+import { identityName, NumericIdentity } from '@causeway/identity';
+import { Prefix } from '@causeway/ip';
+import { PolicyError, type WhatIf } from '@causeway/policy';
+import type { AnyTable } from '@causeway/tables';
+import type { ApiBackend } from './api/app.ts';
+import type { TraceBody } from './api/schemas.ts';
+import type { AgentStatus, Attachment, AttachRequest, Endpoint } from './api/types.ts';
+import { podText } from './endpoints/table.ts';
+import { AgentError } from './errors.ts';
+import type { Monitor } from './monitor/monitor.ts';
+import type { Node } from './node/node.ts';
+import { answerTrace, identityRows } from './policy/questions.ts';
+
+/** Rows of one answer; more is asked for by table in the store. */
+const MAX_ROWS = 100_000;
+
+/** The API's answers, from the parts of the running node. */
+export class NodeBackend implements ApiBackend {
+  readonly #node: Node;
+  readonly monitor: Monitor;
+
+  constructor(node: Node) {
+    this.#node = node;
+    this.monitor = node.monitor;
+  }
+
+  attach(request: AttachRequest): Promise<{ endpoint: Endpoint; created: boolean }> {
+    return this.#node.manager.attach(request);
+  }
+  check(request: AttachRequest): Promise<Endpoint> {
+    return this.#node.manager.check(request);
+  }
+  detach(attachment: Attachment): Promise<{ removed: boolean }> {
+    return this.#node.manager.detach(attachment);
+  }
+  collectGarbage(valid: readonly Attachment[]): Promise<{ removed: readonly Attachment[] }> {
+    return this.#node.manager.collectGarbage(valid);
+  }
+  patch(id: number, change: { policyAudit?: boolean | undefined }): Promise<Endpoint> {
+    return this.#node.manager.patch(id, change);
+  }
+  endpoints(): readonly Endpoint[] {
+    return this.#node.manager.list();
+  }
+  status(): AgentStatus {
+    return this.#node.status();
+  }
+
+  tableNames(): readonly string[] {
+    return this.#node.database.tables().map((table: AnyTable) => table.name);
+  }
+  tableRows(name: string): readonly unknown[] | undefined {
+    return this.#node.database.find(name)?.print(MAX_ROWS).rows;
+  }
+
+  identities(): unknown {
+    return identityRows(this.#node.questions);
+  }
+
+  /** What the kernel shall say of each prefix; the `ipcache` reconcilers tell where it does not yet. */
+  ipcache(): unknown {
+    const { ipcache, cluster } = this.#node.questions;
+    const rows = new Map<Prefix, unknown>();
+    for (const prefix of ipcache.all()) {
+      if (rows.size >= MAX_ROWS) break;
+      const value = ipcache.resolve(prefix);
+      if (value === undefined) continue;
+      const key = Prefix.isHost(prefix) ? Prefix.address(prefix) : prefix;
+      const [entry] = cluster.ipEntries.by('address', key);
+      rows.set(prefix, {
+        prefix,
+        identity: value.identity,
+        name: value.identity === 0 ? 'world' : identityName(NumericIdentity(value.identity)),
+        tunnelEndpoint: value.tunnelEndpoint ?? null,
+        ...(entry?.pod ? { pod: `${entry.namespace}/${entry.pod}` } : {}),
+        ...(value.isProtected ? { protected: true } : {}),
+      });
+    }
+    return [...rows.values()];
+  }
+
+  nodes(): unknown {
+    const problems = Map.groupBy(this.#node.host.plan.routeProblems, ({ node }) => node);
+    return Array.from(
+      this.#node.questions.cluster.nodes.rows(),
+      ({ name, cluster, addresses, podCIDRs }) => ({
+        name,
+        cluster,
+        addresses: addresses.map(({ type, address }) => `${address} (${type})`),
+        podCIDRs,
+        ...(problems.has(name)
+          ? { notRouted: problems.get(name)!.map(({ prefix, reason }) => `${prefix}: ${reason}`) }
+          : {}),
+      }),
+    );
+  }
+
+  services(): unknown {
+    return this.#node.services.list();
+  }
+  why(query: Readonly<Record<string, string>>): unknown {
+    return this.#node.services.why(query);
+  }
+
+  policy(): unknown {
+    const { engine } = this.#node.questions;
+    return Array.from(this.#node.endpoints.rows(), (row) => {
+      const set = engine.endpoints.get(row.record.id)?.set;
+      return {
+        endpoint: row.record.id,
+        id: row.policy?.policyId ?? 0,
+        pod: podText(row.record),
+        identity: row.record.identity,
+        ingress: row.policy?.ingress ?? 'unknown',
+        egress: row.policy?.egress ?? 'unknown',
+        entries: set?.size ?? 0,
+        revision: row.policy?.revision ?? 0,
+      };
+    });
+  }
+
+  drops(): unknown {
+    return {
+      counters: this.#node.datapath.counters().filter(({ drop, packets }) => drop && packets > 0n),
+      recent: this.#node.explainer.recent(),
+    };
+  }
+  datapathMetrics(): unknown {
+    return this.#node.datapath.counters().filter(({ packets }) => packets > 0n);
+  }
+
+  trace(body: TraceBody): unknown {
+    return this.#asking(() => answerTrace(body, this.#node.questions));
+  }
+
+  async whatIf(manifests: readonly unknown[]): Promise<unknown> {
+    return this.#asking(() => {
+      const { engine } = this.#node.questions;
+      const answer: WhatIf = engine.whatIf({ manifests });
+      const changes = answer.pairs.flatMap(({ from, to, traffic }) =>
+        traffic.map((each) => ({
+          from: from.text,
+          to: to.text,
+          endpoints: { from: from.endpoints, to: to.endpoints },
+          port: each.text,
+          before: each.before,
+          after: each.after,
+          because: each.because,
+        })),
+      );
+      return { changes, looked: answer.looked, truncated: answer.truncated };
+    });
+  }
+
+  /** The policy room's refusals are the caller's, not ours. */
+  #asking<T>(question: () => T): T {
+    try {
+      return question();
+    } catch (cause) {
+      if (!(cause instanceof PolicyError)) throw cause;
+      const reasons = cause.refusals.map(({ path, message }) => `${path} ${message}`);
+      throw new AgentError('bad-request', [cause.message, ...reasons].join('; '), {
+        field: cause.refusals[0]?.path ?? 'body',
+        value: cause.refusals[0]?.value ?? cause.value,
+        cause,
+      });
+    }
+  }
+}

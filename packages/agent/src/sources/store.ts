@@ -1,0 +1,152 @@
+import type { Family } from '@causeway/ip';
+import type { ResourceStore } from '@causeway/resources';
+import type { Database } from '@causeway/tables';
+import type { HealthRow } from '../api/types.ts';
+import type { Log } from '../log.ts';
+import { type OwnNodeTable, ownNodeOf, ownNodeTable } from '../node/own-node.ts';
+import { objectKey, type PolicyTables, policyTables } from '../policy/tables.ts';
+import {
+  type EndpointSliceTable,
+  endpointSliceTable,
+  type ServiceTable,
+  serviceTable,
+} from '../services/tables.ts';
+import { KindFollower, type SourceStatus } from './follow.ts';
+import {
+  type NamespaceTable,
+  namespaceRow,
+  namespaceTable,
+  type PodTable,
+  podKey,
+  podRow,
+  podTable,
+} from './pods.ts';
+
+export interface StoreTables {
+  readonly pods: PodTable;
+  readonly namespaces: NamespaceTable;
+  readonly services: ServiceTable;
+  readonly slices: EndpointSliceTable;
+  readonly policies: PolicyTables;
+  /** This node's own resource, if the store has it. */
+  readonly storedNode: OwnNodeTable;
+}
+
+export function storeTables(database: Database): StoreTables {
+  return {
+    pods: podTable(database),
+    namespaces: namespaceTable(database),
+    services: serviceTable(database),
+    slices: endpointSliceTable(database),
+    policies: policyTables(database),
+    storedNode: ownNodeTable(database, 'stored-node'),
+  };
+}
+
+/** Every kind that the agent reads from the resource store, each into its table. */
+export class StoreSources implements AsyncDisposable {
+  readonly #followers: (AsyncDisposable & { status(): SourceStatus })[];
+
+  constructor(
+    store: ResourceStore,
+    tables: StoreTables,
+    node: { readonly name: string; readonly families: readonly Family[] },
+    log: Log,
+  ) {
+    const { pods, namespaces, services, slices, policies, storedNode } = tables;
+    this.#followers = [
+      new KindFollower(
+        store,
+        {
+          kind: 'CiliumNode',
+          table: storedNode,
+          row: (object) =>
+            object.metadata.name === node.name ? ownNodeOf(object, node.families) : undefined,
+          key: (_, name) => name,
+        },
+        log,
+      ),
+      new KindFollower(
+        store,
+        { kind: 'Namespace', table: namespaces, row: namespaceRow, key: (_, name) => name },
+        log,
+      ),
+      new KindFollower(store, { kind: 'Pod', table: pods as never, row: podRow, key: podKey }, log),
+      new KindFollower(
+        store,
+        { kind: 'Service', table: services, row: (object) => object, key: podKey },
+        log,
+      ),
+      new KindFollower(
+        store,
+        { kind: 'EndpointSlice', table: slices, row: (object) => object, key: podKey },
+        log,
+      ),
+      new KindFollower(
+        store,
+        {
+          kind: 'NetworkPolicy',
+          table: policies.networkPolicies,
+          row: (object) => object,
+          key: objectKey,
+        },
+        log,
+      ),
+      new KindFollower(
+        store,
+        {
+          kind: 'CiliumNetworkPolicy',
+          table: policies.ciliumPolicies,
+          row: (object) => object,
+          key: objectKey,
+        },
+        log,
+      ),
+      new KindFollower(
+        store,
+        {
+          kind: 'CiliumClusterwideNetworkPolicy',
+          table: policies.clusterwidePolicies,
+          row: (object) => object,
+          key: objectKey,
+        },
+        log,
+      ),
+      new KindFollower(
+        store,
+        {
+          kind: 'CiliumCIDRGroup',
+          table: policies.cidrGroups,
+          row: (object) => object,
+          key: objectKey,
+        },
+        log,
+      ),
+    ];
+  }
+
+  status(): SourceStatus[] {
+    return this.#followers.map((each) => each.status());
+  }
+
+  health(): HealthRow[] {
+    return this.status().map(({ name, synced, connected, rows, rejected, lastError }) => {
+      if (!connected) {
+        const last = synced ? `the last known ${rows} stay in force` : 'nothing was read yet';
+        return {
+          name,
+          healthy: false,
+          detail: `no contact with the store (${lastError ?? 'connecting'}); ${last}`,
+        };
+      }
+      if (!synced) return { name, healthy: false, detail: 'the first list is under way' };
+      if (rejected.length > 0)
+        return { name, healthy: false, detail: `passed over: ${rejected.join('; ')}` };
+      return { name, healthy: true, detail: `${rows} objects` };
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#followers.map((each) => each[Symbol.asyncDispose]()));
+  }
+}
