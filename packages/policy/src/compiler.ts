@@ -1,9 +1,10 @@
 import { LABEL_SOURCES, type LabelSet, RESERVED } from '@causeway/identity';
+import type { EntryOrigin } from './entry.ts';
 import type { IdentityView } from './identity-view.ts';
 import { packL4 } from './l4.ts';
 import { DIRECTIONS } from './model.ts';
 import type { PeerPorts } from './peer-ports.ts';
-import type { EntryOrigin, PolicySet } from './policy-set.ts';
+import type { PolicySet } from './policy-set.ts';
 import { PROTOCOL } from './protocols.ts';
 import { type InstalledRule, type InstalledSection, namedKeys } from './rules.ts';
 import type { PeerNode } from './selector-cache.ts';
@@ -62,14 +63,17 @@ export class Compiler {
   /** All of a rule's entries. */
   rule(set: PolicySet, rule: InstalledRule, sign: 1 | -1): void {
     if (this.#settings.enforcement === 'never') return;
-    if (rule.anyPeer) {
-      this.#put(set, rule, 0, rule.l4, sign);
-      if (rule.rule.origin.direction === 'ingress') {
-        this.#put(set, rule, 0, namedKeys(rule, set.spec.namedPorts), sign);
-      }
-    }
+    this.#forAll(set, rule, sign);
     for (const node of rule.nodes) {
       for (const identity of node.members) this.member(set, rule, identity, sign);
+    }
+  }
+
+  #forAll(set: PolicySet, rule: InstalledRule, sign: 1 | -1): void {
+    if (!rule.anyPeer) return;
+    this.#put(set, rule, 0, rule.l4, sign);
+    if (rule.rule.origin.direction === 'ingress') {
+      this.#put(set, rule, 0, namedKeys(rule, set.spec.namedPorts), sign);
     }
   }
 
@@ -85,10 +89,12 @@ export class Compiler {
     }
   }
 
-  /** An identity that the selectors do not know, for questions about what would be. */
-  stranger(set: PolicySet, rule: InstalledRule, identity: IdentityView): void {
+  /** A rule's entries that a packet from or to one peer can meet; the peer need not exist. */
+  pair(set: PolicySet, rule: InstalledRule, peer: IdentityView): void {
+    if (this.#settings.enforcement === 'never') return;
+    this.#forAll(set, rule, 1);
     for (const node of rule.nodes) {
-      if (selects(node.match, identity)) this.member(set, rule, identity.id, 1);
+      if (selects(node.match, peer)) this.member(set, rule, peer.id, 1);
     }
   }
 

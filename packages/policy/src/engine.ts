@@ -333,7 +333,7 @@ export class PolicyEngine {
     }
     const { labels, namedPorts, audit } = spec;
     const set = new PolicySet(this.#setIds.take(key), { labels, namedPorts, audit });
-    this.fill(set, (subject) => subject.sets.add(set));
+    this.#fill(set);
     this.#sets.set(key, { set, endpoints: new Set([spec.id]) });
     return set;
   }
@@ -343,30 +343,14 @@ export class PolicyEngine {
     this.#sets.get(set.key)?.endpoints.delete(id);
   }
 
-  /**
-   * Compiles all that selects the set's labels into it; for sets outside the tables too, as trace
-   * and what-if make them.
-   */
-  fill(
-    set: PolicySet,
-    each: (subject: Subject) => void,
-    except: (rule: InstalledRule | InstalledSection) => boolean = () => false,
-  ): InstalledRule[] {
-    const used: InstalledRule[] = [];
+  #fill(set: PolicySet): void {
     this.#compiler.begin(set);
     for (const subject of this.#subjects.values()) {
       if (!subject.selector.matches(set.spec.labels)) continue;
-      each(subject);
-      for (const section of subject.sections) {
-        if (!except(section)) this.#compiler.section(set, section, 1);
-      }
-      for (const rule of subject.rules) {
-        if (except(rule)) continue;
-        this.#compiler.rule(set, rule, 1);
-        used.push(rule);
-      }
+      subject.sets.add(set);
+      for (const section of subject.sections) this.#compiler.section(set, section, 1);
+      for (const rule of subject.rules) this.#compiler.rule(set, rule, 1);
     }
-    return used;
   }
 
   // Outputs
@@ -468,11 +452,18 @@ export class PolicyEngine {
 
   // For questions
 
-  /** Rules that apply to endpoints of these labels. */
-  *rulesFor(labels: LabelSet): Generator<InstalledRule> {
-    for (const subject of this.#subjects.values()) {
-      if (subject.selector.matches(labels)) yield* subject.rules;
-    }
+  /** Distinct selectors that rules name now. */
+  get selectorCount(): number {
+    return this.#cache.selectorCount;
+  }
+
+  /** What applies to pods of these labels. */
+  applicable(labels: LabelSet): Applicable {
+    const found = [...this.#subjects.values()].filter((each) => each.selector.matches(labels));
+    return {
+      sections: found.flatMap((each) => [...each.sections]),
+      rules: found.flatMap((each) => [...each.rules]),
+    };
   }
 
   /** The outside identity that stands for a prefix or address now. */
@@ -495,13 +486,18 @@ export class PolicyEngine {
     return this.#cache.view(id, labels);
   }
 
-  /** A set for these labels that nothing keeps up to date, with identities that may not exist. */
-  probe(spec: PolicySetSpec, strangers: readonly IdentityView[] = []): PolicySet {
+  /** What becomes of packets that no entry matches, by the sections alone. */
+  defaults(spec: PolicySetSpec, sections: readonly InstalledSection[]): PolicySet {
     const set = new PolicySet(0, spec);
-    const rules = this.fill(set, () => {});
-    for (const stranger of strangers) {
-      for (const rule of rules) this.#compiler.stranger(set, rule, stranger);
-    }
+    this.#compiler.begin(set);
+    for (const section of sections) this.#compiler.section(set, section, 1);
+    return set;
+  }
+
+  /** The part of a set that packets from or to one peer can meet. It is not kept up to date. */
+  pairSet(spec: PolicySetSpec, { sections, rules }: Applicable, peer: IdentityView): PolicySet {
+    const set = this.defaults(spec, sections);
+    for (const rule of rules) this.#compiler.pair(set, rule, peer);
     return set;
   }
 
@@ -510,73 +506,62 @@ export class PolicyEngine {
     return this.#sets.get(policySetKey(spec))?.set;
   }
 
-  /**
-   * Runs `use` with a probe of how sets would be after a change of policies, and leaves everything as
-   * it was. `touches` tells whether a pod's policy might differ at all.
-   */
+  /** Runs `use` with what would apply after a change of policies, and leaves everything as it was. */
   suppose<T>(
     change: { readonly set: readonly Policy[]; readonly remove: readonly PolicyRef[] },
     use: (after: Supposition) => T,
   ): T {
-    const gone = new Set<InstalledRule | InstalledSection>();
-    for (const ref of [...change.set, ...change.remove]) {
-      const old = this.#policies.get(policyName(ref));
-      for (const { rule } of old?.rules.values() ?? []) gone.add(rule);
-      for (const section of old?.sections ?? []) gone.add(section);
-    }
-    const sections: InstalledSection[] = [];
-    const rules: InstalledRule[] = [];
+    const gone = [...change.set, ...change.remove].flatMap(
+      (ref) => this.#policies.get(policyName(ref)) ?? [],
+    );
+    const goneRules = new Set(
+      gone.flatMap((each) => [...each.rules.values()].map(({ rule }) => rule)),
+    );
+    const goneSections = new Set(gone.flatMap((each) => each.sections));
+    const newSections: InstalledSection[] = [];
+    const newRules: InstalledRule[] = [];
     const newNames: string[] = [];
     try {
       for (const policy of change.set) {
-        for (const { subject: selector, defaultDeny, rules: given } of policy.sections) {
-          const subject = {
+        for (const { subject: selector, defaultDeny, rules } of policy.sections) {
+          const subject: Subject = {
             selector,
-            rules: new Set<never>(),
-            sections: new Set<never>(),
-            sets: new Set<never>(),
+            rules: new Set(),
+            sections: new Set(),
+            sets: new Set(),
           };
-          sections.push({ subject, audit: policy.audit, defaultDeny });
-          for (const rule of given) {
+          newSections.push({ subject, audit: policy.audit, defaultDeny });
+          for (const rule of rules) {
             const name = ruleName(rule.origin);
             if (this.#ruleIds.get(name) === undefined) newNames.push(name);
-            const ruleId = this.#ruleIds.take(name);
-            const at = { ruleId, subject, groups: this.#groups };
-            rules.push(installRule(rule, policy.audit, at, this.#cache));
+            const at = { ruleId: this.#ruleIds.take(name), subject, groups: this.#groups };
+            newRules.push(installRule(rule, policy.audit, at, this.#cache));
           }
         }
       }
-      const byId = new Map(rules.map((each) => [each.ruleId, ruleRow(each)]));
+      const byId = new Map(newRules.map((each) => [each.ruleId, ruleRow(each)]));
+      const of = <E extends { readonly subject: Subject }>(list: Iterable<E>, labels: LabelSet) =>
+        [...list].filter((each) => each.subject.selector.matches(labels));
       return use({
-        prefixes: [...new Set(rules.flatMap((each) => each.prefixes))],
+        prefixes: [...new Set(newRules.flatMap((each) => each.prefixes))],
         rule: (ruleId) => byId.get(ruleId) ?? this.rule(ruleId),
-        touches: (labels) =>
-          [...gone, ...sections].some((each) => each.subject.selector.matches(labels)),
-        probe: (spec, strangers) => {
-          const set = new PolicySet(0, spec);
-          const used = this.fill(
-            set,
-            () => {},
-            (each) => gone.has(each),
-          );
-          for (const section of sections) {
-            if (section.subject.selector.matches(spec.labels)) {
-              this.#compiler.section(set, section, 1);
-            }
-          }
-          for (const rule of rules) {
-            if (!rule.subject.selector.matches(spec.labels)) continue;
-            this.#compiler.rule(set, rule, 1);
-            used.push(rule);
-          }
-          for (const stranger of strangers) {
-            for (const rule of used) this.#compiler.stranger(set, rule, stranger);
-          }
-          return set;
+        changed: (labels) => ({
+          sections: of([...goneSections, ...newSections], labels),
+          rules: of([...goneRules, ...newRules], labels),
+        }),
+        applicable: (labels) => {
+          const now = this.applicable(labels);
+          return {
+            sections: [
+              ...now.sections.filter((each) => !goneSections.has(each)),
+              ...of(newSections, labels),
+            ],
+            rules: [...now.rules.filter((each) => !goneRules.has(each)), ...of(newRules, labels)],
+          };
         },
       });
     } finally {
-      for (const rule of rules) for (const node of rule.nodes) this.#cache.release(node, rule);
+      for (const rule of newRules) for (const node of rule.nodes) this.#cache.release(node, rule);
       for (const name of newNames) this.#ruleIds.release(name);
     }
   }
@@ -590,11 +575,19 @@ export class PolicyEngine {
   }
 }
 
+/** The sections and rules that are for somebody. */
+export interface Applicable {
+  readonly sections: readonly InstalledSection[];
+  readonly rules: readonly InstalledRule[];
+}
+
 /** How things would be. */
 export interface Supposition {
   /** Prefixes that the change's rules speak of. */
   readonly prefixes: readonly Prefix[];
   rule(ruleId: number): RuleRow | undefined;
-  touches(labels: LabelSet): boolean;
-  probe(spec: PolicySetSpec, strangers: readonly IdentityView[]): PolicySet;
+  /** What the change takes away from or gives to pods of these labels. */
+  changed(labels: LabelSet): Applicable;
+  /** What would apply to them. */
+  applicable(labels: LabelSet): Applicable;
 }

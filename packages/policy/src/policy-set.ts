@@ -1,30 +1,9 @@
 import type { LabelSet } from '@causeway/identity';
 import type { PolicyEntry, PolicyEntryKey, PolicyInfo, PolicySetChange } from './diff.ts';
+import { allows, type Entry, type EntryOrigin, EntryTable } from './entry.ts';
 import { type L4, unpackL4 } from './l4.ts';
 import { ENTRY_FLAGS, type Enforcement, type EntryValue, type PolicyView } from './lookup.ts';
 import type { Direction, NamedPort } from './model.ts';
-
-/** What an entry needs to know of the rules that made it. */
-export interface EntryOrigin {
-  readonly ruleId: number;
-  readonly deny: boolean;
-  readonly audit: boolean;
-}
-
-interface Entry {
-  readonly identity: number;
-  readonly l4: L4;
-  /** One per (rule, selector) that gives this key: a rule may stand here more than once. */
-  readonly origins: EntryOrigin[];
-  flags: number;
-  ruleId: number;
-  /** `flags` and `ruleId` follow `origins` only when asked for. */
-  stale: boolean;
-  dirty: boolean;
-  /** What the kernel has; flags -1 for nothing. */
-  sentFlags: number;
-  sentRuleId: number;
-}
 
 /** What tells one compiled set from another. */
 export interface PolicySetSpec {
@@ -50,7 +29,7 @@ export class PolicySet implements PolicyView {
   readonly id: number;
   readonly key: string;
   readonly spec: PolicySetSpec;
-  readonly #entries = new Map<number, Map<L4, Entry>>();
+  readonly #entries = new EntryTable();
   /** Keys in use by direction and port prefix length. */
   readonly #lengths = [new Uint32Array(17), new Uint32Array(17)] as const;
   readonly #bits: [number, number] = [0, 0];
@@ -102,38 +81,20 @@ export class PolicySet implements PolicyView {
   }
 
   add(identity: number, l4: L4, origin: EntryOrigin): void {
-    const byL4 = this.#entries.get(identity) ?? new Map<L4, Entry>();
-    if (byL4.size === 0) this.#entries.set(identity, byL4);
-    let entry = byL4.get(l4);
-    if (entry === undefined) {
-      entry = {
-        identity,
-        l4,
-        origins: [],
-        flags: 0,
-        ruleId: 0,
-        stale: true,
-        dirty: false,
-        sentFlags: -1,
-        sentRuleId: 0,
-      };
-      byL4.set(l4, entry);
-    }
-    if (entry.origins.push(origin) === 1) {
+    const entry = this.#entries.obtain(identity, l4);
+    if (entry.empty) {
       this.#size++;
       this.#countLength(l4, 1);
     }
+    entry.add(origin);
     this.#touch(entry);
   }
 
   /** Takes back one `add` of the same arguments. */
   remove(identity: number, l4: L4, origin: EntryOrigin): void {
-    const entry = this.#entries.get(identity)?.get(l4);
-    const at = entry?.origins.lastIndexOf(origin) ?? -1;
-    if (entry === undefined || at < 0) return;
-    entry.origins[at] = entry.origins.at(-1)!;
-    entry.origins.pop();
-    if (entry.origins.length === 0) {
+    const entry = this.#entries.get(identity, l4);
+    if (entry === undefined || !entry.remove(origin)) return;
+    if (entry.empty) {
       this.#size--;
       this.#countLength(l4, -1);
     }
@@ -150,43 +111,35 @@ export class PolicySet implements PolicyView {
   }
 
   #touch(entry: Entry): void {
-    entry.stale = true;
     if (entry.dirty) return;
     entry.dirty = true;
     this.#dirty.push(entry);
   }
 
   get(identity: number, l4: L4): EntryValue | undefined {
-    const entry = this.#entries.get(identity)?.get(l4);
-    if (entry === undefined || entry.origins.length === 0) return undefined;
-    return this.#settle(entry);
+    const entry = this.#entries.get(identity, l4);
+    return entry === undefined || entry.empty ? undefined : entry.settle(this.spec.audit);
   }
 
   /** The rules behind one key. */
   origins(identity: number, l4: L4): readonly number[] {
-    const origins = this.#entries.get(identity)?.get(l4)?.origins ?? [];
+    const origins = this.#entries.get(identity, l4)?.origins ?? [];
     return [...new Set(origins.map((each) => each.ruleId))].sort((a, b) => a - b);
   }
 
   /** Identities that entries name, 0 among them where one is for all. */
-  *identities(): Generator<number> {
-    yield* this.#entries.keys();
+  identities(): Iterable<number> {
+    return this.#entries.identities();
   }
 
   /** Keys in use for an identity. */
   *keys(identity: number): Generator<L4> {
-    for (const [l4, entry] of this.#entries.get(identity) ?? []) {
-      if (entry.origins.length > 0) yield l4;
-    }
+    for (const entry of this.#entries.of(identity)) if (!entry.empty) yield entry.l4;
   }
 
   *entries(): Generator<PolicyEntry> {
-    for (const byL4 of this.#entries.values()) {
-      for (const entry of byL4.values()) {
-        if (entry.origins.length === 0) continue;
-        const { flags, ruleId } = this.#settle(entry);
-        yield { identity: entry.identity, ...unpackL4(entry.l4), flags, ruleId };
-      }
+    for (const entry of this.#entries) {
+      if (!entry.empty) yield { ...keyOf(entry), ...entry.settle(this.spec.audit) };
     }
   }
 
@@ -222,22 +175,22 @@ export class PolicySet implements PolicyView {
     let narrows = type === 'created' || this.#narrower();
     for (const entry of this.#dirty) {
       entry.dirty = false;
-      if (entry.origins.length === 0) {
+      if (entry.empty) {
         if (entry.sentFlags >= 0) {
           if (allows(entry.sentFlags)) narrows = true;
-          deletes.push({ identity: entry.identity, ...unpackL4(entry.l4) });
+          deletes.push(keyOf(entry));
         }
-        this.#forget(entry);
+        this.#entries.delete(entry);
         continue;
       }
-      const { flags, ruleId } = this.#settle(entry);
+      const { flags, ruleId } = entry.settle(this.spec.audit);
       if (flags === entry.sentFlags && ruleId === entry.sentRuleId) continue;
       if (flags !== entry.sentFlags && !allows(flags)) {
         narrows ||= (flags & ENTRY_FLAGS.audit) === 0 || allows(entry.sentFlags);
       }
       entry.sentFlags = flags;
       entry.sentRuleId = ruleId;
-      upserts.push({ identity: entry.identity, ...unpackL4(entry.l4), flags, ruleId });
+      upserts.push({ ...keyOf(entry), flags, ruleId });
     }
     this.#dirty = [];
     if (upserts.length === 0 && deletes.length === 0 && info === this.#sentInfo) return undefined;
@@ -259,57 +212,9 @@ export class PolicySet implements PolicyView {
   /** Everything the kernel has of this set. */
   removal(): PolicySetChange {
     const deletes: PolicyEntryKey[] = [];
-    for (const byL4 of this.#entries.values()) {
-      for (const entry of byL4.values()) {
-        if (entry.sentFlags >= 0) {
-          deletes.push({ identity: entry.identity, ...unpackL4(entry.l4) });
-        }
-      }
-    }
+    for (const entry of this.#entries) if (entry.sentFlags >= 0) deletes.push(keyOf(entry));
     return { policyId: this.id, type: 'removed', upserts: [], deletes };
   }
-
-  #forget(entry: Entry): void {
-    const byL4 = this.#entries.get(entry.identity);
-    byL4?.delete(entry.l4);
-    if (byL4?.size === 0) this.#entries.delete(entry.identity);
-  }
-
-  #settle(entry: Entry): Entry {
-    if (!entry.stale) return entry;
-    entry.stale = false;
-    const none = Number.POSITIVE_INFINITY;
-    const least = { deny: none, allow: none, auditedDeny: none, auditedAllow: none };
-    for (const { ruleId, deny, audit } of entry.origins) {
-      const kind: keyof typeof least =
-        audit || this.spec.audit
-          ? deny
-            ? 'auditedDeny'
-            : 'auditedAllow'
-          : deny
-            ? 'deny'
-            : 'allow';
-      if (ruleId < least[kind]) least[kind] = ruleId;
-    }
-    if (least.deny !== none) {
-      entry.flags = ENTRY_FLAGS.deny;
-      entry.ruleId = least.deny;
-    } else if (least.auditedDeny !== none) {
-      const beside = least.allow === none ? 0 : ENTRY_FLAGS.alsoAllow;
-      entry.flags = ENTRY_FLAGS.deny | ENTRY_FLAGS.audit | beside;
-      entry.ruleId = least.auditedDeny;
-    } else if (least.allow !== none) {
-      entry.flags = 0;
-      entry.ruleId = least.allow;
-    } else {
-      entry.flags = ENTRY_FLAGS.audit;
-      entry.ruleId = least.auditedAllow;
-    }
-    return entry;
-  }
 }
 
-/** Whether an entry by itself lets a packet pass under default deny. -1 is no entry. */
-function allows(flags: number): boolean {
-  return flags === 0 || (flags >= 0 && (flags & ENTRY_FLAGS.alsoAllow) !== 0);
-}
+const keyOf = ({ identity, l4 }: Entry): PolicyEntryKey => ({ identity, ...unpackL4(l4) });

@@ -1,10 +1,11 @@
 import type { CompiledSelector } from '@causeway/identity';
 import type { Prefix } from '@causeway/ip';
 import type { RuleRow } from './diff.ts';
+import type { EntryOrigin } from './entry.ts';
 import { directionBit, type L4, packL4, portPrefixes } from './l4.ts';
 import type { CidrGroup, Direction, NamedPort, Policy, Rule } from './model.ts';
 import { ruleName } from './model.ts';
-import type { EntryOrigin, PolicySet } from './policy-set.ts';
+import type { PolicySet } from './policy-set.ts';
 import { PROTOCOL } from './protocols.ts';
 import { cidrMatch, type PeerMatch, type PeerNode, type SelectorCache } from './selector-cache.ts';
 

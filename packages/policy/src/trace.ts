@@ -87,12 +87,12 @@ function readTraffic({ protocol, port }: TraceQuery): Traffic {
   return traffic;
 }
 
-/** The set whose entries decide for a side, the registered one where the kernel has it. */
-export function setFor(engine: PolicyEngine, subject: Side, peer: Side): PolicySet | undefined {
-  if (subject.subject === undefined) return undefined;
-  const registered = engine.setOf(subject.subject);
+/** The entries that decide for a side: the kernel's own where it has them. */
+function setFor(engine: PolicyEngine, { subject }: Side, peer: Side): PolicySet | undefined {
+  if (subject === undefined) return undefined;
+  const registered = engine.setOf(subject);
   if (registered !== undefined && !peer.stranger) return registered;
-  return engine.probe(subject.subject, peer.stranger ? [peer.view] : []);
+  return engine.pairSet(subject, engine.applicable(subject.labels), peer.view);
 }
 
 function traceDirection(
@@ -139,6 +139,9 @@ function traceDirection(
 const portsFor = (engine: PolicyEngine, direction: Direction, subject: Side, peer: Side) =>
   direction === 'ingress' ? (subject.subject?.namedPorts ?? []) : engine.portsOf(peer.view.id);
 
+const rulesFor = (engine: PolicyEngine, { subject }: Side) =>
+  subject === undefined ? [] : engine.applicable(subject.labels).rules;
+
 function matching(
   engine: PolicyEngine,
   subject: Side,
@@ -148,7 +151,7 @@ function matching(
 ): RuleRow[] {
   const named = portsFor(engine, direction, subject, peer);
   const rows: RuleRow[] = [];
-  for (const rule of engine.rulesFor(subject.subject?.labels ?? subject.view.labels)) {
+  for (const rule of rulesFor(engine, subject)) {
     if (rule.rule.origin.direction !== direction) continue;
     if (nearMiss(rule, peer.view, traffic, named) !== undefined) continue;
     const row = engine.rule(rule.ruleId);
@@ -166,7 +169,7 @@ function misses(
 ): NearMiss[] {
   const named = portsFor(engine, direction, subject, peer);
   const found: NearMiss[] = [];
-  for (const rule of engine.rulesFor(subject.subject?.labels ?? subject.view.labels)) {
+  for (const rule of rulesFor(engine, subject)) {
     if (rule.deny || rule.rule.origin.direction !== direction) continue;
     const miss = nearMiss(rule, peer.view, traffic, named);
     if (miss !== undefined) found.push(miss);

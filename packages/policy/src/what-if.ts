@@ -1,8 +1,7 @@
-import { cidrLabels } from '@causeway/identity';
+import { cidrLabels, RESERVED } from '@causeway/identity';
 import type { RuleRow } from './diff.ts';
-import type { PolicyEngine, Supposition } from './engine.ts';
+import type { Applicable, PolicyEngine, Supposition } from './engine.ts';
 import type { IdentityView } from './identity-view.ts';
-import { directionBit } from './l4.ts';
 import { lookupVerdict, type Verdict } from './lookup.ts';
 import type { Direction, Policy, PolicyRef } from './model.ts';
 import { parsePolicy } from './parse/parse.ts';
@@ -10,6 +9,7 @@ import { FIRST_STRANGER, resolveParty } from './party.ts';
 import { type PolicySet, type PolicySetSpec, policySetKey } from './policy-set.ts';
 import { isIcmp, PORT_PROTOCOLS, PROTOCOL, portsText } from './protocols.ts';
 import { PolicyError } from './refusal.ts';
+import { selects } from './selector-cache.ts';
 import { combine } from './trace.ts';
 
 /** Policies to be set, as they stand in the API, and policies to be deleted. */
@@ -56,25 +56,32 @@ export interface WhatIf {
   readonly truncated: boolean;
 }
 
-/** Reserved numbers that no packet comes with. */
-const isNobody = (identity: number, dualStack: boolean): boolean =>
-  identity === RESERVED['overlay-to-encrypt'] || (dualStack && identity === RESERVED.world);
-
 /** Peers for whom something may differ; undefined: everybody. */
 type Concerned = ReadonlySet<number> | undefined;
+
+/** A pod with the policy that binds it, before and after. */
+interface Bound {
+  readonly spec: PolicySetSpec;
+  readonly before: Applicable;
+  readonly after: Applicable;
+  readonly concerned: Readonly<Record<Direction, Concerned>>;
+  /** What the kernel has for it already. */
+  readonly registered: PolicySet | undefined;
+}
 
 interface Member {
   readonly party: WhatIfParty;
   readonly view: IdentityView;
-  readonly before: PolicySet | undefined;
-  readonly after: PolicySet | undefined;
-  readonly concerned: Readonly<Record<Direction, Concerned>>;
+  readonly stranger: boolean;
+  /** Made when first asked for: most members are nobody's concern. */
+  readonly bound: () => Bound | undefined;
 }
 
-const NOBODY = { ingress: new Set<number>(), egress: new Set<number>() } as const;
-const UNBOUND = { before: undefined, after: undefined, concerned: NOBODY } as const;
+/** Reserved numbers that no packet comes with. */
+const isNobody = (identity: number, dualStack: boolean): boolean =>
+  identity === RESERVED['overlay-to-encrypt'] || (dualStack && identity === RESERVED.world);
 
-const DEFAULT_MAX_PAIRS = 250_000;
+const DEFAULT_MAX_PAIRS = 20_000;
 const PROTOCOLS = [...PORT_PROTOCOLS, PROTOCOL.icmp, PROTOCOL.icmpv6];
 
 /**
@@ -90,19 +97,24 @@ export function whatIf(
   const set = readManifests(engine, change.manifests ?? []);
   return engine.suppose({ set, remove: change.remove ?? [] }, (after) => {
     const members = gather(engine, after);
+    const touched = new Set(members.filter((each) => isTouched(each, after)));
     const pairs: PairChange[] = [];
     let looked = 0;
-    for (const changed of members) {
+    for (const changed of touched) {
       for (const direction of ['egress', 'ingress'] as const) {
-        if (changed.concerned[direction]?.size === 0) continue;
+        const concerned = changed.bound()?.concerned[direction];
+        if (concerned?.size === 0) continue;
         for (const peer of members) {
-          if (!isConcerned(changed, direction, peer)) continue;
+          if (concerned !== undefined && !concerned.has(peer.view.id)) continue;
           // Where both sides change, the pair is looked at once, from its sender.
-          if (direction === 'ingress' && isConcerned(peer, 'egress', changed)) continue;
+          if (direction === 'ingress' && touched.has(peer)) {
+            const sending = peer.bound()?.concerned.egress;
+            if (sending === undefined || sending.has(changed.view.id)) continue;
+          }
           if (looked >= maxPairs) return { pairs, looked, truncated: true };
           looked++;
           const [from, to] = direction === 'egress' ? [changed, peer] : [peer, changed];
-          const traffic = compare(from, to, after);
+          const traffic = compare(engine, from, to, after);
           if (traffic.length > 0) pairs.push({ from: from.party, to: to.party, traffic });
         }
       }
@@ -111,8 +123,10 @@ export function whatIf(
   });
 }
 
-const isConcerned = (subject: Member, direction: Direction, peer: Member): boolean =>
-  subject.concerned[direction]?.has(peer.view.id) ?? true;
+function isTouched({ bound, view }: Member, after: Supposition): boolean {
+  const { sections, rules } = after.changed(view.labels);
+  return (sections.length > 0 || rules.length > 0) && bound() !== undefined;
+}
 
 function readManifests(engine: PolicyEngine, manifests: readonly unknown[]): Policy[] {
   const policies: Policy[] = [];
@@ -135,26 +149,28 @@ function gather(engine: PolicyEngine, after: Supposition): Member[] {
   const strangers = after.prefixes
     .filter((prefix) => !known.has(prefix))
     .map((prefix, index) => engine.view(FIRST_STRANGER + index, cidrLabels(prefix, dualStack)));
-  const sets = new Map<string, Pick<Member, 'before' | 'after' | 'concerned'>>();
-  const setsOf = (spec: PolicySetSpec) => {
+  const bindings = new Map<string, Bound>();
+  const bind = (spec: PolicySetSpec): Bound => {
     const key = policySetKey(spec);
-    let pair = sets.get(key);
-    if (pair === undefined) {
-      const touched = after.touches(spec.labels);
-      // Prefixes without an identity yet are nowhere in the compiled sets.
-      const registered = strangers.length === 0 ? engine.setOf(spec) : undefined;
-      const before = registered ?? engine.probe(spec, strangers);
-      if (touched) {
-        const changed = after.probe(spec, strangers);
-        const ingress = differing(before, changed, 'ingress');
-        const egress = differing(before, changed, 'egress');
-        pair = { before, after: changed, concerned: { ingress, egress } };
-      } else {
-        pair = { before, after: before, concerned: NOBODY };
-      }
-      sets.set(key, pair);
+    let bound = bindings.get(key);
+    if (bound === undefined) {
+      const change = after.changed(spec.labels);
+      const hit = [...engine.identities.values(), ...strangers];
+      const before = engine.applicable(spec.labels);
+      const then = after.applicable(spec.labels);
+      const [was, is] = [before, then].map(({ sections }) => engine.defaults(spec, sections));
+      const concerned = (direction: Direction): Concerned =>
+        was?.[direction] === is?.[direction] ? concernedBy(change, direction, hit) : undefined;
+      bound = {
+        spec,
+        before,
+        after: then,
+        concerned: { ingress: concerned('ingress'), egress: concerned('egress') },
+        registered: engine.setOf(spec),
+      };
+      bindings.set(key, bound);
     }
-    return pair;
+    return bound;
   };
   const members: Member[] = [];
   const local = new Set<number>();
@@ -168,34 +184,58 @@ function gather(engine: PolicyEngine, after: Supposition): Member[] {
   }
   for (const { spec, identity, endpoints } of bySpec.values()) {
     const { view, text } = resolveParty(engine, { endpoint: endpoints[0]! }, 0);
-    members.push({ party: { identity, endpoints, text }, view, ...setsOf(spec) });
+    const party = { identity, endpoints, text };
+    members.push({ party, view, stranger: false, bound: () => bind(spec) });
   }
   for (const [identity, view] of engine.identities) {
     if (local.has(identity) || isNobody(identity, dualStack)) continue;
     const { subject, text } = resolveParty(engine, { identity }, 0);
-    const pair = subject ? setsOf(subject) : UNBOUND;
-    members.push({ party: { identity, endpoints: [], text }, view, ...pair });
+    const party = { identity, endpoints: [], text };
+    members.push({ party, view, stranger: false, bound: () => subject && bind(subject) });
   }
   for (const view of strangers) {
     const party = { identity: view.id, endpoints: [], text: String(view.prefix) };
-    members.push({ party, view, ...UNBOUND });
+    members.push({ party, view, stranger: true, bound: () => undefined });
   }
   return members;
 }
 
-function differing(a: PolicySet, b: PolicySet, direction: Direction): Concerned {
-  if (a[direction] !== b[direction]) return undefined;
-  const dir = directionBit(direction);
+/** Whom the rules that come or go speak of; everybody, if one is for all. */
+function concernedBy(
+  { rules }: Applicable,
+  direction: Direction,
+  identities: readonly IdentityView[],
+): Concerned {
   const found = new Set<number>();
-  for (const identity of new Set([...a.identities(), ...b.identities()])) {
-    for (const l4 of new Set([...a.keys(identity), ...b.keys(identity)])) {
-      if ((l4 & 1) !== dir || a.get(identity, l4)?.flags === b.get(identity, l4)?.flags) continue;
-      if (identity === 0) return undefined;
-      found.add(identity);
-      break;
+  for (const rule of rules) {
+    if (rule.rule.origin.direction !== direction) continue;
+    if (rule.anyPeer) return undefined;
+    for (const { match } of rule.nodes) {
+      for (const identity of identities) if (selects(match, identity)) found.add(identity.id);
     }
   }
   return found;
+}
+
+/** What both sides have for one pair. */
+interface Moment {
+  readonly sender: PolicySet | undefined;
+  readonly receiver: PolicySet | undefined;
+}
+
+function momentOf(
+  engine: PolicyEngine,
+  when: 'before' | 'after',
+  from: Member,
+  to: Member,
+): Moment {
+  const setOf = (subject: Member, peer: Member): PolicySet | undefined => {
+    const bound = subject.bound();
+    if (bound === undefined) return undefined;
+    if (when === 'before' && bound.registered && !peer.stranger) return bound.registered;
+    return engine.pairSet(bound.spec, bound[when], peer.view);
+  };
+  return { sender: setOf(from, to), receiver: setOf(to, from) };
 }
 
 interface Outcome {
@@ -203,11 +243,18 @@ interface Outcome {
   readonly because: string;
 }
 
-function compare(from: Member, to: Member, after: Supposition): TrafficChange[] {
+function compare(
+  engine: PolicyEngine,
+  from: Member,
+  to: Member,
+  after: Supposition,
+): TrafficChange[] {
   const changes: TrafficChange[] = [];
+  const before = momentOf(engine, 'before', from, to);
+  const then = momentOf(engine, 'after', from, to);
   const sides = [
-    { sets: [from.before, from.after], peer: to.view.id, dir: 1 },
-    { sets: [to.before, to.after], peer: from.view.id, dir: 0 },
+    { sets: [before.sender, then.sender], peer: to.view.id, dir: 1 },
+    { sets: [before.receiver, then.receiver], peer: from.view.id, dir: 0 },
   ];
   const starts = new Map(PROTOCOLS.map((protocol) => [protocol, new Set([0])]));
   for (const { sets, peer, dir } of sides) {
@@ -228,8 +275,8 @@ function compare(from: Member, to: Member, after: Supposition): TrafficChange[] 
     const sorted = [...bounds].filter((each) => each < end).sort((a, b) => a - b);
     sorted.forEach((first, index) => {
       const last = (sorted[index + 1] ?? end) - 1;
-      const was = outcome(from.before, to.before, from, to, protocol, first, after.rule);
-      const is = outcome(from.after, to.after, from, to, protocol, first, after.rule);
+      const was = outcome(before, from, to, protocol, first, after.rule);
+      const is = outcome(then, from, to, protocol, first, after.rule);
       if (was.type === is.type) return;
       const previous = changes.at(-1);
       const joins =
@@ -275,8 +322,7 @@ function allTogether(changes: TrafficChange[]): TrafficChange[] {
 }
 
 function outcome(
-  sender: PolicySet | undefined,
-  receiver: PolicySet | undefined,
+  { sender, receiver }: Moment,
   from: Member,
   to: Member,
   protocol: number,
