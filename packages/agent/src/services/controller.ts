@@ -100,10 +100,14 @@ export class ServiceController implements Disposable {
       Array.from(balancer.conflicts(), ({ key, services }) => [key, services]),
     );
     return Array.from(balancer.frontends(), (frontend: Frontend) => ({
-      service: serviceName(frontend.service),
+      namespace: frontend.service.namespace,
+      name: frontend.service.name,
+      address: frontend.address ?? '*',
+      port: frontend.port,
+      protocol: frontend.protocol,
       type: frontend.type,
       frontend: frontend.key,
-      port: frontend.portName,
+      portName: frontend.portName,
       algorithm: frontend.algorithm,
       affinitySeconds: frontend.affinitySeconds ?? 0,
       id: balancer.row(frontend.key)?.serviceId ?? null,
@@ -119,25 +123,52 @@ export class ServiceController implements Disposable {
     }));
   }
 
-  /** @throws LoadBalancingError `unknown-frontend`, AgentError `bad-request`. */
+  /**
+   * Why clients of a frontend (`frontend=10.96.0.1:80/TCP`) or of a service (`namespace`, `name` and
+   * perhaps `port`) end up where they do; one answer for each frontend.
+   * @throws AgentError `bad-request` or `not-found`.
+   */
   why(query: Readonly<Record<string, string>>): unknown {
-    const frontend = query.frontend;
-    if (frontend === undefined || frontend === '') {
+    const { balancer } = this.#options;
+    const hash = number(query.hash, 'hash');
+    const affinityBackendId = number(query.affinityBackendId, 'affinityBackendId');
+    return this.#frontendsOf(query).map((frontend) =>
+      balancer.why(frontend, {
+        ...(hash === undefined ? {} : { hash }),
+        ...(affinityBackendId === undefined ? {} : { affinityBackendId }),
+      }),
+    );
+  }
+
+  #frontendsOf({ frontend, namespace, name, port }: Readonly<Record<string, string>>): string[] {
+    const { balancer } = this.#options;
+    if (frontend !== undefined) {
+      if (balancer.frontend(frontend) !== undefined) return [frontend];
+      throw missing('frontend', frontend, `no service has ${frontend}`);
+    }
+    if (name === undefined) {
       throw new AgentError(
         'bad-request',
-        'frontend is missing: name an address and port such as 10.96.0.1:80/TCP',
+        'name a frontend such as 10.96.0.1:80/TCP, or a service by namespace and name',
         {
           field: 'frontend',
           hint: 'GET /v1/services lists the frontends',
         },
       );
     }
-    const hash = number(query.hash, 'hash');
-    const affinityBackendId = number(query.affinityBackendId, 'affinityBackendId');
-    return this.#options.balancer.why(frontend, {
-      ...(hash === undefined ? {} : { hash }),
-      ...(affinityBackendId === undefined ? {} : { affinityBackendId }),
-    });
+    const of = balancer.frontendsOf({ namespace: namespace ?? 'default', name });
+    const found = of.filter(
+      (each) => port === undefined || String(each.port) === port || each.portName === port,
+    );
+    if (found.length > 0) return found.map(({ key }) => key);
+    const service = `${namespace ?? 'default'}/${name}`;
+    throw missing(
+      'name',
+      name,
+      port === undefined
+        ? `there is no service ${service} with an address`
+        : `service ${service} has no port ${port}`,
+    );
   }
 
   #feed<Row, Key extends TableKey>(
@@ -208,6 +239,13 @@ export class ServiceController implements Disposable {
     this.#writer[Symbol.dispose]();
   }
 }
+
+const missing = (field: string, value: string, message: string): AgentError =>
+  new AgentError('not-found', message, {
+    field,
+    value,
+    hint: 'GET /v1/services lists the frontends',
+  });
 
 function number(text: string | undefined, field: string): number | undefined {
   if (text === undefined) return undefined;

@@ -6,7 +6,8 @@ import type { Invocation } from '../program/invocation.ts';
 
 export async function agent({ options }: Invocation): Promise<void> {
   const { runAgent } = await import('@causeway/agent');
-  await runAgent(String(options.config));
+  const { answerRelayedCall } = await import('@causeway/cni');
+  await runAgent(String(options.config), { cniRelay: answerRelayedCall });
 }
 
 /**
