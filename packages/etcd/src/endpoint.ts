@@ -1,10 +1,14 @@
 import { readFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { checkServerIdentity } from 'node:tls';
 import type { Clock } from '@causeway/tables';
 import {
   type ChannelCredentials,
   type Client,
   connectivityState,
   credentials,
+  Metadata,
+  type ServiceError,
 } from '@grpc/grpc-js';
 import { KvError } from './errors.ts';
 import { services } from './proto.ts';
@@ -16,6 +20,13 @@ export interface TlsOptions {
   readonly keyFile?: string;
   /** The name in the server's certificate, where it is not the endpoint's host. */
   readonly serverName?: string;
+}
+
+export interface EndpointOptions {
+  readonly tls: TlsOptions | undefined;
+  readonly clock: Clock;
+  /** Milliseconds of silence before a ping; half as much again without its answer ends the connection. */
+  readonly keepAlive: number;
 }
 
 export interface Stubs {
@@ -39,10 +50,15 @@ export class Endpoint {
   readonly #clock: Clock;
   #connection: Connection | undefined;
   #opening: Promise<Connection> | undefined;
+  #doubted = false;
 
-  constructor(url: string, tls: TlsOptions | undefined, clock: Clock) {
+  readonly #keepAlive: number;
+
+  constructor(url: string, options: EndpointOptions) {
+    const { tls, clock, keepAlive } = options;
     this.url = url;
     this.#clock = clock;
+    this.#keepAlive = keepAlive;
     const { target, secure } = parseUrl(url);
     this.#target = target;
     this.#tls = secure ? (tls ?? {}) : undefined;
@@ -50,8 +66,9 @@ export class Endpoint {
 
   /** The stubs of a channel that is connected. Throws `unavailable` if that takes longer than `wait` ms. */
   async ready(wait: number, signal: AbortSignal): Promise<Stubs> {
-    if (this.#connection && this.#state() === connectivityState.READY)
-      return this.#connection.stubs;
+    const ready = this.#connection && this.#state() === connectivityState.READY;
+    if (ready && this.#connection && !this.#doubted) return this.#connection.stubs;
+    this.#doubted = false;
     this.#opening ??= this.#open().finally(() => {
       this.#opening = undefined;
     });
@@ -68,11 +85,20 @@ export class Endpoint {
       });
     }
     signal.throwIfAborted();
+    const message = `etcd at ${this.url}: no connection within ${Math.round(wait)} ms`;
     throw new KvError(
       'unavailable',
       this.url,
-      `etcd at ${this.url}: no connection within ${Math.round(wait)} ms`,
+      `${message}${await lastError(stubs).catch(() => '')}`,
     );
+  }
+
+  /**
+   * A call has failed: look at the TLS files again before the next. With TLS 1.3 a refused client
+   * certificate shows only after the handshake, so the channel seems ready time and again.
+   */
+  doubt(): void {
+    this.#doubted = true;
   }
 
   #state(): connectivityState | undefined {
@@ -83,34 +109,22 @@ export class Endpoint {
     const files = await this.#read();
     const stamp = files.map((file) => file?.toString('latin1') ?? '').join('\n');
     if (this.#connection?.stamp === stamp) return this.#connection;
-    const [ca, cert, key] = files;
     const options: Record<string, string | number> = {
       // Ours alone: the stubs of one endpoint share one channel's sub-channels, and no other client's.
       'grpc.use_local_subchannel_pool': 1,
-      // etcd refuses pings more often than every 5 s; a standing process is noticed in 15 s.
-      'grpc.keepalive_time_ms': 10_000,
-      'grpc.keepalive_timeout_ms': 5_000,
+      'grpc.keepalive_time_ms': this.#keepAlive,
+      'grpc.keepalive_timeout_ms': this.#keepAlive / 2,
       'grpc.keepalive_permit_without_calls': 1,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 3_000,
       'grpc.max_receive_message_length': 64 * 1024 * 1024,
     };
-    if (this.#tls?.serverName !== undefined) {
-      options['grpc.ssl_target_name_override'] = this.#tls.serverName;
-      options['grpc.default_authority'] = this.#tls.serverName;
-    }
     let security: ChannelCredentials;
     try {
-      security = this.#tls
-        ? credentials.createSsl(ca ?? null, key ?? null, cert ?? null)
-        : credentials.createInsecure();
+      security = this.#credentials(files, options);
     } catch (cause) {
-      throw new KvError(
-        'unavailable',
-        this.url,
-        `etcd at ${this.url}: the TLS files do not fit together`,
-        cause,
-      );
+      const message = `etcd at ${this.url}: the TLS files do not fit together`;
+      throw new KvError('unavailable', this.url, message, cause);
     }
     this.close();
     const { KV, Watch, Lease, Maintenance } = services();
@@ -124,6 +138,27 @@ export class Endpoint {
     };
     this.#connection = { stubs, stamp };
     return this.#connection;
+  }
+
+  #credentials(
+    [ca, cert, key]: readonly (Buffer | undefined)[],
+    options: Record<string, string | number>,
+  ): ChannelCredentials {
+    if (!this.#tls) return credentials.createInsecure();
+    const { serverName } = this.#tls;
+    if (serverName !== undefined) {
+      options['grpc.ssl_target_name_override'] = serverName;
+      options['grpc.default_authority'] = serverName;
+      return credentials.createSsl(ca ?? null, key ?? null, cert ?? null);
+    }
+    const address = new URL(this.url).hostname.replace(/^\[|\]$/g, '');
+    if (!isIP(address)) return credentials.createSsl(ca ?? null, key ?? null, cert ?? null);
+    // Node refuses an address as the name in the handshake and gRPC would give it one. So the handshake
+    // gets a name that no certificate can have, and the certificate is checked against the address.
+    options['grpc.ssl_target_name_override'] = 'address.invalid';
+    return credentials.createSsl(ca ?? null, key ?? null, cert ?? null, {
+      checkServerIdentity: (_name, certificate) => checkServerIdentity(address, certificate),
+    });
   }
 
   #read(): Promise<(Buffer | undefined)[]> {
@@ -148,6 +183,22 @@ export class Endpoint {
     this.#connection?.stubs.kv.close();
     this.#connection = undefined;
   }
+}
+
+/** Why the channel is not connected: gRPC tells it only to a call that it refuses at once. */
+function lastError(stubs: Stubs): Promise<string> {
+  const probe = stubs.maintenance as Client &
+    Record<
+      string,
+      (q: object, m: Metadata, o: object, done: (e: ServiceError | null) => void) => void
+    >;
+  return new Promise((resolve) => {
+    const options = { deadline: Date.now() + 50 };
+    probe.Status?.({}, new Metadata(), options, (error) => {
+      const reason = /Last error: (.*)$/s.exec(error?.details ?? '')?.[1];
+      resolve(reason === undefined ? '' : `: ${reason.split('. Resolution note')[0]}`);
+    });
+  });
 }
 
 /** `http://host:port`, `https://host:port`, `host:port` or `unix:/path`. Throws `invalid`. */

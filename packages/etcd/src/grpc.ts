@@ -1,7 +1,6 @@
-import type { Clock } from '@causeway/tables';
 import type { Client, ClientDuplexStream, ServiceError } from '@grpc/grpc-js';
 import { Metadata } from '@grpc/grpc-js';
-import { Endpoint, type Stubs, type TlsOptions } from './endpoint.ts';
+import { Endpoint, type EndpointOptions, type Stubs } from './endpoint.ts';
 import { bytesOf, Entry } from './entry.ts';
 import { KvError } from './errors.ts';
 import { fromGrpc } from './grpc-errors.ts';
@@ -41,9 +40,9 @@ export class GrpcTransport implements Transport {
   readonly #closed = new AbortController();
   #current = 0;
 
-  constructor(urls: readonly string[], tls: TlsOptions | undefined, clock: Clock) {
+  constructor(urls: readonly string[], options: EndpointOptions) {
     if (urls.length === 0) throw new KvError('invalid', urls, 'at least one endpoint is needed');
-    this.#endpoints = urls.map((url) => new Endpoint(url, tls, clock));
+    this.#endpoints = urls.map((url) => new Endpoint(url, options));
   }
 
   /** A connected endpoint, trying each once. Nothing has been sent when this throws. */
@@ -68,6 +67,7 @@ export class GrpcTransport implements Transport {
   /** The next call goes elsewhere, unless another has moved on already. */
   #leave(endpoint: Endpoint): void {
     const count = this.#endpoints.length;
+    endpoint.doubt();
     if (this.#endpoints[this.#current % count] === endpoint)
       this.#current = (this.#current + 1) % count;
   }

@@ -328,14 +328,13 @@ export class SharedStore<Row, K extends TableKey = string> implements AsyncDispo
 
   /** Stops, and takes our keys away with their lease. */
   async withdraw(): Promise<void> {
-    const lease = this.#lease;
     const written = [...this.#written.values()];
-    await this[Symbol.asyncDispose]();
+    await this.#close();
+    if (this.#lease) return this.#lease.revoke();
     const { signal } = new AbortController();
-    if (lease) await lease.revoke();
-    else
-      for (const part of chunks(written, ({ key }) => ({ key, value: '' })))
-        await this.#remove(part, signal);
+    for (const part of chunks(written, ({ key }) => ({ key, value: '' }))) {
+      await this.#remove(part, signal);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

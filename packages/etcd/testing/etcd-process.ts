@@ -32,9 +32,16 @@ export class EtcdProcess implements AsyncDisposable {
   readonly #client: string;
   readonly #peer: string;
   readonly #tls: TlsFiles | undefined;
+  readonly #options: readonly string[];
   #child: ChildProcess | undefined;
 
-  private constructor(client: string, peer: string, tls: TlsFiles | undefined) {
+  private constructor(
+    client: string,
+    peer: string,
+    tls: TlsFiles | undefined,
+    options: readonly string[],
+  ) {
+    this.#options = options;
     this.endpoint = client;
     this.#client = client;
     this.#peer = peer;
@@ -42,11 +49,16 @@ export class EtcdProcess implements AsyncDisposable {
     this.directory = mkdtempSync(join(tmpdir(), `causeway-etcd-${process.pid}-`));
   }
 
-  static async start(tls?: TlsFiles): Promise<EtcdProcess> {
+  /** Only a directory that is cleaned up; nothing runs. */
+  static async scratch(): Promise<EtcdProcess> {
+    return new EtcdProcess('', '', undefined, []);
+  }
+
+  static async start(tls?: TlsFiles, options: readonly string[] = []): Promise<EtcdProcess> {
     const scheme = tls ? 'https' : 'http';
     const client = `${scheme}://127.0.0.1:${await freePort()}`;
     const peer = `http://127.0.0.1:${await freePort()}`;
-    const etcd = new EtcdProcess(client, peer, tls);
+    const etcd = new EtcdProcess(client, peer, tls, options);
     etcd.start();
     return etcd;
   }
@@ -73,8 +85,9 @@ export class EtcdProcess implements AsyncDisposable {
         // Short elections start it quickly and allow leases of one second.
         ...['--heartbeat-interval', '20', '--election-timeout', '200'],
         ...secure,
+        ...this.#options,
       ],
-      { stdio: 'ignore' },
+      { stdio: process.env.ETCD_LOG ? 'inherit' : 'ignore' },
     );
   }
 
