@@ -20,7 +20,6 @@ const within: Readonly<Record<string, readonly string[]>> = {
   etcd: ['tables'],
   policy: ['identity'],
   mesh: ['resources'],
-  agent: ['cni'],
   lab: ['cni'],
   cli: ['agent', 'cni', 'lab'],
 };

@@ -17,8 +17,7 @@ export { COMMANDS, type Command } from './src/environment.ts';
 export { CniCode, CniError } from './src/errors.ts';
 export { type CniCall, type CniOutcome, execute, type Surroundings } from './src/execute.ts';
 export { type NetworkList, parseNetworkList, RuntimeError } from './src/network-list.ts';
-export { runPlugin } from './src/program.ts';
-export { answerRelayedCall, MAX_RELAY_BYTES, RELAY_PATH, type RelayAnswer } from './src/relay.ts';
+export { answerRelayedCall, RELAY_PATH, type RelayAnswer } from './src/relay.ts';
 export type { CniResult, ResultInterface, ResultIp, ResultRoute } from './src/result.ts';
 export {
   type AgentAnswer,

@@ -7,15 +7,11 @@
  * that was called; `NETNS_HANDLE`, the namespace as the shell holds it open), an empty line, the configuration. The answer's status is 200 for exit code
  * 0 and 422 for exit code 1; its body is what goes to standard output.
  */
-import { MAX_CONFIG_BYTES } from './config.ts';
 import { type CniCall, execute } from './execute.ts';
 import { nodeSurroundings, writeLog } from './node-surroundings.ts';
 import type { AgentTransport } from './transport.ts';
 
 export const RELAY_PATH = '/v1/cni';
-/** The configuration and, before it, the environment. */
-export const MAX_RELAY_BYTES = MAX_CONFIG_BYTES + 65_536;
-
 const NAMES = new Set([
   'CNI_COMMAND',
   'CNI_CONTAINERID',

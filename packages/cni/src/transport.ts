@@ -81,28 +81,6 @@ export function socketTransport(socketPath: string, timeoutMs: number): AgentTra
     });
 }
 
-/** An HTTP application called in its own process: what a router's `fetch` is. */
-export function routesTransport(
-  fetch: (request: Request) => Response | Promise<Response>,
-): AgentTransport {
-  return async (method, path, body) => {
-    const response = await fetch(
-      new Request(`http://agent${path}`, {
-        method,
-        ...(body === undefined
-          ? {}
-          : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
-      }),
-    );
-    const after = Number(response.headers.get('retry-after') ?? Number.NaN);
-    return {
-      status: response.status,
-      body: parse(await response.text()),
-      ...(after >= 0 ? { retryAfterSeconds: after } : {}),
-    };
-  };
-}
-
 function parse(text: string): unknown {
   try {
     return JSON.parse(text);

@@ -1,4 +1,3 @@
-import { answerRelayedCall, RELAY_PATH, routesTransport } from '@causeway/cni';
 import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import type { z } from 'zod';
@@ -106,12 +105,6 @@ export function apiApp(backend: ApiBackend, options: ApiOptions): Hono {
       return c.json(await backend.collectGarbage(validAttachments));
     }),
   );
-  // The CNI plugin's quick way: its call is answered here, by its own code, over the routes above.
-  const routes = routesTransport((request) => app.fetch(request));
-  app.post(RELAY_PATH, async (c) => {
-    const { status, body: text } = await answerRelayedCall(await c.req.text(), routes);
-    return c.body(text, status);
-  });
 
   app.get('/v1/status', (c) => c.json(backend.status()));
   app.get('/v1/tables', (c) => c.json(backend.tableNames()));
