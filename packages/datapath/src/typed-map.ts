@@ -100,3 +100,6 @@ export class TypedMap<K, V> {
     );
   }
 }
+
+/** The typed map of a declaration. */
+export type MapOf<D> = D extends MapDeclaration<infer K, infer V> ? TypedMap<K, V> : never;

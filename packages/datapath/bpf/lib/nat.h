@@ -49,7 +49,7 @@ struct nat_prefix {
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__type(key, struct nat_prefix);
-	__type(value, __u32);
+	__type(value, __u32); /* 0: no exception after all */
 	__uint(max_entries, 16384);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 } nat_exceptions SEC(".maps");
@@ -59,9 +59,11 @@ struct {
 inlined bool nat_is_exception(const union addr *address)
 {
 	struct nat_prefix prefix = { .length = 128 };
+	const __u32 *found;
 
 	__builtin_memcpy(prefix.address, address, sizeof(prefix.address));
-	return bpf_map_lookup_elem(&nat_exceptions, &prefix);
+	found = bpf_map_lookup_elem(&nat_exceptions, &prefix);
+	return found && *found;
 }
 
 inlined bool nat_translates_port(__u32 protocol)

@@ -1,0 +1,365 @@
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { release } from 'node:os';
+import { join } from 'node:path';
+import { type Address, Mac } from '@causeway/ip';
+import { BpfMap, type CgroupHook, Features, RtSocket, unpin } from '@causeway/linux';
+import { type AttachMode, Attachments } from './attachments.ts';
+import { constantsOf, type DatapathConfig, traitsOf } from './config.ts';
+import { Connections } from './connections.ts';
+import { type CounterRow, readCounters } from './counters.ts';
+import { EnforcementMaps } from './enforcement.ts';
+import { DatapathError } from './errors.ts';
+import { type DatapathEvent, type EventType, MonitorFlag, readEvents } from './events.ts';
+import { IpcacheMaps } from './ipcache-maps.ts';
+import { natExceptionSet, protectedSocketSet } from './kernel-sets.ts';
+import { allMaps, type MapName, maps } from './maps/all.ts';
+import { LAYOUT_VERSION, type Runtime } from './maps/conntrack.ts';
+import { DeviceFlag, EndpointFlag } from './maps/endpoints.ts';
+import { DEFAULT_OBJECTS, loadObjects, type ObjectSet } from './objects.ts';
+import { ServiceMaps } from './service-maps.ts';
+import { type MapOf, TypedMap } from './typed-map.ts';
+
+/** Capacities; entries, of `events` bytes (a power of two). What is left out has its default. */
+export type MapLimits = Partial<Record<MapName, number>>;
+
+export interface DatapathOptions {
+  /** On a BPF file system: maps go to `maps/`, links to `links/` below it. */
+  readonly bpffsRoot: string;
+  readonly config: DatapathConfig;
+  readonly limits?: MapLimits;
+  /** Directory of the compiled objects; default: where the build leaves them. */
+  readonly objects?: string;
+  readonly features?: Features;
+  /** Default: links where the kernel has tcx, else filters. */
+  readonly attachMode?: AttachMode;
+  /**
+   * Pinned maps of another version or capacity: 'refuse' (default) throws map-incompatible and leaves
+   * all as it is; 'replace' begins with empty ones, at the price of the connections they hold.
+   */
+  readonly incompatibleMaps?: 'refuse' | 'replace';
+  /** Drop events per second and CPU. Default 200. */
+  readonly dropEventsPerSecond?: number;
+  /** In place of the running kernel's, for tests. */
+  readonly kernelRelease?: string;
+}
+
+/** A device that is not a pod's: where programs go, and what masquerading takes its address from. */
+export interface DeviceSpec {
+  readonly ifindex: number;
+  readonly ifname: string;
+  /** Addresses to masquerade with; of 'network' devices. */
+  readonly ipv4?: Address;
+  readonly ipv6?: Address;
+}
+
+export type DeviceRole = 'network' | 'host' | 'overlay';
+
+const CGROUP_HOOKS = [
+  'connect4',
+  'connect6',
+  'sendmsg4',
+  'sendmsg6',
+  'recvmsg4',
+  'recvmsg6',
+  'getpeername4',
+  'getpeername6',
+] as const satisfies readonly CgroupHook[];
+
+/** The kernel side of one node: programs, maps, and where they are attached. */
+export class Datapath implements Disposable {
+  readonly enforcement: EnforcementMaps;
+  readonly ipcache: IpcacheMaps;
+  readonly services: ServiceMaps;
+  readonly connections: Connections;
+  /** Prefixes that are not masqueraded. */
+  readonly natExceptions: ReturnType<typeof natExceptionSet>;
+  /** Sockets that no pod may reach; their addresses' rows must say `isProtected`. */
+  readonly protectedSockets: ReturnType<typeof protectedSocketSet>;
+  /** Names of maps that took the place of pinned ones of another shape: they are empty. */
+  readonly replacedMaps: readonly string[];
+  /** Links that had the programs of an earlier run and have these now. */
+  readonly updatedLinks: readonly string[];
+  readonly objects: ObjectSet;
+  readonly #attachments: Attachments;
+  readonly #features: Features;
+
+  constructor(objects: ObjectSet, attachments: Attachments, features: Features, updated: string[]) {
+    this.objects = objects;
+    this.replacedMaps = objects.replacedMaps;
+    this.updatedLinks = updated;
+    this.#attachments = attachments;
+    this.#features = features;
+    const forget = () => this.bumpEpoch();
+    this.enforcement = new EnforcementMaps(
+      this.map('endpoints'),
+      this.map('policy'),
+      this.map('policyInfo'),
+    );
+    this.ipcache = new IpcacheMaps(this.map('ipcache'), this.map('ipcacheCidr'), forget);
+    this.services = new ServiceMaps({
+      services: this.map('services'),
+      slots: this.map('slots'),
+      backends: this.map('backends'),
+      reverseNat: this.map('reverseNat'),
+    });
+    this.connections = new Connections(this.map('conntrack'), this.map('nat'));
+    this.natExceptions = natExceptionSet(this.map('natExceptions'));
+    this.protectedSockets = protectedSocketSet(this.map('protectedSockets'), forget);
+  }
+
+  /** Any map by its typed face. */
+  map<N extends MapName>(name: N): MapOf<(typeof maps)[N]> {
+    const declaration = maps[name];
+    return new TypedMap(declaration as never, this.objects.map(declaration.name)) as MapOf<
+      (typeof maps)[N]
+    >;
+  }
+
+  /**
+   * Puts the programs on the host side of a pod's veth, in the calling thread's namespace. Idempotent.
+   * First what is sent to the pod, then what it sends: it can hear nothing unchecked.
+   */
+  attachPod(ifname: string, ifindex: number): void {
+    const mac = macOf(ifname, ifindex);
+    this.map('devices').set(ifindex, { ipv4: null, ipv6: null, mac, flags: DeviceFlag.pod });
+    this.#attachments.attach(this.objects.program('to_pod'), ifindex, ifname, 'egress');
+    this.#attachments.attach(this.objects.program('from_pod'), ifindex, ifname, 'ingress');
+  }
+
+  /** Idempotent, also when the device is gone; `ifindex` if known. */
+  detachPod(ifname: string, ifindex?: number): void {
+    const index =
+      ifindex ?? this.#attachments.devices().find((each) => each.ifname === ifname)?.ifindex;
+    this.#attachments.detach(ifname, index);
+    if (index !== undefined && index !== 0) this.map('devices').delete(index);
+  }
+
+  /** True when both of a pod's programs stand on this very device, and are those of this run. */
+  podAttached(ifname: string, ifindex: number): boolean {
+    return (
+      this.#attachments.programId(ifname, ifindex, 'ingress') ===
+        this.objects.program('from_pod').info.id &&
+      this.#attachments.programId(ifname, ifindex, 'egress') ===
+        this.objects.program('to_pod').info.id
+    );
+  }
+
+  /** Devices for which links are pinned; `ifindex` 0: the device is gone. */
+  attachedDevices(): { readonly ifname: string; readonly ifindex: number }[] {
+    return this.#attachments.devices();
+  }
+
+  /** Idempotent. 'network': any number of devices; 'host' and 'overlay': those of the configuration. */
+  attachDevice(role: DeviceRole, device: DeviceSpec): void {
+    const { ifname, ifindex } = device;
+    const put = (program: Parameters<ObjectSet['program']>[0], direction: 'ingress' | 'egress') =>
+      this.#attachments.attach(this.objects.program(program), ifindex, ifname, direction);
+    switch (role) {
+      case 'network':
+        this.setDeviceAddresses(device);
+        put('to_network', 'egress');
+        put('from_network', 'ingress');
+        return;
+      case 'host':
+        put('from_host', 'egress');
+        return;
+      case 'overlay':
+        put('from_overlay', 'ingress');
+        return;
+      default:
+        role satisfies never;
+    }
+  }
+
+  /** A network device's addresses changed: new connections are masqueraded with the new ones. */
+  setDeviceAddresses({ ifname, ifindex, ipv4, ipv6 }: DeviceSpec): void {
+    this.map('devices').set(ifindex, {
+      ipv4: ipv4 ?? null,
+      ipv6: ipv6 ?? null,
+      mac: macOf(ifname, ifindex),
+      flags: DeviceFlag.network,
+    });
+  }
+
+  detachDevice(ifname: string, ifindex?: number): void {
+    this.detachPod(ifname, ifindex);
+  }
+
+  /** Socket hooks for all processes in a cgroup (v2) and below. Idempotent; moves them from another cgroup. */
+  attachCgroup(path: string): void {
+    for (const hook of CGROUP_HOOKS) {
+      if (hook.startsWith('getpeername') && !this.#features.has('cgroup-getpeername')) continue;
+      this.#attachments.attachCgroup(this.objects.program(`sock_${hook}`), path, hook);
+    }
+  }
+
+  detachCgroup(): void {
+    for (const hook of CGROUP_HOOKS) this.#attachments.detachCgroup(hook);
+  }
+
+  /** An address of the node itself: what pods send there goes to its stack. */
+  putNodeAddress(address: Address, options: { readonly isProtected?: boolean } = {}): void {
+    const zero = Mac.parse('00:00:00:00:00:00');
+    this.map('endpoints').set(
+      { address },
+      {
+        ifindex: 0,
+        id: 0,
+        identity: 1,
+        policyId: 0,
+        policyRevision: 0,
+        mac: zero,
+        hostMac: zero,
+        flags: EndpointFlag.host | (options.isProtected ? EndpointFlag.protected : 0),
+      },
+    );
+  }
+
+  deleteNodeAddress(address: Address): void {
+    this.map('endpoints').delete({ address });
+  }
+
+  *nodeAddresses(): IterableIterator<{
+    readonly address: Address;
+    readonly isProtected: boolean;
+  }> {
+    for (const [{ address }, { flags }] of this.map('endpoints').entries()) {
+      if ((flags & EndpointFlag.host) !== 0) {
+        yield { address, isProtected: (flags & EndpointFlag.protected) !== 0 };
+      }
+    }
+  }
+
+  /** Makes every connection's kept verdicts be taken anew, once, by its next packet. */
+  bumpEpoch(): void {
+    this.#setRuntime((now) => ({ epoch: (now.epoch + 1) >>> 0 }));
+  }
+
+  /** Which events the kernel sends. Drops are cheap; the others cost every packet something. */
+  setMonitor(types: Iterable<EventType>): void {
+    let monitor = 0;
+    for (const type of types) monitor |= MonitorFlag[type];
+    this.#setRuntime(() => ({ monitor }));
+  }
+
+  setDropEventRate(perSecondAndCpu: number): void {
+    this.#setRuntime(() => ({ dropEventsPerSecond: perSecondAndCpu }));
+  }
+
+  /** Follows events until the returned reader is disposed. One reader at a time. */
+  readEvents(onEvent: (event: DatapathEvent) => void, onError?: (error: unknown) => void) {
+    return readEvents(this.map('events').map, onEvent, onError);
+  }
+
+  counters(): CounterRow[] {
+    return [...readCounters(this.map('metrics'))];
+  }
+
+  /** Entries and capacity of each map, for status. Walks them: not for every second. */
+  usage(): { readonly map: string; readonly entries: number; readonly limit: number }[] {
+    return allMaps
+      .filter(({ type }) => type === 'hash' || type === 'lru_hash' || type === 'lpm_trie')
+      .map(({ name }) => {
+        const map = this.objects.map(name);
+        return { map: name, entries: map.count(), limit: map.info.maxEntries };
+      });
+  }
+
+  #setRuntime(change: (now: Runtime) => Partial<Runtime>): void {
+    const map = this.map('runtime');
+    const now = map.get(0)!;
+    map.set(0, { ...now, ...change(now) });
+  }
+
+  /** Gives descriptors back. Pinned maps and attached programs go on working. */
+  [Symbol.dispose](): void {
+    this.services[Symbol.dispose]();
+    this.objects[Symbol.dispose]();
+  }
+}
+
+/**
+ * Loads all programs around the node's pinned maps (made now if they are not there), and puts the new
+ * programs in the place of those of an earlier run, link by link, each exchange atomic. Connections,
+ * endpoints and all else in the maps stay. Throws bad-config, objects-missing, layout-mismatch,
+ * map-incompatible, program-refused, unsupported; nothing is changed then.
+ */
+export function openDatapath(options: DatapathOptions): Datapath {
+  const features = options.features ?? new Features();
+  const traits = traitsOf(features, options.kernelRelease ?? release());
+  const constants = constantsOf(options.config, traits);
+  for (const feature of ['ringbuf', 'redirect-peer', 'redirect-neigh', 'fib-lookup'] as const) {
+    features.require(feature);
+  }
+  const mapDirectory = join(options.bpffsRoot, 'maps');
+  mkdirSync(mapDirectory, { recursive: true });
+  const incompatible = options.incompatibleMaps ?? 'refuse';
+  if (existsSync(join(mapDirectory, maps.runtime.name)) && !sameLayout(mapDirectory)) {
+    if (incompatible === 'refuse') {
+      throw new DatapathError(
+        'map-incompatible',
+        `the maps pinned at ${mapDirectory} are of another layout than version ${LAYOUT_VERSION}`,
+        { value: mapDirectory, hint: 'say incompatibleMaps: replace to begin with empty ones' },
+      );
+    }
+    for (const name of readdirSync(mapDirectory)) unpin(join(mapDirectory, name));
+  }
+  using undo = new DisposableStack();
+  const objects = undo.use(
+    loadObjects({
+      objects: options.objects ?? DEFAULT_OBJECTS,
+      constants,
+      limits: Object.fromEntries(
+        Object.entries(options.limits ?? {}).map(([name, limit]) => [
+          maps[name as MapName].name,
+          limit,
+        ]),
+      ),
+      pins: mapDirectory,
+      incompatible,
+    }),
+  );
+  const mode = options.attachMode ?? (features.has('tcx') ? 'tcx' : 'clsact');
+  const attachments = new Attachments(join(options.bpffsRoot, 'links'), mode);
+  initialiseRuntime(objects, options.dropEventsPerSecond ?? 200);
+  const updated = attachments.updateAll((name) => objects.programs.get(name));
+  const datapath = new Datapath(objects, attachments, features, updated);
+  undo.move();
+  return datapath;
+}
+
+/** Whether the pinned maps mean what this code means by them. */
+function sameLayout(directory: string): boolean {
+  using map = BpfMap.openPinned(join(directory, maps.runtime.name));
+  if (map.info.valueSize !== maps.runtime.value.size) return false;
+  const layout = new TypedMap(maps.runtime, map).get(0)?.layout;
+  // 0: an earlier run ended before it got to write it.
+  return layout === LAYOUT_VERSION || layout === 0;
+}
+
+function runtimeOf(objects: ObjectSet): MapOf<typeof maps.runtime> {
+  return new TypedMap(maps.runtime, objects.map(maps.runtime.name));
+}
+
+/** The epoch goes on where it was; an earlier run's readers are gone, so only drops are told of. */
+function initialiseRuntime(objects: ObjectSet, dropEventsPerSecond: number): void {
+  const runtime = runtimeOf(objects);
+  const { epoch } = runtime.get(0)!;
+  runtime.set(0, {
+    monitor: MonitorFlag.drop,
+    dropEventsPerSecond,
+    epoch,
+    layout: LAYOUT_VERSION,
+  });
+}
+
+function macOf(ifname: string, ifindex: number): Mac {
+  using socket = RtSocket.open();
+  const link = socket.link({ index: ifindex });
+  if (link === undefined || link.name !== ifname) {
+    throw new DatapathError('device-gone', `there is no device ${ifname} (index ${ifindex})`, {
+      value: ifindex,
+    });
+  }
+  return Mac.fromBytes(link.mac);
+}
