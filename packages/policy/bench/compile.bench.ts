@@ -120,7 +120,7 @@ function measure(dense: boolean) {
     }),
     whatIf: timed(5, (i) => {
       const m = {
-        ...policyOf(i, dense),
+        ...policyOf(i + RULES, dense),
         metadata: { name: `maybe-${i}`, namespace: `ns-${i % 10}` },
       };
       return engine.whatIf({ manifests: [m] }).pairs.length;
