@@ -52,27 +52,28 @@ let loaded: LoadedObject;
 let bpffs: string;
 let descriptors: number;
 
-before(async () => {
+before(() => {
   object = compileBpf(source);
   ns = Netns.create(name);
-  using rt = RtSocket.open(ns);
-  rt.apply(request.setLink({ index: ifindex }, { up: true }));
+  {
+    using rt = RtSocket.open(ns);
+    rt.apply(request.setLink({ index: ifindex }, { up: true }));
+  }
   bpffs = mkdtempSync(join(tmpdir(), `causeway-bpffs-${process.pid}-`));
   mount({ type: 'bpf', target: bpffs });
   loaded = loadObject({ path: object.path });
   ns.run(() => queryTcx(ifindex, 'ingress'));
-  // Node closes the sockets to the compiler in a later turn.
-  await new Promise((resolve) => setTimeout(resolve, 20));
   descriptors = openDescriptors();
 });
 after(() => {
-  assert.equal(openDescriptors(), descriptors, 'descriptors left open');
+  const left = openDescriptors() - descriptors;
   loaded.close();
   ns.close();
   Netns.remove(name);
   unmount(bpffs, { lazy: true });
   rmSync(bpffs, { recursive: true, force: true });
   object[Symbol.dispose]();
+  assert.equal(left, 0, 'descriptors left open');
 });
 
 test('tcx links attach in order, are replaced atomically and end with their descriptor', () => {
