@@ -100,7 +100,8 @@ class Follower implements AsyncDisposable {
     this.#cluster = cluster;
     this.#tables = tables;
     this.#initial = source.table.source(`${cluster} ${source.kind}`);
-    this.#watch = kv.watch(prefix);
+    // etcd walks the whole range for each page: fewer, larger pages load a big cluster sooner.
+    this.#watch = kv.watch(prefix, { pageSize: 1000 });
     this.#running = this.#run();
   }
 

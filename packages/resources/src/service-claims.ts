@@ -1,5 +1,5 @@
 import type { CallOptions, Kv } from '@causeway/etcd';
-import type { Address } from '@causeway/ip';
+import type { Address, Family } from '@causeway/ip';
 import { ResourceError } from './errors.ts';
 import type { PlanContext } from './plan.ts';
 import type { Service } from './schema/service.ts';
@@ -12,6 +12,9 @@ import {
 import type { ObjectRef } from './store.ts';
 import { nameOf, objectName } from './validate.ts';
 import { claimKey, claimOwner, SERVICE_IP_CLAIMS } from './writes.ts';
+
+/** Single questions per plan before all claims are read. */
+const MAX_GUESSES = 8;
 
 export interface SettledService {
   readonly service: Service;
@@ -27,6 +30,7 @@ export class ServiceClaims {
   readonly #chosen = new Set<string>();
   #cidrs: ServiceCidrs | undefined;
   #used: Set<string> | undefined;
+  #guesses = 0;
 
   constructor(context: PlanContext, options: CallOptions) {
     this.#context = context;
@@ -41,9 +45,7 @@ export class ServiceClaims {
     const taken: Address[] = [];
     for (const wish of plan.wishes) {
       const address =
-        wish.type === 'any'
-          ? pickAddress(wish.family, this.#cidrs, await this.#inUse(), this.#context.random, what)
-          : wish.address;
+        wish.type === 'any' ? await this.#free(wish.family, this.#cidrs, what) : wish.address;
       const mine =
         wish.type === 'kept' || (wish.type === 'explicit' && (await this.#owns(address, what)));
       if (!mine) taken.push(address);
@@ -52,6 +54,19 @@ export class ServiceClaims {
       addresses.push(address);
     }
     return { service: plan.finish(addresses), taken, released: plan.released };
+  }
+
+  /**
+   * A free address. Ranges are mostly empty, so that the first guesses are asked for one by one; only a
+   * plan with many services, or bad luck, is worth reading all claims.
+   */
+  async #free(family: Family, cidrs: ServiceCidrs, what: string): Promise<Address> {
+    const { kv, random } = this.#context;
+    while (this.#used === undefined && this.#guesses++ < MAX_GUESSES) {
+      const guess = pickAddress(family, cidrs, this.#chosen, random, what);
+      if ((await kv.get(claimKey(guess), this.#options)) === undefined) return guess;
+    }
+    return pickAddress(family, cidrs, await this.#inUse(), random, what);
   }
 
   /** Whether the service's own claim stands already. Throws `address-taken` for another's. */

@@ -1,7 +1,7 @@
 /**
  * What the mesh costs a node, on a real etcd on this machine: loading ip entries and identities into
  * the tables, memory per entry, a resync, an identity of a new and of a known label set.
- * `node --expose-gc packages/mesh/bench/load.ts [entries]`
+ * `node --expose-gc packages/mesh/bench/load.bench.ts [entries]`
  */
 import { connectKv, systemClock } from '@causeway/etcd';
 import { EtcdProcess } from '@causeway/etcd/testing';
