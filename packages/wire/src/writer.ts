@@ -51,7 +51,9 @@ export class ByteWriter {
 
   u8(value: number): this {
     this.#check(value, 8);
-    this.#view.setUint8(this.#grow(1), value);
+    // The view may be another after growing, so it is looked up behind it.
+    const at = this.#grow(1);
+    this.#view.setUint8(at, value);
     return this;
   }
 
