@@ -17,15 +17,6 @@ function load() {
   return {
     setPrint: f('void *libbpf_set_print(void *print)') as (print: Pointer) => unknown,
     numPossibleCpus: f('int libbpf_num_possible_cpus()') as () => number,
-    probeHelper: f('int libbpf_probe_bpf_helper(int type, int helper, void *options)') as (
-      type: number,
-      helper: number,
-      options: null,
-    ) => number,
-    probeMapType: f('int libbpf_probe_bpf_map_type(int type, void *options)') as (
-      type: number,
-      options: null,
-    ) => number,
 
     objectOpen: f('void *bpf_object__open_file(const char *path, void *options)') as (
       path: string,
@@ -59,10 +50,6 @@ function load() {
       count: number,
     ) => number,
     mapReuseFd: f('int bpf_map__reuse_fd(void *map, int fd)') as (m: Pointer, fd: number) => number,
-    mapSetPinPath: f('int bpf_map__set_pin_path(void *map, const char *path)') as (
-      m: Pointer,
-      path: string | null,
-    ) => number,
     mapInitialValue: f('void *bpf_map__initial_value(void *map, void *size)') as (
       m: Pointer,
       size: Uint8Array,

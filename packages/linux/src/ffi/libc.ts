@@ -6,11 +6,6 @@ const library = koffi.load(null);
 export const libc = {
   getpagesize: library.func('int getpagesize()') as () => number,
   close: library.func('int close(int fd)') as (fd: number) => number,
-  open: library.func('int open(const char *path, int flags, int mode)') as (
-    path: string,
-    flags: number,
-    mode: number,
-  ) => number,
   fcntl: library.func('int fcntl(int fd, int command, long argument)') as (
     fd: number,
     command: number,
@@ -61,10 +56,6 @@ export const libc = {
   ) => number,
   statfs: library.func('int statfs(const char *path, void *buffer)') as (
     path: string,
-    buffer: Uint8Array,
-  ) => number,
-  fstatfs: library.func('int fstatfs(int fd, void *buffer)') as (
-    fd: number,
     buffer: Uint8Array,
   ) => number,
   socket: library.func('int socket(int domain, int type, int protocol)') as (

@@ -37,10 +37,10 @@ export function fromCString(bytes: Uint8Array): string {
   return decoder.decode(end < 0 ? bytes : bytes.subarray(0, end));
 }
 
-/** The kernel's byte order for structs of its ABI: every platform we run on is little endian. */
-export const littleEndian = true;
-
-/** A zeroed struct in stable memory with a view to fill in its fields. */
+/**
+ * A zeroed struct in stable memory with a view to fill in its fields, little endian: as every platform
+ * that we run on is.
+ */
 export function struct(size: number): { bytes: Uint8Array<ArrayBuffer>; view: DataView } {
   const bytes = stableBytes(size);
   return { bytes, view: new DataView(bytes.buffer) };

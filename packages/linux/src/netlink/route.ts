@@ -1,7 +1,6 @@
 import { ByteReader, type ByteWriter } from '@causeway/wire';
 import type { AddressBytes } from '../sockets.ts';
 import {
-  type AttributeValues,
   bytes,
   nested,
   type PayloadCodec,
@@ -116,7 +115,6 @@ export const routeTable = {
   via: row(18, viaAddress),
   nextHopId: row(30, u32),
 } as const;
-export type RouteAttributes = AttributeValues<typeof routeTable>;
 
 export interface Route {
   readonly family: IpVersion;
