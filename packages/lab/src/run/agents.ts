@@ -127,7 +127,7 @@ export class LabAgent {
     if (this.pid === undefined)
       throw new LabError(
         'agent-failed',
-        `the agent on ${this.node.name} ended: ${lastLines(this.log)}`,
+        `the agent on ${this.node.name} ended: ${lastWords(this.log)}`,
         { value: this.node.name, hint: `its log is ${this.log}` },
       );
     let status: { ready?: unknown; reasons?: unknown };
@@ -152,9 +152,13 @@ export class LabAgent {
   }
 }
 
-function lastLines(log: string): string {
+/** The program's own last word if it had one, else the end of its log. */
+function lastWords(log: string): string {
   try {
-    return readFileSync(log, 'utf8').trimEnd().split('\n').slice(-3).join(' | ').slice(-600);
+    const lines = readFileSync(log, 'utf8').trimEnd().split('\n');
+    const word = lines.findLastIndex((line) => line.startsWith('causeway: '));
+    const words = word < 0 ? lines.slice(-3) : lines.slice(word, word + 4);
+    return words.join(' | ').slice(0, 800);
   } catch {
     return '(no log)';
   }
