@@ -64,13 +64,17 @@ export class IdentityAllocator {
     const { text } = labels;
     // Checked first: what cannot be announced must not be numbered.
     identityValuePrefix(text);
-    const known = this.#held.get(text)?.id ?? this.#known(text);
-    const id = known ?? (await this.#once(text, options));
+    const id = this.known(labels) ?? (await this.#once(text, options));
     const held = this.#held.get(text);
     if (held !== undefined) held.uses++;
     else this.#held.set(text, { labels, id, uses: 1 });
     this.#announce(text);
     return this.#held.get(text)!.id;
+  }
+
+  /** The number that is held or that the readers know, without asking the store. */
+  known(labels: LabelSet): NumericIdentity | undefined {
+    return this.#held.get(labels.text)?.id ?? this.#known(labels.text);
   }
 
   release(labels: LabelSet): void {
