@@ -42,7 +42,10 @@ after(() => {
 const devices = () => readFileSync('/proc/thread-self/net/dev', 'utf8');
 
 test('a made namespace is one that ip netns knows, and another than ours', () => {
-  assert.match(execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' }), new RegExp(name));
+  assert.match(
+    execFileSync('ip', ['netns', 'list'], { encoding: 'utf8', stdio: 'pipe' }),
+    new RegExp(name),
+  );
   assert.ok(Netns.list().includes(name));
   using current = Netns.current();
   using named = Netns.named(name);

@@ -128,6 +128,8 @@ test('a pinned link outlives its descriptor and is found again', () => {
 test('a device that is not there is not-found', () => {
   const attach = () => attachTcx(loaded.program('one'), 0x7fff_fff0, 'ingress');
   assert.throws(attach, { code: 'not-found', errnoName: 'ENODEV' });
+  const wrongType = () => attachTcx(loaded.program('refuse'), ifindex, 'ingress');
+  assert.throws(wrongType, { code: 'invalid-argument' });
 });
 
 test('the clsact filter does the same below Linux 6.6', () => {

@@ -1,5 +1,5 @@
 import { closeSync, openSync, unlinkSync } from 'node:fs';
-import { callError, LinuxError, UnsupportedError } from '../errors.ts';
+import { callError, invalidArgument, LinuxError, UnsupportedError } from '../errors.ts';
 import { Fd } from '../fd.ts';
 import { libbpf } from '../ffi/libbpf.ts';
 import { struct } from '../ffi/memory.ts';
@@ -43,6 +43,7 @@ export interface LinkInfo {
 }
 
 const linkType = { cgroup: 3, xdp: 6, tcx: 11 } as const;
+const schedCls = 3; // BPF_PROG_TYPE_SCHED_CLS
 const replaceFlag = 4; // BPF_F_REPLACE
 
 /** An attachment of a program. Unpinned it ends with its last descriptor. */
@@ -144,6 +145,9 @@ export class BpfLink implements Disposable {
  * namespace. Throws UnsupportedError below Linux 6.6: take attachTcFilter there.
  */
 export function attachTcx(program: BpfProgram, ifindex: number, direction: Direction): BpfLink {
+  if (program.info.type !== schedCls) {
+    throw invalidArgument('attach', `${program.info.name} is no tc program`, program.info.name);
+  }
   const fd = libbpf().linkCreate(program.fd.number, ifindex, tcxAttachType[direction], null);
   // EINVAL for the attach type is all that an older kernel says; the device itself gives ENODEV.
   if (fd === -22) throw new UnsupportedError('tcx link', 'Linux 6.6', callError('attach', fd));
