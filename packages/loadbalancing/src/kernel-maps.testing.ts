@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { type MapOperation, type ServiceRow, SLOTS_PER_CHUNK, socketKey } from '../index.ts';
+
+interface BackendRow {
+  readonly socket: string;
+  readonly state: 'active' | 'terminating';
+}
+
+/** The maps as a kernel would hold them. After every single write each service must be whole. */
+export class KernelMaps {
+  readonly services = new Map<string, ServiceRow>();
+  readonly slots = new Map<string, Uint32Array>();
+  readonly backends = new Map<number, BackendRow>();
+  readonly reverse = new Map<number, string>();
+
+  apply(operations: readonly MapOperation[]): void {
+    for (const operation of operations) {
+      this.#write(operation);
+      for (const key of this.services.keys()) this.backendsOf(key);
+    }
+    const ids = [...this.services.values()].map((each) => each.serviceId);
+    assert.equal(new Set(ids).size, ids.length, 'every service has a number of its own');
+    const sockets = [...this.backends.values()].map((each) => each.socket);
+    assert.equal(new Set(sockets).size, sockets.length, 'every backend is there once');
+    const chunks = [...this.services.values()].reduce(
+      (sum, each) => sum + Math.ceil(each.slots / SLOTS_PER_CHUNK),
+      0,
+    );
+    assert.equal(this.slots.size, chunks, 'no slots stay behind');
+    assert.equal(this.reverse.size, this.services.size);
+  }
+
+  /** Looks up as the kernel does: row, slots of its generation, backends. */
+  backendsOf(key: string): string[] {
+    const row = this.services.get(key);
+    assert.ok(row, `no row ${key}`);
+    const found = new Set<string>();
+    for (let slot = 0; slot < row.slots; slot++) {
+      const chunk = this.slots.get(
+        `${row.serviceId} ${row.generation} ${Math.floor(slot / SLOTS_PER_CHUNK)}`,
+      );
+      assert.ok(chunk, `${key} refers to slots that are not there`);
+      const backend = this.backends.get(chunk[slot % SLOTS_PER_CHUNK]!);
+      assert.ok(backend, `${key} slot ${slot} refers to no backend`);
+      found.add(backend.socket);
+    }
+    assert.equal(found.size, row.count);
+    assert.ok(this.reverse.has(row.serviceId), 'replies find their way back');
+    return [...found].sort();
+  }
+
+  #write(operation: MapOperation): void {
+    switch (operation.type) {
+      case 'backend-put': {
+        const { backendId, address, port, state } = operation;
+        const before = this.backends.get(backendId);
+        const socket = `${address}:${port}`;
+        assert.ok(
+          before === undefined || before.socket === socket,
+          'a number in use is not given to another',
+        );
+        this.backends.set(backendId, { socket, state });
+        break;
+      }
+      case 'backend-delete':
+        assert.ok(this.backends.delete(operation.backendId));
+        break;
+      case 'slots-put': {
+        const key = `${operation.serviceId} ${operation.generation} ${operation.chunk}`;
+        assert.ok(!this.slots.has(key), 'slots that a row may refer to are never overwritten');
+        assert.equal(operation.backendIds.length, SLOTS_PER_CHUNK);
+        this.slots.set(key, operation.backendIds);
+        break;
+      }
+      case 'slots-delete':
+        assert.ok(
+          this.slots.delete(`${operation.serviceId} ${operation.generation} ${operation.chunk}`),
+        );
+        break;
+      case 'reverse-put':
+        this.reverse.set(operation.serviceId, `${operation.address}:${operation.port}`);
+        break;
+      case 'reverse-delete':
+        assert.ok(this.reverse.delete(operation.serviceId));
+        break;
+      case 'service-put':
+        this.services.set(
+          socketKey(operation.key.address, operation.key.port, operation.key.protocol),
+          operation.row,
+        );
+        break;
+      case 'service-delete':
+        assert.ok(
+          this.services.delete(
+            socketKey(operation.key.address, operation.key.port, operation.key.protocol),
+          ),
+        );
+        break;
+      default:
+        operation satisfies never;
+    }
+  }
+}
