@@ -180,7 +180,10 @@ export function queryCgroup(
   return withDirectory(cgroupPath, (cgroup) => queryPrograms(cgroup, cgroupAttachTypes[hook]));
 }
 
-/** Removes a pin of a map, program or link; false when there is none. */
+/**
+ * Removes a pin of a map, program or link; false when there is none. A link that had nothing else to
+ * hold it ends a moment later, once the kernel has freed the inode: detach() ends it at once.
+ */
 export function unpin(path: string): boolean {
   try {
     unlinkSync(path);
