@@ -22,7 +22,6 @@ export type { CniResult, ResultInterface, ResultIp, ResultRoute } from './src/re
 export {
   type AgentAnswer,
   type AgentTransport,
-  routesTransport,
   Unreachable,
 } from './src/transport.ts';
 export { type CniVersion, SUPPORTED_VERSIONS } from './src/versions.ts';
