@@ -75,7 +75,14 @@ isolated(import.meta.filename, () => {
       {
         signal: stop.signal,
         onListening: listening,
-        parts: { kv: etcd.connect(), datapath: () => datapath, log: silentLog },
+        parts: {
+          kv: etcd.connect(),
+          datapath: (settings) => {
+            datapath.configure(settings);
+            return datapath;
+          },
+          log: silentLog,
+        },
       },
     );
     await Promise.race([up, ended]);

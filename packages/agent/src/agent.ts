@@ -1,17 +1,17 @@
 import path from 'node:path';
 import { connectKv, type Kv, systemClock } from '@causeway/etcd';
-import type { Features } from '@causeway/linux';
 import { apiApp } from './api/app.ts';
 import { listenOnSocket } from './api/listen.ts';
 import { addRelay, type CniRelay } from './api/relay.ts';
 import { NodeBackend } from './backend.ts';
 import { loadAgentConfig } from './config/load.ts';
 import type { AgentConfig } from './config/schema.ts';
-import { openDatapath } from './datapath/ebpf.ts';
-import type { NodeDatapath } from './datapath/ports.ts';
+import { EbpfDatapath } from './datapath/ebpf.ts';
+import type { DatapathSettings, NodeDatapath } from './datapath/ports.ts';
 import { messageWithCauses } from './errors.ts';
 import { type Log, stderrLog } from './log.ts';
 import { probeFeatures } from './node/features.ts';
+import { Foundation } from './node/foundation.ts';
 import { lockNode } from './node/lock.ts';
 import { Node, VERSION } from './node/node.ts';
 
@@ -23,7 +23,7 @@ export interface RunOptions {
   /** In place of the parts that the configuration would make; for tests. */
   readonly parts?: {
     readonly kv?: Kv;
-    readonly datapath?: (config: AgentConfig, features: Features, log: Log) => NodeDatapath;
+    readonly datapath?: (settings: DatapathSettings) => NodeDatapath;
     readonly log?: Log;
   };
   /** Called once requests are taken. */
@@ -76,14 +76,19 @@ async function serve(
   const features = probeFeatures(config);
   const { parts } = options;
   await using kv = parts?.kv ?? connect(config);
-  using datapath = (parts?.datapath ?? openDatapath)(config, features, log);
+  const [clock, random] = [systemClock, Math.random];
+  await using foundation = new Foundation(config, clock, random, log);
+  await foundation.devicesReady(signal);
+  const programs = foundation.settings(foundation.host.plan);
+  using datapath = parts?.datapath?.(programs) ?? new EbpfDatapath(config, features, log, programs);
   await using node = new Node({
     config,
     kv,
+    foundation,
     datapath,
-    features,
-    clock: systemClock,
-    random: Math.random,
+    settings: programs,
+    clock,
+    random,
     log,
   });
   await node.start(signal);

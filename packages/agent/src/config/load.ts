@@ -74,6 +74,13 @@ function checkTogether(config: AgentConfig, source: string): void {
   if (cluster.id !== 0 && cluster.name === 'default') {
     refuse('cluster.name', cluster.name, 'must not be "default" when cluster.id is not 0');
   }
+  if (config.socketLB.enabled && !config.socketLB.pods) {
+    refuse(
+      'socketLB.pods',
+      false,
+      'cannot be false while socketLB.enabled is true: the hooks see pods and node alike; set socketLB.enabled to false for translation per packet',
+    );
+  }
   for (const [field, list] of [
     ['nativeRoutingCIDRs', config.nativeRoutingCIDRs],
     ['masquerade.exceptions', config.masquerade.exceptions],

@@ -142,10 +142,10 @@ export const configSchema = z.strictObject({
   limits: z
     .strictObject({
       endpoints: entries(4096, 65_535),
-      ipcache: entries(1_048_576),
-      conntrack: entries(524_288),
-      nat: entries(262_144),
-      policy: entries(1_048_576),
+      ipcache: entries(512_000),
+      conntrack: entries(262_144),
+      nat: entries(131_072),
+      policy: entries(262_144),
       services: entries(65_536),
       backends: entries(262_144),
       /** Lines that wait for one slow reader of the monitor before the oldest are lost. */

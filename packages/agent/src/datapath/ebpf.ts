@@ -1,8 +1,312 @@
-import type { Features } from '@causeway/linux';
+import { readFileSync } from 'node:fs';
+import {
+  type CounterRow,
+  type Datapath,
+  type DatapathConfig,
+  DatapathError,
+  type EventType,
+  type MapLimits,
+  openDatapath,
+} from '@causeway/datapath';
+import type { Address, Prefix } from '@causeway/ip';
+import { ensureBpffs, type Features, UnsupportedError } from '@causeway/linux';
+import type { Assignment, MapOperation } from '@causeway/loadbalancing';
+import { socketKey } from '@causeway/loadbalancing';
 import type { AgentConfig } from '../config/schema.ts';
+import type { EndpointPrograms } from '../endpoints/ports.ts';
+import { AgentError, messageWithCauses } from '../errors.ts';
+import { HOST_DEVICE, isPodDevice, VXLAN_DEVICE } from '../host/names.ts';
+import type { ProtectedSocket } from '../ipcache/protected.ts';
+import type { IpcacheMaps } from '../ipcache/reconcilers.ts';
 import type { Log } from '../log.ts';
-import type { NodeDatapath } from './ports.ts';
+import type { EnforcementMaps } from '../policy/maps.ts';
+import type {
+  DatapathCounter,
+  DatapathEvent,
+  DatapathSettings,
+  MonitorWish,
+  NetworkDevice,
+  NodeDatapath,
+} from './ports.ts';
 
-export function openDatapath(_config: AgentConfig, _features: Features, _log: Log): NodeDatapath {
-  throw new Error('not here yet');
+/** Scope 1 of identities: prefixes of this node's policies. */
+const isLocal = (identity: number): boolean => identity >>> 24 === 1;
+
+/**
+ * The real datapath. Settings are constants of the programs, so other settings mean programs loaded
+ * anew around the same maps; each program on a device is exchanged in one step, under traffic.
+ */
+export class EbpfDatapath implements NodeDatapath {
+  readonly programs: EndpointPrograms;
+  readonly #config: AgentConfig;
+  readonly #features: Features;
+  readonly #log: Log;
+  readonly #chained = new Set<string>();
+  #listener: (event: DatapathEvent) => void = () => {};
+  #wish: MonitorWish = { verdicts: false, traces: false };
+  #current: Datapath;
+  #reader: Disposable | undefined;
+  #protected: readonly ProtectedSocket[] = [];
+  #hosts: readonly Address[] = [];
+
+  constructor(config: AgentConfig, features: Features, log: Log, settings: DatapathSettings) {
+    this.#config = config;
+    this.#features = features;
+    this.#log = log;
+    ensureBpffs(config.bpffs);
+    this.#current = this.#open(settings);
+    this.programs = {
+      attach: (name, index) => {
+        if (!isPodDevice(name)) this.#chained.add(name);
+        this.#current.attachPod(name, index);
+      },
+      detach: (name) => {
+        this.#chained.delete(name);
+        this.#current.detachPod(name);
+      },
+      attached: (name, index) => this.#current.podAttached(name, index),
+      devices: () =>
+        this.#current
+          .attachedDevices()
+          .map(({ ifname }) => ifname)
+          .filter((name) => isPodDevice(name) || this.#chained.has(name)),
+    };
+  }
+
+  get enforcement(): EnforcementMaps {
+    return this.#current.enforcement;
+  }
+
+  get ipcache(): IpcacheMaps {
+    const { ipcache } = this.#current;
+    return {
+      putAll: (rows) => ipcache.putAll(rows),
+      deleteAll: (prefixes) => ipcache.deleteAll(prefixes),
+      prefixes: () => ipcache.prefixes(),
+      *localIdentities() {
+        for (const [prefix, { identity }] of ipcache.entries()) {
+          if (isLocal(identity)) yield [prefix, identity] as const;
+        }
+      },
+    };
+  }
+
+  applyService(operation: MapOperation): void {
+    this.#current.services.apply(operation);
+  }
+
+  serviceAssignment(): Assignment {
+    const { services } = this.#current;
+    return {
+      services: Array.from(
+        services.services(),
+        ({ address, port, protocol, serviceId, generation, slots }) => ({
+          key: socketKey(address as Address, port, protocol),
+          address: address as Address,
+          port,
+          protocol,
+          serviceId,
+          generation,
+          slots,
+        }),
+      ),
+      backends: Array.from(services.backends(), ({ backendId, address, port, protocol }) => ({
+        key: socketKey(address as Address, port, protocol),
+        backendId,
+      })),
+    };
+  }
+
+  configure(settings: DatapathSettings): void {
+    const before = this.#current;
+    // The new ones stand on every device before the old ones are let go.
+    this.#current = this.#open(settings);
+    before[Symbol.dispose]();
+    this.#log.info({ links: this.#current.updatedLinks.length }, 'the programs were loaded anew');
+  }
+
+  setDevices(devices: readonly NetworkDevice[]): void {
+    const wanted = new Set(devices.map(({ name }) => name));
+    for (const { index, name, ipv4, ipv6 } of devices) {
+      this.#current.attachDevice('network', {
+        ifindex: index,
+        ifname: name,
+        ...(ipv4 === undefined ? {} : { ipv4 }),
+        ...(ipv6 === undefined ? {} : { ipv6 }),
+      });
+    }
+    for (const { ifname } of this.#current.attachedDevices()) {
+      const own =
+        [HOST_DEVICE, VXLAN_DEVICE].includes(ifname) ||
+        isPodDevice(ifname) ||
+        this.#chained.has(ifname);
+      if (!own && !wanted.has(ifname)) this.#current.detachDevice(ifname);
+    }
+  }
+
+  setHostAddresses(addresses: readonly Address[]): void {
+    this.#hosts = addresses;
+    this.#writeHosts();
+  }
+
+  setProtected(sockets: readonly ProtectedSocket[]): void {
+    this.#protected = sockets;
+    this.#current.protectedSockets.replace(sockets);
+    this.#writeHosts();
+  }
+
+  setNatExceptions(prefixes: readonly Prefix[]): void {
+    this.#current.natExceptions.replace(prefixes);
+  }
+
+  setMonitor(wish: MonitorWish): void {
+    this.#wish = wish;
+    this.#writeMonitor();
+  }
+
+  onEvent(listener: (event: DatapathEvent) => void): void {
+    this.#listener = listener;
+  }
+
+  counters(): DatapathCounter[] {
+    return this.#current
+      .counters()
+      .map(({ kind, ...row }: CounterRow) => ({ ...row, drop: kind === 'drop' }));
+  }
+
+  [Symbol.dispose](): void {
+    this.#reader?.[Symbol.dispose]();
+    this.#current[Symbol.dispose]();
+  }
+
+  #open(settings: DatapathSettings): Datapath {
+    let opened: Datapath;
+    try {
+      opened = openDatapath({
+        bpffsRoot: this.#config.bpffs,
+        config: datapathConfig(settings),
+        limits: mapLimits(this.#config),
+        features: this.#features,
+        // Endpoints, policies and services are written again; only connections are lost with a map.
+        incompatibleMaps: 'replace',
+      });
+    } catch (cause) {
+      if (!(cause instanceof DatapathError || cause instanceof UnsupportedError)) throw cause;
+      throw new AgentError(
+        'kernel-failed',
+        `the datapath cannot be loaded: ${messageWithCauses(cause)}`,
+        {
+          ...(cause instanceof DatapathError && cause.hint !== undefined
+            ? { hint: cause.hint }
+            : {}),
+          cause,
+        },
+      );
+    }
+    if (opened.replacedMaps.length > 0) {
+      this.#log.warn(
+        { maps: opened.replacedMaps },
+        'maps of another size or version were replaced by empty ones',
+      );
+    }
+    try {
+      opened.attachDevice('host', { ifindex: settings.hostDevice.index, ifname: HOST_DEVICE });
+      if (settings.tunnel !== undefined) {
+        opened.attachDevice('overlay', { ifindex: settings.tunnel.index, ifname: VXLAN_DEVICE });
+      }
+      if (settings.socketLB.enabled) opened.attachCgroup(this.#config.cgroup ?? unifiedCgroup());
+      else opened.detachCgroup();
+    } catch (error) {
+      opened[Symbol.dispose]();
+      throw error;
+    }
+    this.#reader?.[Symbol.dispose]();
+    this.#current = opened;
+    this.#reader = opened.readEvents(
+      (event) =>
+        this.#listener({ ...event, reason: event.reason.name, sentence: event.reason.sentence }),
+      (error) =>
+        this.#log.error(
+          { error: messageWithCauses(error) },
+          'an event of the datapath cannot be read',
+        ),
+    );
+    this.#writeMonitor();
+    return opened;
+  }
+
+  #writeMonitor(): void {
+    const types: EventType[] = ['drop'];
+    if (this.#wish.verdicts) types.push('verdict');
+    if (this.#wish.traces) types.push('trace');
+    this.#current.setMonitor(types);
+  }
+
+  /** Rows of the node's own addresses say whether a socket behind them is protected. */
+  #writeHosts(): void {
+    const datapath = this.#current;
+    const guarded = new Set(this.#protected.map(({ address }) => address));
+    const present = new Map(
+      Array.from(datapath.nodeAddresses(), ({ address, isProtected }) => [address, isProtected]),
+    );
+    for (const address of this.#hosts) {
+      const isProtected = guarded.has(address);
+      if (present.get(address) !== isProtected) datapath.putNodeAddress(address, { isProtected });
+      present.delete(address);
+    }
+    for (const address of present.keys()) datapath.deleteNodeAddress(address);
+  }
+}
+
+function datapathConfig(settings: DatapathSettings): DatapathConfig {
+  const ipv4 = settings.families.includes('ipv4');
+  const ipv6 = settings.families.includes('ipv6');
+  const [first, last] = settings.natPorts;
+  return {
+    ipv4,
+    ipv6,
+    host: { ifindex: settings.hostDevice.index, mac: settings.hostDevice.mac },
+    gateways: {
+      ...(settings.gateways.ipv4 === undefined ? {} : { ipv4: settings.gateways.ipv4 }),
+      ...(settings.gateways.ipv6 === undefined ? {} : { ipv6: settings.gateways.ipv6 }),
+    },
+    ...(settings.tunnel === undefined
+      ? {}
+      : { overlay: { ifindex: settings.tunnel.index, mtu: settings.tunnel.mtu } }),
+    worldByFamily: ipv4 && ipv6,
+    masquerade: { ipv4: settings.masquerade && ipv4, ipv6: settings.masquerade && ipv6 },
+    natPorts: { first, last },
+    allowLocalhost: settings.allowLocalhost,
+  };
+}
+
+function mapLimits({ limits }: AgentConfig): MapLimits {
+  return {
+    // A row for each address of a pod, and for each of the node's.
+    endpoints: limits.endpoints * 2 + 1024,
+    devices: limits.endpoints + 1024,
+    ipcache: limits.ipcache,
+    conntrack: limits.conntrack,
+    nat: limits.nat,
+    policy: limits.policy,
+    services: limits.services,
+    reverseNat: limits.services,
+    backends: limits.backends,
+  };
+}
+
+/** Where cgroup v2 is mounted; beside v1 controllers it is `/sys/fs/cgroup/unified`. */
+function unifiedCgroup(): string {
+  for (const line of readFileSync('/proc/mounts', 'utf8').split('\n')) {
+    const [, target, type] = line.split(' ');
+    if (type === 'cgroup2' && target !== undefined) return target;
+  }
+  throw new AgentError(
+    'missing-feature',
+    'no cgroup v2 tree is mounted, which socket load balancing hangs on',
+    {
+      field: 'cgroup',
+      hint: 'mount one, name it in cgroup, or set socketLB.enabled to false',
+    },
+  );
 }

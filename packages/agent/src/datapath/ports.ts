@@ -42,6 +42,8 @@ export interface DatapathCounter {
 export interface DatapathEvent {
   readonly type: 'drop' | 'verdict' | 'trace';
   readonly reason: string;
+  /** The reason in words. */
+  readonly sentence: string;
   readonly hook: string;
   readonly direction: 'ingress' | 'egress' | 'transit';
   readonly source: Address;

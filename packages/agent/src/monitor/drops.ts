@@ -46,7 +46,7 @@ export class Explainer {
     const explained: ExplainedEvent = {
       ...event,
       time: new Date(this.#options.now()).toISOString(),
-      text: `${event.type === 'drop' ? 'dropped' : event.type}: ${this.#flow(event)}: ${event.reason}${because === undefined ? '' : ` (${because})`}`,
+      text: `${event.type === 'drop' ? 'dropped' : event.type}: ${this.#flow(event)}: ${event.sentence}${because === undefined ? '' : ` (${because})`}`,
       ...(because === undefined ? {} : { because }),
     };
     if (event.type === 'drop') {

@@ -1,16 +1,15 @@
 import path from 'node:path';
 import type { Kv } from '@causeway/etcd';
 import { ClusterId, identityLayout, labelFilter } from '@causeway/identity';
-import { Address, Mac, Prefix } from '@causeway/ip';
-import { type Features, RtSocket } from '@causeway/linux';
+import { Address, Mac } from '@causeway/ip';
 import { Balancer } from '@causeway/loadbalancing';
 import { MeshReader } from '@causeway/mesh';
 import { PolicyEngine } from '@causeway/policy';
 import { etcdStore } from '@causeway/resources';
-import { type Clock, Database } from '@causeway/tables';
+import type { Clock, Database } from '@causeway/tables';
 import type { AgentStatus, HealthRow } from '../api/types.ts';
 import { ClusterMember } from '../cluster/member.ts';
-import { type ClusterTables, clusterTables, reachable } from '../cluster/tables.ts';
+import type { ClusterTables } from '../cluster/tables.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import type { DatapathSettings, NetworkDevice, NodeDatapath } from '../datapath/ports.ts';
 import { replayDeletions } from '../endpoints/deletions.ts';
@@ -23,10 +22,8 @@ import { type EndpointTable, endpointTable } from '../endpoints/table.ts';
 import { AgentError, messageWithCauses } from '../errors.ts';
 import { reconcilerHealth } from '../health.ts';
 import { addressesOf } from '../host/devices.ts';
-import { HOST_DEVICE, VXLAN_DEVICE } from '../host/names.ts';
-import { HostNetwork } from '../host/network.ts';
+import type { HostNetwork } from '../host/network.ts';
 import type { HostPlan } from '../host/planner.ts';
-import type { RoutedNode } from '../host/routes.ts';
 import type { IdentityNumbers } from '../identity/resolver.ts';
 import { IdentityResolver } from '../identity/resolver.ts';
 import { protectedTable, storeSockets } from '../ipcache/protected.ts';
@@ -40,9 +37,10 @@ import { PolicyController } from '../policy/controller.ts';
 import { PolicyFeed } from '../policy/feed.ts';
 import type { QuestionContext } from '../policy/questions.ts';
 import { ServiceController } from '../services/controller.ts';
-import { StoreSources, storeTables } from '../sources/store.ts';
+import { StoreSources } from '../sources/store.ts';
 import { StateDirectory } from '../state/directory.ts';
-import { OwnNodeKeeper, ownNodeRecord, ownNodeTable } from './own-node.ts';
+import type { Foundation } from './foundation.ts';
+import { gatewaysOf } from './gateways.ts';
 
 export const VERSION = '0.1.0';
 /** Removals that arrive while the API is up are for the API; this is for those that just missed it. */
@@ -52,8 +50,10 @@ const PROTECT_MS = 60_000;
 export interface NodeOptions {
   readonly config: AgentConfig;
   readonly kv: Kv;
+  readonly foundation: Foundation;
   readonly datapath: NodeDatapath;
-  readonly features: Features;
+  /** What the programs of `datapath` were loaded with. */
+  readonly settings: DatapathSettings;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
@@ -64,7 +64,7 @@ export interface NodeOptions {
  * bring the kernel and the store to what the tables say. Everything is made here, by plain calls.
  */
 export class Node implements AsyncDisposable {
-  readonly database = new Database();
+  readonly database: Database;
   readonly endpoints: EndpointTable;
   readonly host: HostNetwork;
   readonly datapath: NodeDatapath;
@@ -74,11 +74,9 @@ export class Node implements AsyncDisposable {
   readonly services: ServiceController;
   readonly questions: QuestionContext;
   readonly #options: NodeOptions;
-  readonly #socket: RtSocket;
   readonly #kernel = new LinuxEndpointKernel();
   readonly #pool: NodeAddressPool;
   readonly #state: StateDirectory<EndpointRecord>;
-  readonly #ownNode;
   readonly #sources: StoreSources;
   readonly #mesh: MeshReader;
   readonly #cluster: ClusterTables;
@@ -88,49 +86,28 @@ export class Node implements AsyncDisposable {
   readonly #ipcache: ReturnType<typeof ipcacheReconcilers>;
   readonly #protected;
   readonly #startedAt = new Date().toISOString();
-  readonly #disposables: (() => void | Promise<void>)[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
   #member: ClusterMember | undefined;
-  #settings = '';
-  #datapathProblem: string | undefined = 'the programs are not loaded yet';
+  #settings: string;
+  #datapathProblem: string | undefined;
   #cidrProblem: string | undefined;
   #restored: RestoreReport | undefined;
 
   constructor(options: NodeOptions) {
     this.#options = options;
-    const { config, kv, datapath, clock, random, log } = options;
-    const { database } = this;
+    const { config, kv, foundation, datapath, clock, random, log } = options;
+    const { database, store: tables } = foundation;
     const families = config.families;
+    this.database = database;
     this.datapath = datapath;
-    this.#socket = RtSocket.open();
-    const tables = storeTables(database);
-    this.#cluster = clusterTables(database);
+    this.host = foundation.host;
+    this.#settings = JSON.stringify(options.settings);
+    this.#cluster = foundation.cluster;
     this.endpoints = endpointTable(database);
-    this.#ownNode = ownNodeTable(database, 'own-node');
     const cidrs = cidrIdentityTable(database);
     this.#protected = protectedTable(database);
     this.#state = new StateDirectory(path.join(config.runDir, 'state/endpoints'), endpointRecord);
     this.#pool = new NodeAddressPool(families, () => clock.now());
-
-    const keeper = new OwnNodeKeeper({
-      name: config.node.name,
-      stored: tables.storedNode,
-      kept: this.#ownNode,
-      cache: new StateDirectory(path.join(config.runDir, 'state/node'), ownNodeRecord),
-      log,
-    });
-    this.#disposables.push(() => keeper[Symbol.dispose]());
-
-    this.host = new HostNetwork({
-      config,
-      database,
-      ownNode: this.#ownNode,
-      remoteNodes: () => this.#remoteNodes(),
-      socket: this.#socket,
-      clock,
-      random,
-      log,
-    });
 
     const engine = new PolicyEngine({
       cluster: config.cluster.name,
@@ -144,7 +121,11 @@ export class Node implements AsyncDisposable {
       engine,
       maps: datapath.enforcement,
       endpoints: this.endpoints,
-      cidrs: new CidrIdentities(cidrs, families.length === 2, this.#foundCidrs()),
+      cidrs: new CidrIdentities(
+        cidrs,
+        families.length === 2,
+        new Map(datapath.ipcache.localIdentities()),
+      ),
       auditAll: config.policy.auditAll,
       clock,
       random,
@@ -273,19 +254,10 @@ export class Node implements AsyncDisposable {
   readonly #cidrsKnown;
 
   /**
-   * Brings the node up: its devices, the programs, the endpoints of an earlier run. It does not wait
-   * for the store. When it resolves, requests can be taken.
+   * Brings the node up, the endpoints of an earlier run above all. It does not wait for the store. When it resolves, requests can be taken.
    */
   async start(signal: AbortSignal): Promise<void> {
     const { config, clock, log } = this.#options;
-    await this.host
-      .devicesReady(AbortSignal.any([signal, AbortSignal.timeout(20_000)]))
-      .catch((cause) => {
-        throw new AgentError('kernel-failed', "the node's own devices cannot be made", {
-          hint: 'the log and the table host-links say what the kernel refuses',
-          cause,
-        });
-      });
     this.#follow(this.host.plan);
     this.host.onPlan((plan) => this.#follow(plan));
     this.#cluster.nodes.onCommit(() => this.host.replan());
@@ -396,23 +368,7 @@ export class Node implements AsyncDisposable {
   }
 
   #configure(plan: HostPlan): void {
-    const { config } = this.#options;
-    const hostDevice = this.#socket.link({ name: HOST_DEVICE });
-    if (hostDevice === undefined) throw new Error(`${HOST_DEVICE} is missing`);
-    const tunnel =
-      config.routingMode === 'tunnel' ? this.#socket.link({ name: VXLAN_DEVICE }) : undefined;
-    if (config.routingMode === 'tunnel' && tunnel === undefined)
-      throw new Error(`${VXLAN_DEVICE} is missing`);
-    const settings: DatapathSettings = {
-      families: config.families,
-      hostDevice: { index: hostDevice.index, mac: Mac.fromBytes(hostDevice.mac) },
-      tunnel: tunnel === undefined ? undefined : { index: tunnel.index, mtu: plan.mtu.route },
-      gateways: gatewaysOf(plan),
-      masquerade: config.masquerade.enabled,
-      natPorts: config.masquerade.ports,
-      socketLB: config.socketLB,
-      allowLocalhost: config.policy.allowLocalhost === 'always',
-    };
+    const settings = this.#options.foundation.settings(plan);
     const text = JSON.stringify(settings);
     if (text === this.#settings) return;
     this.datapath.configure(settings);
@@ -422,7 +378,7 @@ export class Node implements AsyncDisposable {
   /** Becomes a member of the cluster once it is known by which address; tells what changes later. */
   #join(plan: HostPlan): void {
     const { config, kv, clock, random, log } = this.#options;
-    const own = this.#ownNode.get(config.node.name);
+    const own = this.#options.foundation.ownNode.get(config.node.name);
     const underlay = config.tunnel.underlayFamily;
     const address =
       plan.nodeAddresses.find((each) => Address.family(each) === underlay) ?? plan.nodeAddresses[0];
@@ -479,10 +435,6 @@ export class Node implements AsyncDisposable {
     };
   }
 
-  #foundCidrs(): ReadonlyMap<string, number> {
-    return new Map(this.datapath.ipcache.localIdentities());
-  }
-
   async #whenPoliciesKnown(signal: AbortSignal, clock: Clock): Promise<void> {
     while (!signal.aborted && !this.#controller.synced) await clock.sleep(20, signal);
     if (this.#controller.synced) this.#cidrsKnown.done();
@@ -493,16 +445,6 @@ export class Node implements AsyncDisposable {
     const sockets = await storeSockets(config.etcd.endpoints);
     this.#protected.replace(sockets);
     this.datapath.setProtected([...this.#protected.rows()]);
-  }
-
-  #remoteNodes(): RoutedNode[] {
-    const { config } = this.#options;
-    const remote: RoutedNode[] = [];
-    for (const node of this.#cluster.nodes.rows()) {
-      if (node.cluster === config.cluster.name && node.name === config.node.name) continue;
-      remote.push({ name: node.name, addresses: reachable(node), podCIDRs: node.podCIDRs });
-    }
-    return remote;
   }
 
   #nameOf(text: string): string | undefined {
@@ -587,19 +529,8 @@ export class Node implements AsyncDisposable {
     this.#controller[Symbol.dispose]();
     await Promise.all(this.#ipcache.map((each) => each[Symbol.asyncDispose]()));
     await this.#member?.[Symbol.asyncDispose]();
-    await this.host[Symbol.asyncDispose]();
-    for (const dispose of this.#disposables) await dispose();
     this.#kernel[Symbol.dispose]();
-    this.#socket.close();
   }
-}
-
-function gatewaysOf(plan: HostPlan): { ipv4?: Address; ipv6?: Address } {
-  const of = (family: 'ipv4' | 'ipv6') =>
-    plan.gateways.find(({ prefix }) => Prefix.family(prefix) === family)?.gateway;
-  const ipv4 = of('ipv4');
-  const ipv6 = of('ipv6');
-  return { ...(ipv4 && { ipv4 }), ...(ipv6 && { ipv6 }) };
 }
 
 function networkDevice(

@@ -1,9 +1,4 @@
-import {
-  type Balancer,
-  type Frontend,
-  type MapOperation,
-  serviceName,
-} from '@causeway/loadbalancing';
+import type { Balancer, Frontend, MapOperation } from '@causeway/loadbalancing';
 import type { Clock, Table, TableKey, Tracker } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
 import { AgentError, messageWithCauses } from '../errors.ts';

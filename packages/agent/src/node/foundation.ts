@@ -1,0 +1,116 @@
+import path from 'node:path';
+import { Mac } from '@causeway/ip';
+import { RtSocket } from '@causeway/linux';
+import { type Clock, Database } from '@causeway/tables';
+import { type ClusterTables, clusterTables, reachable } from '../cluster/tables.ts';
+import type { AgentConfig } from '../config/schema.ts';
+import type { DatapathSettings } from '../datapath/ports.ts';
+import { AgentError } from '../errors.ts';
+import { HOST_DEVICE, VXLAN_DEVICE } from '../host/names.ts';
+import { HostNetwork } from '../host/network.ts';
+import type { HostPlan } from '../host/planner.ts';
+import type { RoutedNode } from '../host/routes.ts';
+import type { Log } from '../log.ts';
+import { type StoreTables, storeTables } from '../sources/store.ts';
+import { StateDirectory } from '../state/directory.ts';
+import { gatewaysOf } from './gateways.ts';
+import { OwnNodeKeeper, type OwnNodeTable, ownNodeRecord, ownNodeTable } from './own-node.ts';
+
+const DEVICES_MS = 20_000;
+
+/**
+ * What has to stand before programs can be loaded: the tables, and the node's own devices, whose
+ * indexes the programs are told.
+ */
+export class Foundation implements AsyncDisposable {
+  readonly database = new Database();
+  readonly store: StoreTables;
+  readonly cluster: ClusterTables;
+  readonly ownNode: OwnNodeTable;
+  readonly host: HostNetwork;
+  readonly #config: AgentConfig;
+  readonly #socket = RtSocket.open();
+  readonly #keeper: OwnNodeKeeper;
+
+  constructor(config: AgentConfig, clock: Clock, random: () => number, log: Log) {
+    this.#config = config;
+    this.store = storeTables(this.database);
+    this.cluster = clusterTables(this.database);
+    this.ownNode = ownNodeTable(this.database, 'own-node');
+    this.#keeper = new OwnNodeKeeper({
+      name: config.node.name,
+      stored: this.store.storedNode,
+      kept: this.ownNode,
+      cache: new StateDirectory(path.join(config.runDir, 'state/node'), ownNodeRecord),
+      log,
+    });
+    this.host = new HostNetwork({
+      config,
+      database: this.database,
+      ownNode: this.ownNode,
+      remoteNodes: () => this.#remoteNodes(),
+      socket: this.#socket,
+      clock,
+      random,
+      log,
+    });
+  }
+
+  /** @throws AgentError `kernel-failed` when the kernel refuses the devices. */
+  async devicesReady(signal: AbortSignal): Promise<void> {
+    try {
+      await this.host.devicesReady(AbortSignal.any([signal, AbortSignal.timeout(DEVICES_MS)]));
+    } catch (cause) {
+      const [first] = this.host.health().filter(({ healthy }) => !healthy);
+      throw new AgentError(
+        'kernel-failed',
+        `the node's own devices cannot be made: ${first?.detail ?? 'no answer'}`,
+        {
+          hint: 'remove what stands in the way; the agent retries when it is started again',
+          cause,
+        },
+      );
+    }
+  }
+
+  /** What the programs are told of this plan. */
+  settings(plan: HostPlan): DatapathSettings {
+    const config = this.#config;
+    const hostDevice = this.#device(HOST_DEVICE);
+    return {
+      families: config.families,
+      hostDevice: { index: hostDevice.index, mac: Mac.fromBytes(hostDevice.mac) },
+      tunnel:
+        config.routingMode === 'tunnel'
+          ? { index: this.#device(VXLAN_DEVICE).index, mtu: plan.mtu.route }
+          : undefined,
+      gateways: gatewaysOf(plan),
+      masquerade: config.masquerade.enabled,
+      natPorts: config.masquerade.ports,
+      socketLB: config.socketLB,
+      allowLocalhost: config.policy.allowLocalhost === 'always',
+    };
+  }
+
+  #device(name: string) {
+    const link = this.#socket.link({ name });
+    if (link === undefined) throw new AgentError('kernel-failed', `the device ${name} is missing`);
+    return link;
+  }
+
+  #remoteNodes(): RoutedNode[] {
+    const { cluster, node } = this.#config;
+    const remote: RoutedNode[] = [];
+    for (const row of this.cluster.nodes.rows()) {
+      if (row.cluster === cluster.name && row.name === node.name) continue;
+      remote.push({ name: row.name, addresses: reachable(row), podCIDRs: row.podCIDRs });
+    }
+    return remote;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.host[Symbol.asyncDispose]();
+    this.#keeper[Symbol.dispose]();
+    this.#socket.close();
+  }
+}
