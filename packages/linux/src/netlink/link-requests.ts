@@ -219,18 +219,28 @@ function selected(which: LinkSelector): { index: number; extra: LinkAttributes; 
   return { index: 0, extra: { name: which.name }, text: which.name };
 }
 
-/** Renaming takes the index as selector: by name the new name would stand for the old. */
+/**
+ * Renaming takes the index as selector: by name the new name would stand for the old. The kernel
+ * works flags off before the address generation, and would make a link-local address first: so `up`
+ * follows by itself when both are given.
+ */
 export function setLink(which: LinkSelector, settings: LinkSettings): RtRequest {
   const { index, extra, text } = selected(which);
   if (index === 0 && settings.name !== undefined) {
     throw invalidArgument('netlink', 'a link is renamed by its index', settings.name);
   }
+  const { up, ...first } = settings;
+  const upFollows = up === true && settings.addressGeneration !== undefined;
+  if (upFollows && settings.namespace !== undefined) {
+    throw invalidArgument('netlink', `${text}: a link that moves is set up in its new namespace`);
+  }
   return {
     type: LinkType.set,
     flags: 0,
     name: `set-link ${text}`,
-    body: message(settings, index, extra),
+    body: message(upFollows ? first : settings, index, extra),
     schema,
+    ...(upFollows && { followUps: [{ request: setLink(which, { up }) }] }),
   };
 }
 
