@@ -56,12 +56,8 @@ noinline_subprogram enum verdict answer_ndp(struct __sk_buff *ctx, struct packet
 
 inlined bool is_gateway(const struct packet *p)
 {
-	union addr gateway;
+	union addr gateway = config_address(p->ipv6 ? &gateway_ipv6 : &gateway_ipv4);
 
-	if (p->ipv6)
-		__builtin_memcpy(&gateway, (const void *)&gateway_ipv6, 16);
-	else
-		__builtin_memcpy(&gateway, (const void *)&gateway_ipv4, 16);
 	return addr_equal(&gateway, &p->tuple.daddr);
 }
 

@@ -41,3 +41,11 @@ CONFIG(__u32, timeout_tcp_close, "TCP, closed by both or reset") = 10;
 CONFIG(__u32, timeout_udp, "UDP and others, no answer yet") = 60;
 CONFIG(__u32, timeout_udp_reply, "UDP and others, answered") = 180;
 CONFIG(__u32, timeout_icmp, "ICMP echo") = 60;
+
+/* Read as volatile: the value is known at load time, not when this is compiled. */
+inlined union addr config_address(const volatile union addr *address)
+{
+	union addr copy = { .d = { address->d[0], address->d[1] } };
+
+	return copy;
+}

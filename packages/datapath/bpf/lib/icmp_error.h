@@ -145,10 +145,7 @@ inlined void icmp_error_too_big(struct icmp_error *e, const struct packet *p, __
 	e->code = p->ipv6 ? 0 : ICMP_FRAG_NEEDED;
 	e->mtu = (__u16)mtu;
 	e->pad = 0;
-	if (p->ipv6)
-		__builtin_memcpy(&e->from, (const void *)&gateway_ipv6, 16);
-	else
-		__builtin_memcpy(&e->from, (const void *)&gateway_ipv4, 16);
+	e->from = config_address(p->ipv6 ? &gateway_ipv6 : &gateway_ipv4);
 }
 
 inlined void icmp_error_time_exceeded(struct icmp_error *e, const struct packet *p)

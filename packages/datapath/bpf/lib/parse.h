@@ -39,8 +39,10 @@ struct cursor {
 
 inlined void cursor_open(struct cursor *c, const struct __sk_buff *ctx)
 {
-	c->pos = (void *)(long)ctx->data;
-	c->end = (void *)(long)ctx->data_end;
+	/* By hand: the compiler may keep the address of a context field in a register, which the verifier
+	 * refuses to read from. */
+	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(c->pos) : "r"(ctx), "i"(offsetof(struct __sk_buff, data)));
+	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(c->end) : "r"(ctx), "i"(offsetof(struct __sk_buff, data_end)));
 }
 
 /* The next `size` bytes, or NULL. */

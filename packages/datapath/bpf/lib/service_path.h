@@ -59,10 +59,7 @@ noinline_subprogram int service_forward(struct __sk_buff *ctx, struct packet *p,
 	seed->service = p->service;
 	if (addr_equal(&to.daddr, &p->tuple.saddr)) {
 		/* The pod would see its own address as the source and answer past us. */
-		if (p->ipv6)
-			__builtin_memcpy(&to.saddr, (const void *)&hairpin_ipv6, 16);
-		else
-			__builtin_memcpy(&to.saddr, (const void *)&hairpin_ipv4, 16);
+		to.saddr = config_address(p->ipv6 ? &hairpin_ipv6 : &hairpin_ipv4);
 		reason = rewrite(ctx, p, SIDE_SOURCE, &to.saddr, p->tuple.sport);
 		if (reason)
 			return reason;

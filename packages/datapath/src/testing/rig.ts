@@ -1,0 +1,81 @@
+import { readSkbContext, type SkbFields, skbContext } from '@causeway/linux';
+import type { DatapathEvent } from '../events.ts';
+import type { ProgramName } from '../objects.ts';
+import { dissect, type Frame } from './dissect.ts';
+import { NodeSite, type NodeSiteOptions } from './node-site.ts';
+
+/** TC_ACT_* as the programs return them. */
+export const VERDICTS = { pass: -1, drop: 2, redirect: 7 } as const;
+export type VerdictName = keyof typeof VERDICTS;
+
+export interface Outcome {
+  readonly verdict: VerdictName | number;
+  /** The frame as the program left it. */
+  readonly bytes: Uint8Array;
+  readonly frame: Frame;
+  readonly mark: number;
+  /** Names of the reasons counted in this run, sorted. */
+  readonly counted: readonly string[];
+  readonly events: readonly DatapathEvent[];
+}
+
+/** A node whose programs are run on frames made by hand: real maps and helpers, no traffic. */
+export class Rig extends NodeSite {
+  #events: DatapathEvent[] = [];
+  readonly #reader;
+
+  constructor(options: NodeSiteOptions) {
+    super(options);
+    this.#reader = this.datapath.readEvents((event) => this.#events.push(event));
+    this.#reader.unref();
+  }
+
+  run(program: ProgramName, bytes: Uint8Array, fields: SkbFields = {}): Outcome {
+    const before = this.#counts();
+    this.#reader.drain();
+    this.#events = [];
+    const result = this.ns.run(() =>
+      this.datapath.objects.program(program).testRun({ data: bytes, context: skbContext(fields) }),
+    );
+    this.#reader.drain();
+    const verdict = (Object.keys(VERDICTS) as VerdictName[]).find(
+      (name) => VERDICTS[name] === result.returnValue,
+    );
+    return {
+      verdict: verdict ?? result.returnValue,
+      bytes: result.data,
+      get frame() {
+        return dissect(result.data);
+      },
+      mark: readSkbContext(result.context).mark,
+      counted: [...this.#counts()]
+        .filter(([reason, count]) => count !== before.get(reason))
+        .map(([reason]) => reason)
+        .sort(),
+      events: this.#events,
+    };
+  }
+
+  /** Mean cost, ns per packet. */
+  cost(program: ProgramName, bytes: Uint8Array, fields: SkbFields, repeat = 200_000): number {
+    return this.ns.run(
+      () =>
+        this.datapath.objects
+          .program(program)
+          .testRun({ data: bytes, context: skbContext(fields), repeat }).durationNs,
+    );
+  }
+
+  #counts(): Map<string, bigint> {
+    const counts = new Map<string, bigint>();
+    for (const { reason, packets } of this.datapath.counters()) {
+      counts.set(reason, (counts.get(reason) ?? 0n) + packets);
+    }
+    return counts;
+  }
+
+  override [Symbol.dispose](): void {
+    this.#reader.close();
+    super[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,119 @@
+import { spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { createServer } from 'node:net';
+import { Address } from '@causeway/ip';
+import { bindUdp, listenTcp, type Netns } from '@causeway/linux';
+
+export interface CommandResult {
+  readonly code: number;
+  readonly stdout: Buffer;
+  readonly stderr: string;
+}
+
+/** A command in a named namespace; killed after `timeoutMs`. */
+export function inNamespace(
+  nsName: string,
+  command: readonly string[],
+  options: { readonly input?: Uint8Array; readonly timeoutMs?: number } = {},
+): Promise<CommandResult> {
+  return new Promise((resolve, reject) => {
+    const child = spawn('ip', ['netns', 'exec', nsName, ...command]);
+    const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 5000);
+    const out: Buffer[] = [];
+    let stderr = '';
+    child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
+    child.stderr.on('data', (chunk: Buffer) => {
+      stderr += chunk;
+    });
+    child.stdin.on('error', () => {});
+    child.on('error', reject);
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      resolve({ code: code ?? -1, stdout: Buffer.concat(out), stderr });
+    });
+    child.stdin.end(options.input);
+  });
+}
+
+/** True when the address answers. `size`: bytes of payload. */
+export async function ping(
+  nsName: string,
+  to: Address,
+  options: { readonly size?: number; readonly count?: number } = {},
+): Promise<boolean> {
+  const { code } = await inNamespace(nsName, [
+    'busybox',
+    'ping',
+    ...(Address.isIPv6(to) ? ['-6'] : []),
+    '-c',
+    String(options.count ?? 1),
+    '-W',
+    '1',
+    '-s',
+    String(options.size ?? 56),
+    to,
+  ]);
+  return code === 0;
+}
+
+const socatTarget = (address: Address, port: number) =>
+  Address.isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
+
+/** Sends `data` to a TCP echo server and returns what comes back, or undefined when the connection fails. */
+export async function tcpEcho(
+  nsName: string,
+  to: Address,
+  port: number,
+  data: Uint8Array,
+  timeoutMs = 5000,
+): Promise<Buffer | undefined> {
+  const { code, stdout } = await inNamespace(
+    nsName,
+    ['socat', '-t', '3', '-', `TCP:${socatTarget(to, port)},connect-timeout=1`],
+    { input: data, timeoutMs },
+  );
+  return code === 0 ? stdout : undefined;
+}
+
+/** One datagram there and back; undefined when nothing comes. */
+export async function udpEcho(
+  nsName: string,
+  to: Address,
+  port: number,
+  data: Uint8Array,
+): Promise<Buffer | undefined> {
+  const { stdout } = await inNamespace(
+    nsName,
+    ['socat', '-t', '0.5', '-b', '65507', '-', `UDP:${socatTarget(to, port)}`],
+    { input: data, timeoutMs: 2000 },
+  );
+  return stdout.length > 0 ? stdout : undefined;
+}
+
+/** Echo servers for TCP and UDP on all addresses of a namespace; `peers` are those who connected. */
+export function echoServers(
+  ns: Netns,
+  port: number,
+): Disposable & { readonly peers: Set<string>; readonly datagrams: string[] } {
+  const peers = new Set<string>();
+  const datagrams: string[] = [];
+  const undo = new DisposableStack();
+  for (const address of [new Uint8Array(4), new Uint8Array(16)]) {
+    const tcp = createServer({ allowHalfOpen: true }, (socket) => {
+      peers.add(socket.remoteAddress ?? '');
+      socket.on('error', () => {});
+      socket.pipe(socket);
+    });
+    tcp.listen({ fd: listenTcp({ ns, address, port, v6Only: address.length === 16 }).release() });
+    undo.defer(() => tcp.close());
+    const udp = createSocket(address.length === 16 ? 'udp6' : 'udp4');
+    udp.bind({ fd: bindUdp({ ns, address, port, v6Only: address.length === 16 }).release() });
+    udp.on('error', () => {});
+    udp.on('message', (message, from) => {
+      datagrams.push(`${from.address} ${from.port}`);
+      udp.send(message, from.port, from.address);
+    });
+    undo.defer(() => udp.close());
+  }
+  return { peers, datagrams, [Symbol.dispose]: () => undo.dispose() };
+}
