@@ -21,6 +21,8 @@ export interface CniCall {
    * in: `/proc/PID/fd/N` of a process that holds it open. Missing: CNI_NETNS itself.
    */
   readonly netnsHandle?: string;
+  /** How long the caller has waited for the agent already, in milliseconds. */
+  readonly waitedMs?: number;
 }
 
 export interface CniOutcome {
@@ -66,7 +68,7 @@ export async function execute(call: CniCall, surroundings: Surroundings): Promis
     needsVersion(command, config);
     const agent = new AgentClient(surroundings.transport(config.agentSocket), {
       ...surroundings.clock,
-      waitMs: config.agentWaitSeconds * 1000,
+      waitMs: config.agentWaitSeconds * 1000 - (call.waitedMs ?? 0),
     });
     const netns = call.netnsHandle ?? environment.netns;
     const answer = await HANDLERS[command]({ environment, config, netns, agent, surroundings });

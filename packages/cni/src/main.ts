@@ -19,7 +19,9 @@ async function run(): Promise<CniOutcome> {
   } catch (error) {
     return failed((error as Error).message);
   }
-  const call: CniCall = { environment: process.env, config };
+  // The shell has waited before it came here.
+  const waitedMs = Number(process.env.CAUSEWAY_WAITED_MS ?? 0) || 0;
+  const call: CniCall = { environment: process.env, config, waitedMs };
   const netns = process.env.CNI_NETNS ?? '';
   let fd: number | undefined;
   try {
