@@ -42,32 +42,46 @@ export function maglevTable(backends: readonly MaglevBackend[], size: number): U
       `a table of ${size} slots cannot hold ${backends.length} backends`,
     );
   }
-  const heaviest = Math.max(...backends.map((each) => each.weight ?? 1));
-  const walkers = backends
-    .map(({ key, weight = 1 }, index) => {
-      if (!(weight > 0) || !Number.isFinite(weight)) {
-        throw new LoadBalancingError('invalid-maglev', weight, `${key} has weight ${weight}`);
-      }
-      const next = hash32(`offset ${key}`) % size;
-      const skip = (hash32(`skip ${key}`) % (size - 1)) + 1;
-      return { index, key, next, skip, share: weight / heaviest, credit: 0 };
-    })
+  const heaviest = backends.reduce((most, each) => Math.max(most, weightOf(each)), 0);
+  const order = backends
+    .map(({ key }, index) => ({ key, index }))
     .sort((a, b) => (a.key < b.key ? -1 : 1));
+  // Plain arrays: a table is built for every service, and this loop is all of its cost.
+  const count = order.length;
+  const next = new Uint32Array(count);
+  const skip = new Uint32Array(count);
+  const share = new Float64Array(count);
+  const credit = new Float64Array(count);
+  order.forEach(({ key, index }, i) => {
+    next[i] = hash32(`offset ${key}`) % size;
+    skip[i] = (hash32(`skip ${key}`) % (size - 1)) + 1;
+    share[i] = weightOf(backends[index]!) / heaviest;
+  });
   const table = new Uint32Array(size).fill(FREE);
   for (let left = size; left > 0; ) {
-    for (const walker of walkers) {
+    for (let i = 0; i < count && left > 0; i++) {
       // The heaviest moves in every round, the others as their credit fills.
-      walker.credit += walker.share;
-      if (walker.credit < 1) continue;
-      walker.credit -= 1;
-      // The size is prime, so a walk of any skip comes by every slot.
-      while (table[walker.next] !== FREE) walker.next = (walker.next + walker.skip) % size;
-      table[walker.next] = walker.index;
+      credit[i]! += share[i]!;
+      if (credit[i]! < 1) continue;
+      credit[i]! -= 1;
+      let slot = next[i]!;
+      const step = skip[i]!;
+      // The size is prime, so a walk of any step comes by every slot.
+      while (table[slot] !== FREE) {
+        slot += step;
+        if (slot >= size) slot -= size;
+      }
+      table[slot] = order[i]!.index;
+      next[i] = slot;
       left--;
-      if (left === 0) break;
     }
   }
   return table;
+}
+
+function weightOf({ key, weight = 1 }: MaglevBackend): number {
+  if (weight > 0 && Number.isFinite(weight)) return weight;
+  throw new LoadBalancingError('invalid-maglev', weight, `${key} has weight ${weight}`);
 }
 
 const FREE = 0xffff_ffff;
