@@ -202,7 +202,8 @@ export function openLab(name: string): Lab {
       value: name,
       hint: 'wait for it, or end that process and run causeway lab down',
     });
-  if (state.phase !== 'up')
+  // A lab that failed and was kept is there to be looked at.
+  if (state.phase === 'building')
     throw new LabError('lab-incomplete', `lab ${name} did not come up whole`, {
       value: name,
       hint: `causeway lab down ${name}, then up again`,
