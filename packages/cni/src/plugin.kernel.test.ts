@@ -164,6 +164,20 @@ test('ADD waits for an agent that comes up, and gives code 11 for one that does 
   assert.equal(JSON.parse(none.out).code, 11);
 });
 
+test('a burst that meets an agent just starting waits in the shell and starts no Node', async () => {
+  const socket = nextSocket();
+  // A Node would read this file first and fail.
+  const env = { NODE_OPTIONS: `--require=${path.join(run, 'none.cjs')}` };
+  const calls = Array.from({ length: 30 }, (_, i) =>
+    plugin('ADD', config(socket), { ...env, CNI_CONTAINERID: `c${i}` }),
+  );
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  await using agent = await new FakeAgent().listen(socket);
+  agent.relay = true;
+  for (const ran of await Promise.all(calls)) assert.equal(ran.code, 0, ran.out + ran.err);
+  assert.equal(agent.rows.size, 30);
+});
+
 test('the agent reaches a namespace that only the plugin can name', async () => {
   const socket = nextSocket();
   await using agent = await new FakeAgent().listen(socket);
