@@ -1,7 +1,8 @@
 import type { Clock } from '@causeway/tables';
-import { KvError } from './errors.ts';
+import { KvError, type KvErrorCode } from './errors.ts';
 import { HeldLease } from './lease.ts';
-import type { Call, Header, Transport } from './transport.ts';
+import { pagesOf } from './pages.ts';
+import type { Call, Header, RangeRequest, Transport } from './transport.ts';
 import type {
   CallOptions,
   Kv,
@@ -31,6 +32,16 @@ export interface ClientOptions {
   /** Milliseconds between probes while nothing else is called; default 10,000. */
   readonly probeInterval?: number;
 }
+
+/** Refusals that only a store that is there can give. */
+const answers: ReadonlySet<KvErrorCode> = new Set<KvErrorCode>([
+  'throttled',
+  'no-space',
+  'compacted',
+  'lease-not-found',
+  'permission-denied',
+  'unauthenticated',
+]);
 
 /** The contract over any transport: deadlines, paging, leases, watches and health. */
 export class Client implements Kv {
@@ -98,6 +109,10 @@ export class Client implements Kv {
 
   #hear(header: Header): void {
     const moved = this.#clusterId !== header.clusterId;
+    // After an outage, and when revisions go back, the store may be another that knows no lease of ours.
+    if (!this.#connected || moved || header.revision < this.#revision) {
+      for (const lease of this.#leases.values()) lease.check();
+    }
     this.#heard = this.#clock.now();
     this.#endpoint = header.endpoint;
     this.#clusterId = header.clusterId;
@@ -108,8 +123,9 @@ export class Client implements Kv {
 
   #fail(error: KvError): void {
     this.#lastError = { code: error.code, message: error.message, at: this.#clock.now() };
-    const away = error.code === 'unavailable' || error.code === 'deadline';
-    if (away && this.#connected) this.#turn(false);
+    if (error.code === 'unavailable' || error.code === 'deadline') {
+      if (this.#connected) this.#turn(false);
+    } else if (answers.has(error.code) && !this.#connected) this.#turn(true);
   }
 
   #turn(connected: boolean): void {
@@ -150,23 +166,11 @@ export class Client implements Kv {
   async *pages(prefix: string, options: ListOptions = {}): AsyncGenerator<KvPage, void, undefined> {
     const limit = options.pageSize ?? this.#options.pageSize;
     checkPageSize(limit);
-    let revision = 0;
-    let after: string | undefined;
-    for (let more = true; more; ) {
-      const request = {
-        prefix,
-        limit,
-        revision,
-        keysOnly: options.keysOnly ?? false,
-        ...(after === undefined ? {} : { after }),
-      };
-      const page = await this.#call(prefix, options, (call) =>
-        this.#transport.range(request, call),
-      );
-      if (revision === 0) revision = page.header.revision;
-      yield { entries: page.entries, revision };
-      after = page.entries.at(-1)?.key;
-      more = page.more && after !== undefined;
+    const keysOnly = options.keysOnly ?? false;
+    const range = (request: RangeRequest) =>
+      this.#call(prefix, options, (call) => this.#transport.range(request, call));
+    for await (const { header, entries } of pagesOf(range, { prefix, limit, keysOnly })) {
+      yield { entries, revision: header.revision };
     }
   }
 

@@ -80,6 +80,17 @@ test('of several endpoints the one that answers is used, and changed when it die
   );
 });
 
+test('values too large for a page of the usual size come in smaller pages', async () => {
+  await using etcd = await EtcdProcess.start();
+  await using kv = connectKv({ endpoints: [etcd.endpoint], pageSize: 1000 });
+  const big = 'x'.repeat(1_400_000);
+  await eventually('connected', () => kv.health().connected);
+  for (let i = 0; i < 60; i++) await kv.put(`big/${String(i).padStart(2, '0')}`, big);
+  await using watcher = new Watcher(kv, 'big/', { maxPending: 8 });
+  await eventually('the whole list', () => watcher.log.includes('synced'), 20_000);
+  assert.equal(watcher.state.size, 60);
+});
+
 /** A TCP relay that can go silent in both directions without closing anything, as a cut cable does. */
 async function relay(port: number, path?: string) {
   const sockets = new Set<Socket>();

@@ -22,6 +22,7 @@ export class HeldLease implements Lease {
   readonly ttl: number;
   readonly #context: LeaseContext;
   readonly #ended = new AbortController();
+  #early = new AbortController();
   readonly #running: Promise<void>;
 
   constructor(id: LeaseId, ttl: number, context: LeaseContext) {
@@ -45,7 +46,9 @@ export class HeldLease implements Lease {
     });
     let failures = 0;
     for (;;) {
-      await clock.sleep(failures === 0 ? third : backoff(failures), signal);
+      this.#early = new AbortController();
+      const wait = AbortSignal.any([signal, this.#early.signal]);
+      await clock.sleep(failures === 0 ? third : backoff(failures), wait);
       if (signal.aborted) return;
       try {
         const left = await keepAlive(this.id, {
@@ -69,6 +72,11 @@ export class HeldLease implements Lease {
     if (this.#ended.signal.aborted) return;
     this.#ended.abort(reason);
     this.#context.onEnded(this);
+  }
+
+  /** For the client: renew now. The store was away or replaced, and may have forgotten the lease. */
+  check(): void {
+    this.#early.abort();
   }
 
   /** For the client: a write has been told that the lease is unknown. */

@@ -284,7 +284,8 @@ export class SharedStore<Row, K extends TableKey = string> implements AsyncDispo
   }
 
   async #follow(scope: SharedScope): Promise<void> {
-    const watch = this.#kv.watch(scope.prefix, { signal: this.#stop.signal });
+    // What a replaced store lacks is to be written at once; nobody else acts on what this watch tells.
+    const watch = this.#kv.watch(scope.prefix, { signal: this.#stop.signal, replacedGrace: 0 });
     this.#watches.push(watch);
     for await (const events of watch.batches()) for (const event of events) this.#see(event, scope);
   }

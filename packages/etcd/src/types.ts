@@ -165,6 +165,8 @@ export interface WatchOptions {
   readonly replacedGrace?: number;
   /** Distinct keys that may wait for a slow consumer before reading pauses; default 16,384. */
   readonly maxPending?: number;
+  /** Keys that are followed at most; default 1,000,000. What is beyond is counted and left out. */
+  readonly maxKeys?: number;
 }
 
 export interface WatchStatus {
@@ -179,6 +181,8 @@ export interface WatchStatus {
   readonly keys: number;
   readonly pending: number;
   readonly snapshots: number;
+  /** Keys left out since the last list because there were more than `maxKeys`. */
+  readonly refused: number;
   readonly lastError:
     | { readonly code: string; readonly message: string; readonly at: number }
     | undefined;

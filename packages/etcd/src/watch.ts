@@ -1,5 +1,6 @@
 import { type Clock, exponentialBackoff, Gate } from '@causeway/tables';
 import { KvError } from './errors.ts';
+import { pagesOf } from './pages.ts';
 import type { Header, Stream, StreamEvent, Transport } from './transport.ts';
 import type { KvWatch, SnapshotReason, WatchEvent, WatchOptions, WatchStatus } from './types.ts';
 import { WatchQueue } from './watch-queue.ts';
@@ -36,6 +37,7 @@ export class Watch implements KvWatch {
   readonly #stop = new AbortController();
   readonly #maxPending: number;
   readonly #pageSize: number;
+  readonly #maxKeys: number;
   readonly #running: Promise<void>;
   readonly #unlisten: () => void;
   /** Every key that was told or waits to be: the round that saw it last, and the revision seen then. */
@@ -52,6 +54,7 @@ export class Watch implements KvWatch {
   #synced = false;
   #revision = 0;
   #snapshots = 0;
+  #refused = 0;
   #lastError: WatchStatus['lastError'];
 
   constructor(prefix: string, options: WatchOptions, context: WatchContext) {
@@ -59,6 +62,7 @@ export class Watch implements KvWatch {
     this.#context = context;
     this.#maxPending = options.maxPending ?? 16_384;
     this.#pageSize = options.pageSize ?? context.pageSize;
+    this.#maxKeys = options.maxKeys ?? 1_000_000;
     this.#grace = options.replacedGrace ?? 30_000;
     this.#resumeFrom = options.fromRevision;
     this.#since = context.clock.now();
@@ -81,6 +85,7 @@ export class Watch implements KvWatch {
       keys: this.#known.size,
       pending: this.#queue.pending,
       snapshots: this.#snapshots,
+      refused: this.#refused,
       lastError: this.#lastError,
     };
   }
@@ -140,36 +145,26 @@ export class Watch implements KvWatch {
     const { signal } = this.#stop;
     const round = ++this.#round;
     let revision = 0;
-    let after: string | undefined;
-    for (let more = true; more; ) {
-      const page = await transport.range(
-        {
-          prefix: this.prefix,
-          limit: this.#pageSize,
-          revision,
-          keysOnly: false,
-          ...(after === undefined ? {} : { after }),
-        },
-        { signal, deadline },
-      );
+    const pages = pagesOf((request) => transport.range(request, { signal, deadline }), {
+      prefix: this.prefix,
+      limit: this.#pageSize,
+      keysOnly: false,
+    });
+    this.#refused = 0;
+    for await (const { header, entries, more } of pages) {
       signal.throwIfAborted();
-      this.#context.onHeader(page.header);
-      if (revision === 0) {
-        revision = page.header.revision;
-        this.#start(page.header, cause);
-      } else if (page.header.clusterId !== this.#clusterId) {
-        throw new KvError('unavailable', this.prefix, 'the store was replaced during the list');
-      }
-      for (const entry of page.entries) {
+      this.#context.onHeader(header);
+      if (revision === 0) this.#start(header, cause);
+      revision = header.revision;
+      for (const entry of entries) {
         const known = this.#known.get(entry.key);
+        if (this.#tooMany(known)) continue;
         // Within one history a key's revision only grows: a store refilled beyond our revision shows here.
         if (known && entry.modRevision < known.revision) this.#replaced();
         this.#queue.put(entry, known !== undefined, true);
         this.#known.set(entry.key, { round, revision: entry.modRevision });
-        after = entry.key;
       }
       this.#filled.open();
-      more = page.more && page.entries.length > 0;
       while (more && this.#queue.pending >= this.#maxPending && !signal.aborted) {
         await this.#drained.wait(signal);
       }
@@ -181,6 +176,15 @@ export class Watch implements KvWatch {
     this.#queue.mark({ type: 'synced', revision });
     this.#filled.open();
     return revision;
+  }
+
+  /** Counts a key beyond `maxKeys`, which is not told. */
+  #tooMany(known: Known | undefined): boolean {
+    if (known || this.#known.size < this.#maxKeys) return false;
+    this.#refused++;
+    const message = `${this.prefix} holds more than ${this.#maxKeys} keys; the rest is left out`;
+    this.#lastError = { code: 'too-large', message, at: this.#context.clock.now() };
+    return true;
   }
 
   #replaced(): void {
@@ -284,13 +288,16 @@ export class Watch implements KvWatch {
   #receive(events: readonly StreamEvent[]): void {
     for (const event of events) {
       switch (event.type) {
-        case 'put':
-          this.#queue.put(event.entry, this.#known.has(event.entry.key), false);
+        case 'put': {
+          const known = this.#known.get(event.entry.key);
+          if (this.#tooMany(known)) break;
+          this.#queue.put(event.entry, known !== undefined, false);
           this.#known.set(event.entry.key, {
             round: this.#round,
             revision: event.entry.modRevision,
           });
           break;
+        }
         case 'delete':
           this.#known.delete(event.key);
           this.#queue.delete(event.key, event.revision, false);

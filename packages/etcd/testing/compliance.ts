@@ -199,9 +199,16 @@ export function complianceSuite(name: string, open: () => Promise<Store>): void 
   });
 
   check('says that a lease was lost', async (store, kv) => {
-    const lease = await kv.lease(1);
+    // Its first renewal is due in 200 s; that the store was away must be reason enough to ask.
+    const lease = await kv.lease(600);
     await kv.put('held', 'x', { lease: lease.id });
     await store.wipe();
+    await eventually('the store answers', () =>
+      kv.get('held').then(
+        () => true,
+        () => false,
+      ),
+    );
     await eventually('the loss is told', () => lease.ended.aborted);
     assert.ok(code('lease-not-found')(lease.ended.reason));
   });
@@ -359,6 +366,20 @@ export function complianceSuite(name: string, open: () => Promise<Store>): void 
     }
     // One message may overshoot the bound; a hundred keys are one transaction.
     assert.ok(most <= 50 + 400, `${most} pending`);
+  });
+
+  check('follows no more keys than it may', async (_, kv) => {
+    for (let i = 0; i < 5; i++) await kv.put(`k/${i}`, 'x');
+    await using watcher = new Watcher(kv, 'k/', { maxKeys: 3 });
+    await eventually('the list', () => watcher.log.includes('synced'));
+    assert.deepEqual([...watcher.state.keys()], ['k/0', 'k/1', 'k/2']);
+    assert.equal(watcher.watch.status().refused, 2);
+    assert.equal(watcher.watch.status().lastError?.code, 'too-large');
+    await kv.put('k/9', 'x');
+    await kv.delete('k/0');
+    await kv.put('k/0', 'again');
+    await eventually('the changes', () => watcher.state.get('k/0') === 'again');
+    assert.equal(watcher.state.size, 3);
   });
 
   check('closes everything it opened', async (store) => {
