@@ -84,7 +84,7 @@ export async function udpEcho(
 ): Promise<Buffer | undefined> {
   const { stdout } = await inNamespace(
     nsName,
-    ['socat', '-t', '0.5', '-b', '65507', '-', `UDP:${socatTarget(to, port)}`],
+    ['socat', '-t', '0.15', '-b', '65507', '-', `UDP:${socatTarget(to, port)}`],
     { input: data, timeoutMs: 2000 },
   );
   return stdout.length > 0 ? stdout : undefined;
