@@ -56,10 +56,12 @@ export async function runAgent(
       'an error that nobody caught',
     );
   process.on('unhandledRejection', stray);
+  process.on('uncaughtException', stray);
   try {
     await serve(settings, options, log, stop.signal);
   } finally {
     process.off('unhandledRejection', stray);
+    process.off('uncaughtException', stray);
     process.off('SIGTERM', end);
     process.off('SIGINT', end);
   }
@@ -77,8 +79,8 @@ async function serve(
   const { parts } = options;
   await using kv = parts?.kv ?? connect(config);
   const [clock, random] = [systemClock, Math.random];
-  await using foundation = new Foundation(config, clock, random, log);
-  await foundation.devicesReady(signal);
+  await using foundation = new Foundation(config, kv, clock, random, log);
+  await foundation.ready(signal);
   const programs = foundation.settings(foundation.host.plan);
   using datapath = parts?.datapath?.(programs) ?? new EbpfDatapath(config, features, log, programs);
   await using node = new Node({

@@ -38,6 +38,8 @@ const isLocal = (identity: number): boolean => identity >>> 24 === 1;
  */
 export class EbpfDatapath implements NodeDatapath {
   readonly programs: EndpointPrograms;
+  readonly enforcement: EnforcementMaps;
+  readonly ipcache: IpcacheMaps;
   readonly #config: AgentConfig;
   readonly #features: Features;
   readonly #log: Log;
@@ -55,36 +57,39 @@ export class EbpfDatapath implements NodeDatapath {
     this.#log = log;
     ensureBpffs(config.bpffs);
     this.#current = this.#open(settings);
+    // Whoever holds one of these holds it over a change of settings: each call asks what is current.
+    const now = () => this.#current;
     this.programs = {
       attach: (name, index) => {
         if (!isPodDevice(name)) this.#chained.add(name);
-        this.#current.attachPod(name, index);
+        now().attachPod(name, index);
       },
       detach: (name) => {
         this.#chained.delete(name);
-        this.#current.detachPod(name);
+        now().detachPod(name);
       },
-      attached: (name, index) => this.#current.podAttached(name, index),
+      attached: (name, index) => now().podAttached(name, index),
       devices: () =>
-        this.#current
+        now()
           .attachedDevices()
           .map(({ ifname }) => ifname)
           .filter((name) => isPodDevice(name) || this.#chained.has(name)),
     };
-  }
-
-  get enforcement(): EnforcementMaps {
-    return this.#current.enforcement;
-  }
-
-  get ipcache(): IpcacheMaps {
-    const { ipcache } = this.#current;
-    return {
-      putAll: (rows) => ipcache.putAll(rows),
-      deleteAll: (prefixes) => ipcache.deleteAll(prefixes),
-      prefixes: () => ipcache.prefixes(),
+    this.enforcement = {
+      applySet: (change) => now().enforcement.applySet(change),
+      knownSet: (policyId) => now().enforcement.knownSet(policyId),
+      putEndpoint: (row) => now().enforcement.putEndpoint(row),
+      deleteEndpoint: (address) => now().enforcement.deleteEndpoint(address),
+      endpoint: (address) => now().enforcement.endpoint(address),
+      endpoints: () => now().enforcement.endpoints(),
+      prune: (keep) => now().enforcement.prune(keep),
+    };
+    this.ipcache = {
+      putAll: (rows) => now().ipcache.putAll(rows),
+      deleteAll: (prefixes) => now().ipcache.deleteAll(prefixes),
+      prefixes: () => now().ipcache.prefixes(),
       *localIdentities() {
-        for (const [prefix, { identity }] of ipcache.entries()) {
+        for (const [prefix, { identity }] of now().ipcache.entries()) {
           if (isLocal(identity)) yield [prefix, identity] as const;
         }
       },

@@ -1,6 +1,8 @@
 import path from 'node:path';
+import type { Kv } from '@causeway/etcd';
 import { Mac } from '@causeway/ip';
 import { RtSocket } from '@causeway/linux';
+import { etcdStore } from '@causeway/resources';
 import { type Clock, Database } from '@causeway/tables';
 import { type ClusterTables, clusterTables, reachable } from '../cluster/tables.ts';
 import type { AgentConfig } from '../config/schema.ts';
@@ -11,12 +13,13 @@ import { HostNetwork } from '../host/network.ts';
 import type { HostPlan } from '../host/planner.ts';
 import type { RoutedNode } from '../host/routes.ts';
 import type { Log } from '../log.ts';
-import { type StoreTables, storeTables } from '../sources/store.ts';
+import { StoreSources, type StoreTables, storeTables } from '../sources/store.ts';
 import { StateDirectory } from '../state/directory.ts';
 import { gatewaysOf } from './gateways.ts';
 import { OwnNodeKeeper, type OwnNodeTable, ownNodeRecord, ownNodeTable } from './own-node.ts';
 
 const DEVICES_MS = 20_000;
+const OWN_NODE_MS = 2_000;
 
 /**
  * What has to stand before programs can be loaded: the tables, and the node's own devices, whose
@@ -27,12 +30,13 @@ export class Foundation implements AsyncDisposable {
   readonly store: StoreTables;
   readonly cluster: ClusterTables;
   readonly ownNode: OwnNodeTable;
+  readonly sources: StoreSources;
   readonly host: HostNetwork;
   readonly #config: AgentConfig;
   readonly #socket = RtSocket.open();
   readonly #keeper: OwnNodeKeeper;
 
-  constructor(config: AgentConfig, clock: Clock, random: () => number, log: Log) {
+  constructor(config: AgentConfig, kv: Kv, clock: Clock, random: () => number, log: Log) {
     this.#config = config;
     this.store = storeTables(this.database);
     this.cluster = clusterTables(this.database);
@@ -54,10 +58,20 @@ export class Foundation implements AsyncDisposable {
       random,
       log,
     });
+    const { name } = config.node;
+    this.sources = new StoreSources(
+      etcdStore(kv),
+      this.store,
+      { name, families: config.families },
+      log,
+    );
   }
 
-  /** @throws AgentError `kernel-failed` when the kernel refuses the devices. */
-  async devicesReady(signal: AbortSignal): Promise<void> {
+  /**
+   * Resolves when the devices stand, and when it is known who this node is or the store is slow to say.
+   * @throws AgentError `kernel-failed` when the kernel refuses the devices.
+   */
+  async ready(signal: AbortSignal): Promise<void> {
     try {
       await this.host.devicesReady(AbortSignal.any([signal, AbortSignal.timeout(DEVICES_MS)]));
     } catch (cause) {
@@ -71,6 +85,12 @@ export class Foundation implements AsyncDisposable {
         },
       );
     }
+    // The programs are told the gateways: loading them before those are known means loading them twice.
+    if (this.ownNode.size > 0) return;
+    const patience = AbortSignal.any([signal, AbortSignal.timeout(OWN_NODE_MS)]);
+    await this.store.storedNode.whenInitialized(patience).catch(() => {});
+    // One turn for the plan that follows from it.
+    await new Promise((resolve) => setTimeout(resolve, 5));
   }
 
   /** What the programs are told of this plan. */
@@ -109,6 +129,7 @@ export class Foundation implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.sources[Symbol.asyncDispose]();
     await this.host[Symbol.asyncDispose]();
     this.#keeper[Symbol.dispose]();
     this.#socket.close();

@@ -5,7 +5,6 @@ import { Address, Mac } from '@causeway/ip';
 import { Balancer } from '@causeway/loadbalancing';
 import { MeshReader } from '@causeway/mesh';
 import { PolicyEngine } from '@causeway/policy';
-import { etcdStore } from '@causeway/resources';
 import type { Clock, Database } from '@causeway/tables';
 import type { AgentStatus, HealthRow } from '../api/types.ts';
 import { ClusterMember } from '../cluster/member.ts';
@@ -37,7 +36,6 @@ import { PolicyController } from '../policy/controller.ts';
 import { PolicyFeed } from '../policy/feed.ts';
 import type { QuestionContext } from '../policy/questions.ts';
 import { ServiceController } from '../services/controller.ts';
-import { StoreSources } from '../sources/store.ts';
 import { StateDirectory } from '../state/directory.ts';
 import type { Foundation } from './foundation.ts';
 import { gatewaysOf } from './gateways.ts';
@@ -77,7 +75,6 @@ export class Node implements AsyncDisposable {
   readonly #kernel = new LinuxEndpointKernel();
   readonly #pool: NodeAddressPool;
   readonly #state: StateDirectory<EndpointRecord>;
-  readonly #sources: StoreSources;
   readonly #mesh: MeshReader;
   readonly #cluster: ClusterTables;
   readonly #controller: PolicyController;
@@ -235,13 +232,6 @@ export class Node implements AsyncDisposable {
       cluster: this.#cluster,
       log,
     });
-    // Sources last: whatever they bring finds everybody listening.
-    this.#sources = new StoreSources(
-      etcdStore(kv),
-      tables,
-      { name: config.node.name, families },
-      log,
-    );
     this.#mesh = new MeshReader({
       kv,
       cluster: { name: config.cluster.name, id: ClusterId(config.cluster.id) },
@@ -317,7 +307,7 @@ export class Node implements AsyncDisposable {
         devices: plan.devices.map(({ name }) => name),
       },
       cni: { ready: problems.length === 0, reasons: problems },
-      sources: [...this.#sources.health(), ...this.#meshHealth()],
+      sources: [...this.#options.foundation.sources.health(), ...this.#meshHealth()],
       reconcilers: [
         ...this.host.health(),
         ...this.#ipcache.map((each) => reconcilerHealth(each)),
@@ -472,7 +462,7 @@ export class Node implements AsyncDisposable {
   /** What an observer waits for who wants everything to be in step. */
   #notInStep(): string[] {
     const waiting: string[] = [];
-    for (const { name, synced } of this.#sources.status())
+    for (const { name, synced } of this.#options.foundation.sources.status())
       if (!synced) waiting.push(`${name} is not read yet`);
     for (const { kind, synced } of this.#mesh.status().kinds)
       if (!synced) waiting.push(`cluster ${kind} are not read yet`);
@@ -523,7 +513,7 @@ export class Node implements AsyncDisposable {
     this.monitor.close();
     await this.manager.idle();
     await this.#resolver[Symbol.asyncDispose]();
-    await Promise.all([this.#sources[Symbol.asyncDispose](), this.#mesh[Symbol.asyncDispose]()]);
+    await this.#mesh[Symbol.asyncDispose]();
     this.#feed[Symbol.dispose]();
     this.services[Symbol.dispose]();
     this.#controller[Symbol.dispose]();
