@@ -13,5 +13,6 @@ try {
   // Commander has said its own: help and version end well, the rest is wrong usage.
   if (error instanceof CommanderError)
     process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-  else process.exitCode = printError(error, json);
+  // What failed may have left a connection or a timer behind, which must not keep a failed program alive.
+  else process.exit(printError(error, json));
 }
