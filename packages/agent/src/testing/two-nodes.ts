@@ -240,7 +240,7 @@ export class TwoNodes implements AsyncDisposable {
   readonly #servers: ChildProcess[] = [];
 
   ping(from: string, to: string): boolean {
-    return this.run(from, `ping -c1 -W2 ${to}`) !== undefined;
+    return this.run(from, `busybox ping -c1 -W2 ${to}`) !== undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
