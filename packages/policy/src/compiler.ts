@@ -65,7 +65,13 @@ export class Compiler {
     if (this.#settings.enforcement === 'never') return;
     this.#forAll(set, rule, sign);
     for (const node of rule.nodes) {
-      for (const identity of node.members) this.member(set, rule, identity, sign);
+      for (const identity of node.members) {
+        if (sign > 0 && set.full) {
+          set.overflow(rule, rule.rule.origin.direction);
+          return;
+        }
+        this.member(set, rule, identity, sign);
+      }
     }
   }
 
@@ -113,8 +119,12 @@ export class Compiler {
     sign: 1 | -1,
   ): void {
     for (const l4 of keys) {
-      if (sign > 0) set.add(identity, l4, rule);
-      else set.remove(identity, l4, rule);
+      if (sign < 0) set.remove(identity, l4, rule);
+      else if (!set.full) set.add(identity, l4, rule);
+      else {
+        set.overflow(rule, rule.rule.origin.direction);
+        return;
+      }
     }
   }
 }

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { podLabels } from '@causeway/identity';
 import {
   type EndpointPolicy,
+  lookupVerdict,
   type NamedPort,
   PolicyEngine,
   type PolicySettings,
@@ -198,4 +199,56 @@ test('nothing stays of what has gone', () => {
     ],
     [[], [], [], 0, 0],
   );
+});
+
+test('without room allows are left out, denies close the direction, and it all comes back', () => {
+  const web = (i: number) => pod({ app: 'web', n: String(i) });
+  const many = { fromEndpoints: [{ matchLabels: { app: 'web' } }] };
+  const engine = engineWith([], { maxEntries: 12, maxEntriesPerSet: 10 });
+  for (let i = 0; i < 20; i++) engine.setIdentity(2000 + i, web(i));
+  engine.apply(policy('allow', { ingress: [many] }));
+  const admitted = () => {
+    const { set } = engine.endpoints.get(1)!;
+    const all = Array.from({ length: 20 }, (_, i) =>
+      lookupVerdict(set, 'ingress', 2000 + i, 6, 80),
+    );
+    return all.filter((each) => each.type === 'allow').length;
+  };
+  engine.flush();
+  assert.equal(admitted(), 9, 'and the node itself');
+  assert.equal([...engine.overflows()].length, 1);
+  engine.apply(policy('deny', { ingressDeny: [allow('guest')] }));
+  engine.flush();
+  assert.equal(admitted(), 0);
+  const { set } = engine.endpoints.get(1)!;
+  const { ruleId } = lookupVerdict(set, 'ingress', 2000, 6, 80);
+  assert.match(engine.rule(ruleId!)!.name, /more deny rules/);
+  engine.deletePolicy({ kind: 'CiliumNetworkPolicy', namespace: 'shop', name: 'deny' });
+  for (let i = 0; i < 12; i++) engine.deleteIdentity(2000 + i);
+  engine.flush();
+  assert.equal(admitted(), 8);
+  assert.deepEqual([...engine.overflows()], []);
+  engine.deleteEndpoint(1);
+  engine.flush();
+  engine.setEndpoint(endpoint(1));
+  engine.flush();
+  assert.equal(admitted(), 8, 'a set that goes gives its room back');
+});
+
+test('a manifest as large as the store takes neither hangs nor fills the node', () => {
+  const engine = engineWith([], { maxEntries: 2000, maxEntriesPerSet: 1000 });
+  for (let i = 0; i < 500; i++) engine.setIdentity(3000 + i, pod({ n: String(i) }));
+  const toPorts = Array.from({ length: 3000 }, (_, i) => ({
+    ports: [{ port: String(1 + i), endPort: 65_534 }],
+  }));
+  const begin = performance.now();
+  engine.apply(
+    policy('huge', {
+      ingress: [{ fromEndpoints: [{}], toPorts }],
+      ingressDeny: [{ fromEndpoints: [{}], toPorts }],
+    }),
+  );
+  const { sets } = engine.flush();
+  assert.ok(sets[0]!.upserts.length <= 1002, String(sets[0]!.upserts.length));
+  assert.ok(performance.now() - begin < 5000);
 });

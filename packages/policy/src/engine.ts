@@ -6,6 +6,7 @@ import {
   label,
 } from '@causeway/identity';
 import type { Prefix } from '@causeway/ip';
+import { type EntryBudget, OVERFLOW_RULE } from './budget.ts';
 import { Compiler, LOCALHOST_RULE } from './compiler.ts';
 import type { EndpointPolicy, PolicyDiff, PolicySetChange, PrefixChange, RuleRow } from './diff.ts';
 import { type IdentityView, reservedIdentities } from './identity-view.ts';
@@ -85,6 +86,7 @@ export class PolicyEngine {
   readonly #prefixes = new PrefixCounts();
   readonly #sentRules = new Map<number, string>();
   readonly #touchedRules = new Set<number>();
+  readonly #budget: EntryBudget;
   #revision: number;
 
   constructor(settings: Partial<PolicySettings> & Pick<PolicySettings, 'cluster' | 'families'>) {
@@ -93,6 +95,7 @@ export class PolicyEngine {
     this.#compiler = new Compiler(this.settings, this.#ports);
     this.#setIds = new StableIds(1, MAX_U31, this.settings.policyIds);
     this.#revision = this.settings.firstRevision - 1;
+    this.#budget = { left: this.settings.maxEntries };
     for (const [id, labels] of reservedIdentities()) this.#cache.add(id, labels);
   }
 
@@ -332,7 +335,8 @@ export class PolicyEngine {
       return known.set;
     }
     const { labels, namedPorts, audit } = spec;
-    const set = new PolicySet(this.#setIds.take(key), { labels, namedPorts, audit });
+    const limits = { entries: this.settings.maxEntriesPerSet, shared: this.#budget };
+    const set = new PolicySet(this.#setIds.take(key), { labels, namedPorts, audit }, limits);
     this.#fill(set);
     this.#sets.set(key, { set, endpoints: new Set([spec.id]) });
     return set;
@@ -365,8 +369,13 @@ export class PolicyEngine {
     return new Map(this.#setIds);
   }
 
+  /** Sets that some rule found no room in. */
+  *overflows(): Generator<{ readonly policyId: number; readonly dropped: number }> {
+    for (const { id, dropped } of this.sets()) if (dropped > 0) yield { policyId: id, dropped };
+  }
+
   rule(ruleId: number): RuleRow | undefined {
-    if (ruleId === LOCALHOST_RULE.ruleId) return { ...LOCALHOST_RULE };
+    for (const own of [LOCALHOST_RULE, OVERFLOW_RULE]) if (own.ruleId === ruleId) return { ...own };
     const rule = this.#rules.get(ruleId);
     return rule && ruleRow(rule);
   }
@@ -396,6 +405,10 @@ export class PolicyEngine {
     const removed: PolicySetChange[] = [];
     for (const [key, { set, endpoints }] of this.#sets) {
       if (endpoints.size > 0) {
+        if (set.wantsRefill) {
+          set.clear();
+          this.#fill(set);
+        }
         const change = set.flush(revision);
         if (change !== undefined) sets.push(change);
         continue;
@@ -404,6 +417,7 @@ export class PolicyEngine {
       this.#setIds.release(key);
       for (const subject of this.#subjects.values()) subject.sets.delete(set);
       if (set.known) removed.push(set.removal());
+      set.clear();
     }
     const endpoints: EndpointPolicy[] = [];
     for (const [endpointId, known] of this.#endpoints) {

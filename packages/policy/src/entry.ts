@@ -60,6 +60,11 @@ export class Entry {
     return true;
   }
 
+  clear(): void {
+    this.#origins = undefined;
+    this.#stale = true;
+  }
+
   /** Brings flags and rule id up to date. @param auditAll every rule counts as audited. */
   settle(auditAll: boolean): { readonly flags: number; readonly ruleId: number } {
     if (this.#stale) {

@@ -1,7 +1,8 @@
 import type { LabelSet } from '@causeway/identity';
+import { ORIGINS_PER_ENTRY, OVERFLOW_RULE, type SetLimits, unlimited } from './budget.ts';
 import type { PolicyEntry, PolicyEntryKey, PolicyInfo, PolicySetChange } from './diff.ts';
 import { allows, type Entry, type EntryOrigin, EntryTable } from './entry.ts';
-import { type L4, unpackL4 } from './l4.ts';
+import { directionBit, type L4, packL4, unpackL4 } from './l4.ts';
 import { ENTRY_FLAGS, type Enforcement, type EntryValue, type PolicyView } from './lookup.ts';
 import type { Direction, NamedPort } from './model.ts';
 
@@ -35,14 +36,20 @@ export class PolicySet implements PolicyView {
   readonly #bits: [number, number] = [0, 0];
   /** How many policies want default deny: [direction][0 in force, 1 audited]. */
   readonly #denyWanted = [new Int32Array(2), new Int32Array(2)] as const;
+  readonly #limits: SetLimits;
   #dirty: Entry[] = [];
   #size = 0;
+  #origins = 0;
+  #dropped = 0;
+  /** Something has gone since there was no room. */
+  #freed = false;
   #revision = 0;
   #sentInfo = '';
   #sentEnforcement: [Enforcement, Enforcement] = ['off', 'off'];
 
-  constructor(id: number, spec: PolicySetSpec) {
+  constructor(id: number, spec: PolicySetSpec, limits: SetLimits = unlimited()) {
     this.id = id;
+    this.#limits = limits;
     this.spec = spec;
     this.key = policySetKey(spec);
   }
@@ -81,12 +88,19 @@ export class PolicySet implements PolicyView {
   }
 
   add(identity: number, l4: L4, origin: EntryOrigin): void {
+    if (this.full) this.overflow(origin, (l4 & 1) === 0 ? 'ingress' : 'egress');
+    else this.#put(identity, l4, origin);
+  }
+
+  #put(identity: number, l4: L4, origin: EntryOrigin): void {
     const entry = this.#entries.obtain(identity, l4);
     if (entry.empty) {
       this.#size++;
+      this.#limits.shared.left--;
       this.#countLength(l4, 1);
     }
     entry.add(origin);
+    this.#origins++;
     this.#touch(entry);
   }
 
@@ -94,11 +108,58 @@ export class PolicySet implements PolicyView {
   remove(identity: number, l4: L4, origin: EntryOrigin): void {
     const entry = this.#entries.get(identity, l4);
     if (entry === undefined || !entry.remove(origin)) return;
-    if (entry.empty) {
-      this.#size--;
-      this.#countLength(l4, -1);
-    }
+    this.#origins--;
+    this.#freed = true;
+    if (entry.empty) this.#emptied(entry);
     this.#touch(entry);
+  }
+
+  #emptied({ l4 }: Entry): void {
+    this.#size--;
+    this.#limits.shared.left++;
+    this.#countLength(l4, -1);
+  }
+
+  /** No room for anything more. */
+  get full(): boolean {
+    const { entries, shared } = this.#limits;
+    return (
+      this.#size >= entries || this.#origins >= entries * ORIGINS_PER_ENTRY || shared.left <= 0
+    );
+  }
+
+  /** Times that something found no room. Allows are missing then; for denies all is denied. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Notes that (some of) a rule found no room. */
+  overflow(origin: EntryOrigin, direction: Direction): void {
+    this.#dropped++;
+    this.#freed = false;
+    if (!origin.deny || origin.audit || this.spec.audit) return;
+    const all = packL4(directionBit(direction), 0, 0, 0);
+    const known = this.#entries.get(0, all)?.origins.includes(OVERFLOW_RULE);
+    if (!known) this.#put(0, all, OVERFLOW_RULE);
+  }
+
+  /** Whether filling it anew might find room for what was dropped. */
+  get wantsRefill(): boolean {
+    return this.#dropped > 0 && this.#freed;
+  }
+
+  /** Takes everything out, as if nothing had been added; what the kernel has is remembered. */
+  clear(): void {
+    for (const entry of this.#entries) {
+      if (entry.empty) continue;
+      entry.clear();
+      this.#emptied(entry);
+      this.#touch(entry);
+    }
+    for (const counts of this.#denyWanted) counts.fill(0);
+    this.#origins = 0;
+    this.#dropped = 0;
+    this.#freed = false;
   }
 
   #countLength(l4: L4, change: 1 | -1): void {

@@ -13,6 +13,12 @@ export interface PolicySettings extends ParseSettings {
   readonly allowLocalhost: 'always' | 'policy';
   /** Greater than any revision of an earlier run whose connections still live: seconds since 1970 do. */
   readonly firstRevision: number;
+  /**
+   * Entries of all sets together: what the kernel's map holds. Beyond it, and beyond the bound of one
+   * set, allow rules are left out and deny rules close their direction; `overflows` tells.
+   */
+  readonly maxEntries: number;
+  readonly maxEntriesPerSet: number;
   /** Numbers of policy sets in an earlier run, by PolicySet key; without them the hash decides. */
   readonly policyIds: ReadonlyMap<string, number>;
 }
@@ -22,5 +28,7 @@ export const DEFAULT_POLICY_SETTINGS: Omit<PolicySettings, 'cluster' | 'families
   enforcement: 'default',
   allowLocalhost: 'always',
   firstRevision: 1,
+  maxEntries: 262_144,
+  maxEntriesPerSet: 65_536,
   policyIds: new Map(),
 });
