@@ -136,7 +136,14 @@ export class Client implements Kv {
 
   #notify(): void {
     const health = this.health();
-    for (const listener of [...this.#listeners]) listener(health);
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(health);
+      } catch (error) {
+        // Whoever listens must not break the call that brought the news.
+        this.#lastError = { code: 'internal', message: String(error), at: this.#clock.now() };
+      }
+    }
   }
 
   health(): KvHealth {

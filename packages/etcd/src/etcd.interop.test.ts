@@ -10,7 +10,10 @@ complianceSuite('etcd', async () => {
     compact: async () => {
       const env = { ...process.env, ETCDCTL_API: '3' };
       const ctl = (...words: string[]) =>
-        spawnSync('etcdctl', ['--endpoints', etcd.endpoint, ...words], { env, encoding: 'utf8' });
+        spawnSync('/usr/bin/etcdctl', ['--endpoints', etcd.endpoint, ...words], {
+          env,
+          encoding: 'utf8',
+        });
       const { stdout } = ctl('endpoint', 'status', '--write-out', 'json');
       const revision = JSON.parse(stdout)[0].Status.header.revision;
       const { status, stderr } = ctl('compact', String(revision));

@@ -174,7 +174,7 @@ function certificates(directory: string): {
   stranger: TlsFiles;
 } {
   const openssl = (...words: string[]) =>
-    execFileSync('openssl', words, { cwd: directory, stdio: 'ignore' });
+    execFileSync('/usr/bin/openssl', words, { cwd: directory, stdio: 'ignore' });
   writeFileSync(join(directory, 'san'), 'subjectAltName=IP:127.0.0.1,DNS:etcd.test\n');
   const authority = (name: string) => {
     openssl(

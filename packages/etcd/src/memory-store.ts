@@ -2,6 +2,7 @@
 
 import { bytesOf, compareKeys, Entry } from './entry.ts';
 import { KvError } from './errors.ts';
+import { checkTransaction, holds } from './memory-rules.ts';
 import type { StreamEvent } from './transport.ts';
 import type { Compare, LeaseId, TxnOperation, TxnOperationResult } from './types.ts';
 
@@ -21,10 +22,6 @@ export interface Revision {
   readonly revision: number;
   readonly events: readonly StreamEvent[];
 }
-
-/** etcd's own default limits. */
-const maxOperations = 128;
-const maxRequestBytes = 1.5 * 1024 * 1024;
 
 export class MemoryStore {
   readonly clusterId: string;
@@ -129,17 +126,7 @@ export class MemoryStore {
   ): { succeeded: boolean; results: TxnOperationResult[] } {
     const succeeded = compare.every((condition) => holds(condition, this.get(condition.key)));
     const operations = succeeded ? success : failure;
-    for (const list of [compare, success, failure]) {
-      if (list.length > maxOperations) {
-        throw new KvError(
-          'too-large',
-          list.length,
-          `${list.length} operations in a transaction, at most ${maxOperations}`,
-        );
-      }
-    }
-    checkRequest(success);
-    checkRequest(failure);
+    checkTransaction(compare, success, failure);
     for (const operation of operations) {
       if (operation.type !== 'put' || operation.lease === undefined) continue;
       if (!this.#leases.has(operation.lease)) {
@@ -262,75 +249,6 @@ class Write {
 
   constructor(revision: number) {
     this.revision = revision;
-  }
-}
-
-function checkRequest(operations: readonly TxnOperation[]): void {
-  const puts = new Set<string>();
-  let size = 0;
-  for (const operation of operations) {
-    if (operation.type !== 'put') continue;
-    size += operation.key.length + bytesOf(operation.value).length;
-    if (puts.has(operation.key)) {
-      throw new KvError(
-        'invalid',
-        operation.key,
-        `key ${operation.key} is put twice in one transaction`,
-      );
-    }
-    puts.add(operation.key);
-  }
-  for (const operation of operations) {
-    const removed = (key: string) =>
-      operation.type === 'delete'
-        ? operation.key === key
-        : operation.type === 'delete-prefix' && key.startsWith(operation.prefix);
-    for (const key of puts) {
-      if (removed(key)) {
-        throw new KvError('invalid', key, `key ${key} is put and deleted in one transaction`);
-      }
-    }
-  }
-  if (size > maxRequestBytes) {
-    throw new KvError('too-large', size, `a request of ${size} bytes, at most ${maxRequestBytes}`);
-  }
-}
-
-function holds(compare: Compare, entry: Entry | undefined): boolean {
-  switch (compare.type) {
-    case 'create':
-      return ordered((entry?.createRevision ?? 0) - compare.revision, compare.operator);
-    case 'mod':
-      return ordered((entry?.modRevision ?? 0) - compare.revision, compare.operator);
-    case 'version':
-      return ordered((entry?.version ?? 0) - compare.revision, compare.operator);
-    case 'lease': {
-      const difference = BigInt(entry?.lease ?? 0) - BigInt(compare.lease ?? 0);
-      return ordered(difference < 0n ? -1 : difference > 0n ? 1 : 0, compare.operator);
-    }
-    case 'value':
-      // etcd: a key that is not there has no value to compare, so nothing holds, not even "!=".
-      return (
-        entry !== undefined &&
-        ordered(Buffer.compare(entry.value, bytesOf(compare.value)), compare.operator)
-      );
-    default:
-      return compare satisfies never;
-  }
-}
-
-function ordered(difference: number, operator: Compare['operator']): boolean {
-  switch (operator) {
-    case '=':
-      return difference === 0;
-    case '!=':
-      return difference !== 0;
-    case '<':
-      return difference < 0;
-    case '>':
-      return difference > 0;
-    default:
-      return operator satisfies never;
   }
 }
 

@@ -1,14 +1,17 @@
 import { type Clock, exponentialBackoff, Gate } from '@causeway/tables';
 import { KvError } from './errors.ts';
+import { KnownKeys } from './known-keys.ts';
 import { pagesOf } from './pages.ts';
 import type { Header, Stream, StreamEvent, Transport } from './transport.ts';
-import type { KvWatch, SnapshotReason, WatchEvent, WatchOptions, WatchStatus } from './types.ts';
+import type {
+  KvEntry,
+  KvWatch,
+  SnapshotReason,
+  WatchEvent,
+  WatchOptions,
+  WatchStatus,
+} from './types.ts';
 import { WatchQueue } from './watch-queue.ts';
-
-interface Known {
-  readonly round: number;
-  readonly revision: number;
-}
 
 export interface WatchContext {
   readonly transport: Transport;
@@ -37,15 +40,12 @@ export class Watch implements KvWatch {
   readonly #stop = new AbortController();
   readonly #maxPending: number;
   readonly #pageSize: number;
-  readonly #maxKeys: number;
   readonly #running: Promise<void>;
   readonly #unlisten: () => void;
-  /** Every key that was told or waits to be: the round that saw it last, and the revision seen then. */
-  readonly #known = new Map<string, Known>();
+  readonly #known: KnownKeys;
   readonly #grace: number;
   /** Until then nothing is swept: the store was replaced, and its writers have yet to come back. */
   #graceUntil = 0;
-  #round = 0;
   #resumeFrom: number | undefined;
   #clusterId: string | undefined;
   #stream: Stream | undefined;
@@ -54,7 +54,6 @@ export class Watch implements KvWatch {
   #synced = false;
   #revision = 0;
   #snapshots = 0;
-  #refused = 0;
   #lastError: WatchStatus['lastError'];
 
   constructor(prefix: string, options: WatchOptions, context: WatchContext) {
@@ -62,11 +61,10 @@ export class Watch implements KvWatch {
     this.#context = context;
     this.#maxPending = options.maxPending ?? 16_384;
     this.#pageSize = options.pageSize ?? context.pageSize;
-    this.#maxKeys = options.maxKeys ?? 1_000_000;
+    this.#known = new KnownKeys(options.maxKeys ?? 1_000_000, options.known ?? []);
     this.#grace = options.replacedGrace ?? 30_000;
     this.#resumeFrom = options.fromRevision;
     this.#since = context.clock.now();
-    for (const key of options.known ?? []) this.#known.set(key, { round: 0, revision: 0 });
     const { signal } = options;
     const stop = () => this.#close();
     signal?.addEventListener('abort', stop);
@@ -85,7 +83,7 @@ export class Watch implements KvWatch {
       keys: this.#known.size,
       pending: this.#queue.pending,
       snapshots: this.#snapshots,
-      refused: this.#refused,
+      refused: this.#known.refused,
       lastError: this.#lastError,
     };
   }
@@ -143,33 +141,25 @@ export class Watch implements KvWatch {
   async #list(cause: SnapshotReason): Promise<number> {
     const { transport, deadline } = this.#context;
     const { signal } = this.#stop;
-    const round = ++this.#round;
+    this.#known.begin();
     let revision = 0;
     const pages = pagesOf((request) => transport.range(request, { signal, deadline }), {
       prefix: this.prefix,
       limit: this.#pageSize,
       keysOnly: false,
     });
-    this.#refused = 0;
     for await (const { header, entries, more } of pages) {
       signal.throwIfAborted();
       this.#context.onHeader(header);
       if (revision === 0) this.#start(header, cause);
       revision = header.revision;
-      for (const entry of entries) {
-        const known = this.#known.get(entry.key);
-        if (this.#tooMany(known)) continue;
-        // Within one history a key's revision only grows: a store refilled beyond our revision shows here.
-        if (known && entry.modRevision < known.revision) this.#replaced();
-        this.#queue.put(entry, known !== undefined, true);
-        this.#known.set(entry.key, { round, revision: entry.modRevision });
-      }
+      for (const entry of entries) this.#admit(entry, true);
       this.#filled.open();
       while (more && this.#queue.pending >= this.#maxPending && !signal.aborted) {
         await this.#drained.wait(signal);
       }
     }
-    this.#sweep(round, revision);
+    this.#sweep(revision);
     this.#revision = revision;
     this.#synced = true;
     this.#snapshots++;
@@ -178,34 +168,34 @@ export class Watch implements KvWatch {
     return revision;
   }
 
-  /** Counts a key beyond `maxKeys`, which is not told. */
-  #tooMany(known: Known | undefined): boolean {
-    if (known || this.#known.size < this.#maxKeys) return false;
-    this.#refused++;
-    const message = `${this.prefix} holds more than ${this.#maxKeys} keys; the rest is left out`;
-    this.#lastError = { code: 'too-large', message, at: this.#context.clock.now() };
-    return true;
+  #admit(entry: KvEntry, listed: boolean): void {
+    const admission = this.#known.admit(entry.key, entry.modRevision);
+    if (admission === 'refused') {
+      const message = `${this.prefix} holds more keys than may be followed; the rest is left out`;
+      this.#lastError = { code: 'too-large', message, at: this.#context.clock.now() };
+      return;
+    }
+    if (admission === 'older') this.#replaced();
+    this.#queue.put(entry, admission !== 'new', listed);
   }
 
+  /** The store is another than it was: from now on the grace runs. */
   #replaced(): void {
     this.#graceUntil = this.#context.clock.now() + this.#grace;
   }
 
-  /** Deletes what this round's list did not show, once the grace for a replaced store is over. */
-  #sweep(round: number, revision: number): void {
+  /** Deletes what the last list did not show, once the grace for a replaced store is over. */
+  #sweep(revision: number): void {
     const wait = this.#graceUntil - this.#context.clock.now();
     if (wait > 0) {
+      const { round } = this.#known;
       this.#context.clock.sleep(wait, this.#stop.signal).then(() => {
         // A later round has its own sweep, and may be in the middle of its list.
-        if (round === this.#round && !this.#stop.signal.aborted) this.#sweep(round, this.#revision);
+        if (round === this.#known.round && !this.#stop.signal.aborted) this.#sweep(this.#revision);
       });
       return;
     }
-    for (const [key, known] of this.#known) {
-      if (known.round === round) continue;
-      this.#known.delete(key);
-      this.#queue.delete(key, revision, true);
-    }
+    for (const key of this.#known.stale()) this.#queue.delete(key, revision, true);
     this.#filled.open();
   }
 
@@ -288,18 +278,11 @@ export class Watch implements KvWatch {
   #receive(events: readonly StreamEvent[]): void {
     for (const event of events) {
       switch (event.type) {
-        case 'put': {
-          const known = this.#known.get(event.entry.key);
-          if (this.#tooMany(known)) break;
-          this.#queue.put(event.entry, known !== undefined, false);
-          this.#known.set(event.entry.key, {
-            round: this.#round,
-            revision: event.entry.modRevision,
-          });
+        case 'put':
+          this.#admit(event.entry, false);
           break;
-        }
         case 'delete':
-          this.#known.delete(event.key);
+          this.#known.forget(event.key);
           this.#queue.delete(event.key, event.revision, false);
           break;
         default:
