@@ -74,8 +74,9 @@ function create(socket: RtSocket, wanted: DesiredLink): void {
 function fits(present: Link, wanted: DesiredLink): boolean {
   if (present.kind !== wanted.type) return false;
   if (wanted.type === 'veth') return true;
-  const data = present.data as { port?: number; collectMetadata?: boolean } | undefined;
-  return data?.port === wanted.port && data.collectMetadata === true;
+  if (present.data?.type !== 'vxlan') return false;
+  const { port, collectMetadata } = present.data.vxlan;
+  return port === wanted.port && collectMetadata === true;
 }
 
 function assertOurs(link: Link): void {
