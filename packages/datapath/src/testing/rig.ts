@@ -1,8 +1,8 @@
-import { readSkbContext, type SkbFields, skbContext } from '@causeway/linux';
+import { RtSocket, readSkbContext, request, type SkbFields, skbContext } from '@causeway/linux';
 import type { DatapathEvent } from '../events.ts';
 import type { ProgramName } from '../objects.ts';
 import { dissect, type Frame } from './dissect.ts';
-import { NodeSite, type NodeSiteOptions } from './node-site.ts';
+import { NodeSite, type NodeSiteOptions, type TestPod } from './node-site.ts';
 
 /** TC_ACT_* as the programs return them. */
 export const VERDICTS = { pass: -1, drop: 2, redirect: 7 } as const;
@@ -28,6 +28,14 @@ export class Rig extends NodeSite {
     super(options);
     this.#reader = this.datapath.readEvents((event) => this.#events.push(event));
     this.#reader.unref();
+  }
+
+  /** Its interface is down: the kernel's own chatter would be counted among what tests send. */
+  override addPod(x: number, identity?: number): TestPod {
+    const pod = super.addPod(x, identity);
+    using rt = RtSocket.open(pod.ns);
+    rt.apply(request.setLink({ name: 'eth0' }, { up: false }));
+    return pod;
   }
 
   run(program: ProgramName, bytes: Uint8Array, fields: SkbFields = {}): Outcome {
