@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* Masquerading: what pods send out of the native ranges leaves with an address of the device and a port
  * of the node's range. Two entries a connection, one for each direction. The port depends on the
- * connection alone (a hash, then its successors), so that a forward entry that was evicted is found again
+ * connection alone (a hash and the steps it takes from there), so that a forward entry that was evicted is found again
  * behind its reverse entry, and a missing reverse entry is made again from the forward one. */
 #pragma once
 
@@ -102,7 +102,7 @@ inlined void nat_reverse_key(struct nat_key *key, const struct tuple *t, const u
 noinline_subprogram int nat_claim(const struct tuple *t, const union addr *address, struct nat_entry *forward)
 {
 	__u32 range = (__u32)nat_port_max - nat_port_min + 1, tries = NAT_TRIES;
-	__u32 start = tuple_hash(t), tick = now_ticks();
+	__u32 start = tuple_hash(t), step = mix(start, start) | 1, tick = now_ticks();
 	bool keeps_port = !nat_translates_port(t->protocol);
 	struct nat_entry back = { .address = t->saddr, .port = t->sport, .last_used = tick };
 	struct nat_key key;
@@ -110,7 +110,7 @@ noinline_subprogram int nat_claim(const struct tuple *t, const union addr *addre
 	if (keeps_port)
 		tries = 1;
 	for (__u32 i = 0; i < NAT_TRIES; i++) {
-		__be16 port = keeps_port ? t->sport : bpf_htons((__u16)(nat_port_min + (start + i) % range));
+		__be16 port = keeps_port ? t->sport : bpf_htons((__u16)(nat_port_min + (start + i * step) % range));
 		const struct nat_entry *taken;
 
 		if (i >= tries)

@@ -135,11 +135,13 @@ inlined struct backend *backend_lookup(__u32 id)
 	return bpf_map_lookup_elem(&backends, &id);
 }
 
+/* Takes `b` into the hash `a` so that every bit of either reaches every bit of the result. */
 inlined __u32 mix(__u32 a, __u32 b)
 {
-	a ^= b + 0x9e3779b9 + (a << 6) + (a >> 2);
-	a *= 0x85ebca6b;
-	return a ^ a >> 15;
+	a ^= b;
+	a = (a ^ a >> 16) * 0x7feb352d;
+	a = (a ^ a >> 15) * 0x846ca68b;
+	return a ^ a >> 16;
 }
 
 inlined __u32 addr_hash(const union addr *a)
