@@ -8,7 +8,7 @@ export type {
   PrefixChange,
   RuleRow,
 } from './src/diff.ts';
-export { type PolicyEndpoint, PolicyEngine } from './src/engine.ts';
+export { PolicyEngine } from './src/engine.ts';
 export type { IdentityView } from './src/identity-view.ts';
 export { type L4, type L4Parts, maskPort, packL4, portPrefixes, unpackL4 } from './src/l4.ts';
 export {
@@ -47,6 +47,7 @@ export {
   type Refusal,
   type RefusalCode,
 } from './src/refusal.ts';
+export type { PolicyEndpoint } from './src/set-table.ts';
 export { DEFAULT_POLICY_SETTINGS, type PolicySettings } from './src/settings.ts';
 export type { DirectionTrace, Trace, TraceQuery } from './src/trace.ts';
 export type {

@@ -1,6 +1,6 @@
 import { cidrLabels, RESERVED } from '@causeway/identity';
 import type { RuleRow } from './diff.ts';
-import type { Applicable, PolicyEngine, Supposition } from './engine.ts';
+import type { PolicyEngine } from './engine.ts';
 import type { IdentityView } from './identity-view.ts';
 import { lookupVerdict, type Verdict } from './lookup.ts';
 import type { Direction, Policy, PolicyRef } from './model.ts';
@@ -9,6 +9,7 @@ import { FIRST_STRANGER, resolveParty } from './party.ts';
 import { type PolicySet, type PolicySetSpec, policySetKey } from './policy-set.ts';
 import { isIcmp, PORT_PROTOCOLS, PROTOCOL, portsText } from './protocols.ts';
 import { PolicyError } from './refusal.ts';
+import type { Applicable, Supposition } from './rule-book.ts';
 import { selects } from './selector-cache.ts';
 import { combine } from './trace.ts';
 
