@@ -125,6 +125,33 @@ test('rows map to none, one or several; what throws keeps its last good rows and
   assert.equal(derivation.status().errors.size, 0);
 });
 
+test('a group whose last row went gives nothing, and is not even asked', () => {
+  const database = new Database();
+  const from = database.table({
+    name: 'from',
+    key: (row: { id: number; group: string }) => row.id,
+  });
+  const to = database.table({
+    name: 'to',
+    key: (row: { group: string; size: number }) => row.group,
+  });
+  using derivation = deriveGroups<{ group: string; size: number }>({
+    name: 'sizes',
+    inputs: [input(from, (row) => row.group)],
+    output: to,
+    compute: (group) => ({ group, size: [...from].filter((row) => row.group === group).length }),
+  });
+  from.put({ id: 1, group: 'a' });
+  from.put({ id: 2, group: 'a' });
+  database.settle();
+  assert.equal(to.get('a')?.size, 2);
+  from.put({ id: 1, group: 'b' });
+  from.delete(2);
+  database.settle();
+  assert.deepEqual([...to], [{ group: 'b', size: 1 }]);
+  assert.equal(derivation.status().groups, 1);
+});
+
 test('of groups that claim one key the least has it, whatever came first', () => {
   const database = new Database();
   const claims = database.table({

@@ -218,6 +218,16 @@ test('a tracker is told every row, then every change once, deletions included', 
   await reading;
 });
 
+test('a tracker is done when nothing is left to tell, also if what was last is long gone', () => {
+  const table = pods();
+  table.put(pod('a'));
+  table.delete('a');
+  using tracker = table.changes('t');
+  assert.deepEqual(tracker.take(), []);
+  assert.equal(tracker.pending, false);
+  assert.equal(tracker.seen, table.revision);
+});
+
 test('a deletion waits for the slowest tracker, and for no one when there is none', () => {
   const table = pods();
   table.put(pod('a'));
