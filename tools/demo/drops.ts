@@ -13,7 +13,7 @@ export async function explainDrop(site: Site, from: string, to: string): Promise
   );
 }
 
-/** Sends traffic and wants an audit event for it: a packet that passed although a policy in audit mode would drop it. */
+/** Sends traffic and wants a verdict of audit for it: a packet that passed although a policy in audit mode would drop it. */
 export async function expectAudit(
   site: Site,
   from: string,
@@ -25,21 +25,25 @@ export async function expectAudit(
   const streams = site.cluster.agents.map((agent) => {
     const call = request({
       socketPath: agent.socket,
-      path: '/v1/monitor?type=audit,drop',
+      path: '/v1/monitor?type=verdict',
       agent: false,
     });
     call.on('response', (response) => {
-      createInterface({ input: response }).on('line', (line) =>
-        events.push(`${agent.node.name}: ${line}`),
-      );
-      response.on('error', () => {});
+      const lines = createInterface({ input: response });
+      lines.on('line', (line) => events.push(`${agent.node.name}: ${line}`));
+      // Destroyed at the end: to be expected.
+      lines.on('error', () => {});
     });
     call.on('error', () => {});
     call.end();
     return call;
   });
   const found = (): string | undefined =>
-    events.find((line) => addresses.every((address) => line.includes(`"${address}"`)));
+    events.find(
+      (line) =>
+        line.includes('"policy-audit"') &&
+        addresses.every((address) => line.includes(`"${address}"`)),
+    );
   try {
     await until(
       'an audit event',
@@ -53,11 +57,7 @@ export async function expectAudit(
     for (const stream of streams) stream.destroy();
   }
   const what = `${from} to ${to} is reported as what would have been dropped`;
-  site.report.check(
-    what,
-    found()?.includes('"audit"') === true,
-    textOf(found()) ?? 'no node tells of it',
-  );
+  site.report.check(what, found() !== undefined, textOf(found()) ?? 'no node tells of it');
 }
 
 /** The event's own sentence, with its node in front. */

@@ -167,7 +167,8 @@ const OUTCOME_WORDS: Readonly<Record<Outcome, string>> = {
 
 function words({ outcome, answer, detail, milliseconds }: TrafficResult): string {
   const took = `${milliseconds.toFixed(0)} ms`;
-  if (outcome === 'answered') return `${firstLine(answer) || 'answered'}, ${took}`;
+  if (outcome === 'answered')
+    return answer.startsWith('PING ') ? took : `${firstLine(answer) || 'answered'}, ${took}`;
   return outcome === 'failed' ? firstLine(detail) : `${OUTCOME_WORDS[outcome]}, ${took}`;
 }
 
