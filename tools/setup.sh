@@ -37,9 +37,9 @@ if [ -n "$missing" ]; then
   [ "$made_policy" = yes ] && rm -f "$policy"
   if [ "$status" != 0 ]; then
     # The addresses of package hosts are nobody's business in a build log.
-    sed -E 's#[a-z]+://[^ ]+#(address)#g' "$log" | tail -n 20 >&2
+    sed -E 's#[a-z]+://[^ ]+#(address)#g' "$log" | head -n 30 >&2
     rm -f "$log"
-    fail "apt-get failed (exit $status); the last lines stand above"
+    fail "apt-get failed (exit $status); what it said stands above"
   fi
   rm -f "$log"
 fi
@@ -49,9 +49,9 @@ if ! cmp -s package-lock.json "$stamp" 2>/dev/null; then
   say "installing npm packages (Node 26 among them)"
   log=$(mktemp)
   if ! npm ci --no-audit --no-fund --loglevel=error >"$log" 2>&1; then
-    sed -E 's#[a-z]+://[^ ]+#(address)#g' "$log" | tail -n 20 >&2
+    sed -E 's#[a-z]+://[^ ]+#(address)#g' "$log" | head -n 30 >&2
     rm -f "$log"
-    fail "npm ci failed; the last lines stand above"
+    fail "npm ci failed; what it said stands above"
   fi
   rm -f "$log"
   cp package-lock.json "$stamp"

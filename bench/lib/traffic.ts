@@ -4,8 +4,18 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+
+/**
+ * Load generators stand on a processor each: where the scheduler happens to put two processes changes a
+ * request's time more than any path does. No priority is set, for it would starve the kernel's own
+ * packet threads.
+ */
+const apart = availableParallelism() > 1;
+const CLIENT_CPU = 0;
+const SERVER_CPU = 1;
+const pinned = (cpu: number): string[] => (apart ? ['taskset', '-c', String(cpu)] : []);
 
 /** A command prefix such as `['ip', 'netns', 'exec', 'node-1']`; empty for this very namespace. */
 export type Place = readonly string[];
@@ -38,8 +48,13 @@ export async function runIn(place: Place, argv: readonly string[], seconds = 60)
   return { code, stdout, stderr };
 }
 
-async function must(place: Place, argv: readonly string[], seconds: number): Promise<string> {
-  const output = await runIn(place, argv, seconds);
+async function must(
+  place: Place,
+  argv: readonly string[],
+  seconds: number,
+  cpu = CLIENT_CPU,
+): Promise<string> {
+  const output = await runIn(place, [...pinned(cpu), ...argv], seconds);
   if (output.code !== 0) {
     throw new Error(`${argv.join(' ')} failed (${output.code}): ${output.stderr || output.stdout}`);
   }
@@ -52,7 +67,7 @@ export interface Server extends AsyncDisposable {
 }
 
 async function serve(place: Place, argv: readonly string[], after?: () => void): Promise<Server> {
-  const [file, ...rest] = [...place, ...argv];
+  const [file, ...rest] = [...place, ...pinned(SERVER_CPU), ...argv];
   if (file === undefined) throw new RangeError('no command');
   const child = spawn(file, rest, { stdio: 'ignore' });
   await new Promise((resolve, reject) => {
@@ -134,13 +149,16 @@ export async function tcpStream(
 
 const MICROSECONDS: Readonly<Record<string, number>> = { ns: 1e-3, us: 1, ms: 1e3, sec: 1e6 };
 
-/** One-byte request and response over one connection, in exchanges per second. */
+/**
+ * One-byte request and response over one connection, in exchanges per second. `together`: client and
+ * server share a processor, so that no wake-up of another one hides what the path itself costs.
+ */
 export async function requestResponse(
   place: Place,
   kind: 'tcp' | 'udp',
   address: string,
   seconds: number,
-  dataPort = 19766,
+  together = false,
 ): Promise<number> {
   const text = await must(
     place,
@@ -149,7 +167,7 @@ export async function requestResponse(
       '-lp',
       String(QPERF_PORT),
       '-ip',
-      String(dataPort),
+      String(QPERF_PORT + 1),
       '-t',
       String(seconds),
       '-m',
@@ -158,6 +176,7 @@ export async function requestResponse(
       `${kind}_lat`,
     ],
     seconds + 20,
+    together ? SERVER_CPU : CLIENT_CPU,
   );
   const latency = /latency\s+=\s+([\d.]+) (ns|us|ms|sec)/.exec(text);
   if (latency === null) throw new Error(`qperf said no latency: ${text.slice(-400)}`);
