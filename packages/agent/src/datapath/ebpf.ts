@@ -20,6 +20,7 @@ import type { ProtectedSocket } from '../ipcache/protected.ts';
 import type { IpcacheMaps } from '../ipcache/reconcilers.ts';
 import type { Log } from '../log.ts';
 import type { EnforcementMaps } from '../policy/maps.ts';
+import { quickly } from './grace-periods.ts';
 import type {
   DatapathCounter,
   DatapathEvent,
@@ -62,11 +63,11 @@ export class EbpfDatapath implements NodeDatapath {
     this.programs = {
       attach: (name, index) => {
         if (!isPodDevice(name)) this.#chained.add(name);
-        now().attachPod(name, index);
+        quickly(() => now().attachPod(name, index));
       },
       detach: (name) => {
         this.#chained.delete(name);
-        now().detachPod(name);
+        quickly(() => now().detachPod(name));
       },
       attached: (name, index) => now().podAttached(name, index),
       devices: () =>

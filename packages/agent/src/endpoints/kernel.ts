@@ -59,7 +59,7 @@ export interface EndpointKernel {
   /** Every device of the node. */
   hostLinks(): HostLink[];
   /** Removes the pair; false if it was gone already. */
-  removeInterface(hostIfname: string): boolean;
+  removeInterface(hostIfname: string): Promise<boolean>;
   /** Everything in which the pod's interface differs from the spec, in words; empty if nothing. */
   differences(namespace: PodNamespace, spec: PodInterface): string[];
 }

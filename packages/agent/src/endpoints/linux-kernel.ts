@@ -36,9 +36,19 @@ const identityText = ({ identity }: Netns): string => `${identity.device}:${iden
 
 const FAMILIES = ['ipv4', 'ipv6'] as const;
 
+/** Links of this group are on their way out. The number is ours by chance alone: nobody else counts so high. */
+const LEAVING_GROUP = 0x0c5a_de1e;
+
+interface Removal {
+  readonly name: string;
+  readonly resolve: (removed: boolean) => void;
+  readonly reject: (error: unknown) => void;
+}
+
 /** The real kernel, by rtnetlink. One socket for the node's own namespace, one opened per pod and call. */
 export class LinuxEndpointKernel implements EndpointKernel, Disposable {
   readonly #socket: RtSocket;
+  readonly #removals: Removal[] = [];
   readonly #ownIdentity: string;
 
   constructor() {
@@ -118,6 +128,7 @@ export class LinuxEndpointKernel implements EndpointKernel, Disposable {
         hint: "the container's network namespace has probably gone; try again",
       });
     }
+    relaxReversePath(spec.hostIfname);
     this.#dress(netns, spec);
     return { hostIfindex: host.index };
   }
@@ -165,13 +176,31 @@ export class LinuxEndpointKernel implements EndpointKernel, Disposable {
     return this.#socket.links().map(hostLinkOf);
   }
 
-  removeInterface(hostIfname: string): boolean {
+  removeInterface(hostIfname: string): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      this.#removals.push({ name: hostIfname, resolve, reject });
+      if (this.#removals.length === 1) setImmediate(() => this.#removeAll());
+    });
+  }
+
+  /** All that are to go by now go together: the kernel's wait for its readers is nearly all the cost. */
+  #removeAll(): void {
+    const removals = this.#removals.splice(0);
     try {
-      this.#socket.apply(request.deleteLink({ name: hostIfname }));
-      return true;
+      const marked = this.#socket.tryApply(
+        removals.map(({ name }) => request.setLink({ name }, { group: LEAVING_GROUP })),
+      );
+      if (marked.some((error) => error === undefined)) {
+        this.#socket.apply(request.deleteLinkGroup(LEAVING_GROUP));
+      }
+      removals.forEach(({ resolve, reject }, index) => {
+        const error = marked[index];
+        if (error === undefined) resolve(true);
+        else if (error.code === 'not-found') resolve(false);
+        else reject(error);
+      });
     } catch (error) {
-      if (error instanceof LinuxError && error.code === 'not-found') return false;
-      throw error;
+      for (const { reject } of removals) reject(error);
     }
   }
 
@@ -247,6 +276,18 @@ export class LinuxEndpointKernel implements EndpointKernel, Disposable {
       );
     }
     socket.apply(batch);
+  }
+}
+
+/**
+ * The route back to a pod is by cw_host, so a strict reverse path filter would drop what the pod sends
+ * through the stack. The greater of `all` and the device's own value counts: loose (2) beats strict (1).
+ */
+function relaxReversePath(device: string): void {
+  const all = readSysctl('net/ipv4/conf/all/rp_filter').trim();
+  const wanted = all === '0' ? '0' : '2';
+  if (readSysctl('net/ipv4/conf/default/rp_filter').trim() !== wanted) {
+    writeSysctl(`net/ipv4/conf/${device}/rp_filter`, wanted);
   }
 }
 

@@ -159,7 +159,7 @@ isolated(import.meta.filename, () => {
       never,
     ] as (typeof endpoints)[number][];
     // The pod of one went with its interface while nobody looked.
-    first.kernel.removeInterface(gone!.hostIfname);
+    await first.kernel.removeInterface(gone!.hostIfname);
     // One ADD broke off before its answer.
     await first.state.write(String(half!.id), {
       ...first.table.get(half!.id)!.record,
@@ -168,7 +168,7 @@ isolated(import.meta.filename, () => {
     // The file of one was cut short: nothing else knows of it here.
     fs.truncateSync(path.join(directory, 'endpoints', `${cut!.id}.json`), 20);
     // Another device has the name and not the index.
-    first.kernel.removeInterface(swapped!.hostIfname);
+    await first.kernel.removeInterface(swapped!.hostIfname);
     using socket = RtSocket.open();
     socket.apply(request.createVeth({ name: swapped!.hostIfname, peer: { name: 'stranger' } }));
 

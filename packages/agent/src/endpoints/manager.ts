@@ -161,7 +161,7 @@ export class EndpointManager {
     if (table.has(record.id)) table.put({ record: deleting, state: 'deleting' });
     enforcement.remove(record);
     programs.detach(record.hostIfname);
-    if (!record.chained) kernel.removeInterface(record.hostIfname);
+    if (!record.chained) await kernel.removeInterface(record.hostIfname);
     await state.remove(String(record.id));
     addresses.release(record);
     identities.release(podReference(record));

@@ -65,7 +65,7 @@ export async function restoreEndpoints(options: RestoreOptions): Promise<Restore
     const record = options.recover(link);
     known.add(link.name);
     if (record === undefined || good.some(({ id }) => id === record.id)) {
-      kernel.removeInterface(link.name);
+      await kernel.removeInterface(link.name);
       cleaned.push(`${link.name}: no record and no rows in the kernel`);
       continue;
     }

@@ -92,7 +92,8 @@ function sysctlsOf(config: AgentConfig): DesiredSysctl[] {
       ...(config.routingMode === 'tunnel' ? [VXLAN_DEVICE] : []),
     ];
     // Replies of pods come in by other devices than the route back to the pod says.
-    for (const device of own) settings.push(value(`net/ipv4/conf/${device}/rp_filter`, '0'));
+    for (const device of own)
+      settings.push({ type: 'reverse-path', name: `net/ipv4/conf/${device}/rp_filter` });
   }
   if (config.families.includes('ipv6')) settings.push(value('net/ipv6/conf/all/forwarding', '1'));
   if (config.masquerade.enabled) {

@@ -20,8 +20,7 @@ export function sysctlOperations(files: SysctlFiles): Operations<DesiredSysctl, 
       return batch.map(({ row }) => {
         try {
           const present = files.read(row.name).trim();
-          const wanted =
-            row.type === 'value' ? row.value : mergePorts(present, row.first, row.last);
+          const wanted = valueOf(row, present, files);
           if (present !== wanted) files.write(row.name, wanted);
           return undefined;
         } catch (error) {
@@ -32,6 +31,20 @@ export function sysctlOperations(files: SysctlFiles): Operations<DesiredSysctl, 
     // Other programs may rely on what we switched on; it is left as it is.
     async delete() {},
   };
+}
+
+function valueOf(row: DesiredSysctl, present: string, files: SysctlFiles): string {
+  switch (row.type) {
+    case 'value':
+      return row.value;
+    case 'ports':
+      return mergePorts(present, row.first, row.last);
+    case 'reverse-path':
+      // The greater of `all` and the device's own counts: loose (2) beats a strict (1) for all.
+      return files.read('net/ipv4/conf/all/rp_filter').trim() === '0' ? '0' : '2';
+    default:
+      return row satisfies never;
+  }
 }
 
 /**

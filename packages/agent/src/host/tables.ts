@@ -14,9 +14,11 @@ export interface DesiredAddress {
   readonly device: string;
 }
 
-/** A setting under /proc/sys. `ports` adds a range to a list of ports and leaves the rest of the list. */
+/** A setting under /proc/sys. `ports` adds a range to a list of ports and leaves
+ * the rest of the list; `reverse-path` makes a filter of reverse paths let everything through. */
 export type DesiredSysctl =
   | { readonly type: 'value'; readonly name: string; readonly value: string }
+  | { readonly type: 'reverse-path'; readonly name: string }
   | {
       readonly type: 'ports';
       readonly name: string;

@@ -51,6 +51,7 @@ export const linkTable = {
   alias: row(20, text),
   stats: row(23, bytes),
   familySpec: row(26, nested(familySpecTable)),
+  group: row(27, u32),
   namespaceFd: row(28, u32),
   extraMask: row(29, u32),
   gsoMaxSize: row(41, u32),

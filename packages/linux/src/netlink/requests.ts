@@ -1,5 +1,12 @@
 import { addAddress, deleteAddress } from './address.ts';
-import { createBridge, createVeth, createVxlan, deleteLink, setLink } from './link-requests.ts';
+import {
+  createBridge,
+  createVeth,
+  createVxlan,
+  deleteLink,
+  deleteLinkGroup,
+  setLink,
+} from './link-requests.ts';
 import { deleteNeighbour, setNeighbour } from './neighbour.ts';
 import { addRoute, deleteRoute, replaceRoute } from './route-requests.ts';
 import { addRule, deleteRule } from './rule.ts';
@@ -14,6 +21,7 @@ export const request = Object.freeze({
   createBridge,
   setLink,
   deleteLink,
+  deleteLinkGroup,
   addAddress,
   deleteAddress,
   addRoute,
