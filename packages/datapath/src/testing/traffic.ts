@@ -17,7 +17,7 @@ export function inNamespace(
   options: { readonly input?: Uint8Array; readonly timeoutMs?: number } = {},
 ): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn('ip', ['netns', 'exec', nsName, ...command]);
+    const child = spawn('nsenter', [`--net=/run/netns/${nsName}`, ...command]);
     const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 5000);
     const out: Buffer[] = [];
     let stderr = '';
