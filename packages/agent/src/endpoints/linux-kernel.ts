@@ -49,6 +49,11 @@ interface Removal {
 export class LinuxEndpointKernel implements EndpointKernel, Disposable {
   readonly #socket: RtSocket;
   readonly #removals: Removal[] = [];
+  /** What a new device needs beside what it inherits; looked at once a second at most. */
+  #reversePath: { readonly wanted: string | undefined; readonly until: number } = {
+    wanted: undefined,
+    until: 0,
+  };
   readonly #ownIdentity: string;
 
   constructor() {
@@ -128,7 +133,7 @@ export class LinuxEndpointKernel implements EndpointKernel, Disposable {
         hint: "the container's network namespace has probably gone; try again",
       });
     }
-    relaxReversePath(spec.hostIfname);
+    this.#relaxReversePath(spec.hostIfname);
     this.#dress(netns, spec);
     return { hostIfindex: host.index };
   }
@@ -204,6 +209,21 @@ export class LinuxEndpointKernel implements EndpointKernel, Disposable {
     }
   }
 
+  /**
+   * The route back to a pod is by cw_host, so a strict reverse path filter would drop what the pod
+   * sends through the stack. The greater of `all` and the device's own counts: loose (2) beats strict (1).
+   */
+  #relaxReversePath(device: string): void {
+    const now = performance.now();
+    if (now > this.#reversePath.until) {
+      const wanted = readSysctl('net/ipv4/conf/all/rp_filter').trim() === '0' ? '0' : '2';
+      const inherited = readSysctl('net/ipv4/conf/default/rp_filter').trim();
+      this.#reversePath = { wanted: inherited === wanted ? undefined : wanted, until: now + 1_000 };
+    }
+    const { wanted } = this.#reversePath;
+    if (wanted !== undefined) writeSysctl(`net/ipv4/conf/${device}/rp_filter`, wanted);
+  }
+
   differences(namespace: PodNamespace, spec: PodInterface): string[] {
     using socket = RtSocket.open((namespace as OpenNamespace).netns);
     const link = socket.link({ name: spec.ifname });
@@ -239,7 +259,6 @@ export class LinuxEndpointKernel implements EndpointKernel, Disposable {
 
   /** Addresses, routes and the loopback of the pod, in one batch on one socket in its namespace. */
   #dress(netns: Netns, spec: PodInterface): void {
-    if (spec.addresses.ipv6 !== undefined) allowIPv6(netns, spec.ifname);
     using socket = RtSocket.open(netns);
     const link = socket.link({ name: spec.ifname });
     if (link === undefined) {
@@ -275,26 +294,14 @@ export class LinuxEndpointKernel implements EndpointKernel, Disposable {
         request.addRoute({ family: number, via, ifindex: link.index, protocol: 3 }),
       );
     }
-    socket.apply(batch);
+    const errors = socket.tryApply(batch);
+    if (!errors.some((error) => error !== undefined)) return;
+    // Container runtimes switch IPv6 off by default (net.ipv6.conf.all.disable_ipv6): this pod has it.
+    if (spec.addresses.ipv6 !== undefined) {
+      writeSysctl(`net/ipv6/conf/${spec.ifname}/disable_ipv6`, 0, netns);
+    }
+    socket.apply(batch.filter((_, index) => errors[index] !== undefined));
   }
-}
-
-/**
- * The route back to a pod is by cw_host, so a strict reverse path filter would drop what the pod sends
- * through the stack. The greater of `all` and the device's own value counts: loose (2) beats strict (1).
- */
-function relaxReversePath(device: string): void {
-  const all = readSysctl('net/ipv4/conf/all/rp_filter').trim();
-  const wanted = all === '0' ? '0' : '2';
-  if (readSysctl('net/ipv4/conf/default/rp_filter').trim() !== wanted) {
-    writeSysctl(`net/ipv4/conf/${device}/rp_filter`, wanted);
-  }
-}
-
-/** Container runtimes switch IPv6 off by default (`net.ipv6.conf.all.disable_ipv6`). */
-function allowIPv6(netns: Netns, ifname: string): void {
-  const name = `net/ipv6/conf/${ifname}/disable_ipv6`;
-  if (readSysctl(name, netns).trim() !== '0') writeSysctl(name, 0, netns);
 }
 
 const hostLinkOf = (link: Link): HostLink => ({

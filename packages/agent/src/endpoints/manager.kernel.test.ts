@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { Prefix } from '@causeway/ip';
-import { Netns, RtSocket, request } from '@causeway/linux';
+import { Netns, RtSocket, request, writeSysctl } from '@causeway/linux';
 import { Database } from '@causeway/tables';
 import { AgentError } from '../errors.ts';
 import { silentLog } from '../log.ts';
@@ -89,6 +89,10 @@ isolated(import.meta.filename, () => {
   test('ADD makes a whole interface, says the same again, and CHECK finds what is missing', async () => {
     const { manager, kernel, programs } = life();
     const netns = namespace();
+    using pod = Netns.open(netns);
+    // As container runtimes leave it.
+    writeSysctl('net/ipv6/conf/all/disable_ipv6', 1, pod);
+    writeSysctl('net/ipv6/conf/default/disable_ipv6', 1, pod);
     const body = { containerId: 'one', ifname: 'eth0', netns };
     const { endpoint, created } = await manager.attach(body);
     assert.equal(created, true);
