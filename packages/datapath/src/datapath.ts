@@ -285,6 +285,14 @@ export class Datapath implements Disposable {
  * map-incompatible, program-refused, unsupported; nothing is changed then.
  */
 export function openDatapath(options: DatapathOptions): Datapath {
+  for (const [name, limit] of Object.entries(options.limits ?? {})) {
+    if (!(name in maps) || !Number.isInteger(limit) || limit < 1 || limit > 0x4000_0000) {
+      throw new DatapathError('bad-config', `limits.${name}: ${limit} entries are not possible`, {
+        value: limit,
+        hint: `maps are ${Object.keys(maps).join(', ')}`,
+      });
+    }
+  }
   const features = options.features ?? new Features();
   const traits = traitsOf(features, options.kernelRelease ?? release());
   const constants = constantsOf(options.config, traits);

@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { skbContext } from '@causeway/linux';
+import fc from 'fast-check';
+import { frame, type Payload } from './testing/frames.ts';
+import type { TestPod } from './testing/node-site.ts';
+import { Rig, VERDICTS } from './testing/rig.ts';
+import { putService } from './testing/services.ts';
+
+const PROGRAMS = [
+  'from_pod',
+  'to_pod',
+  'from_host',
+  'from_network',
+  'to_network',
+  'from_overlay',
+] as const;
+const verdicts = new Set<number>(Object.values(VERDICTS));
+
+describe('hostile frames', () => {
+  let rig: Rig;
+  let pod: TestPod;
+  let other: TestPod;
+
+  before(() => {
+    rig = new Rig({
+      name: 'ho',
+      number: 1,
+      datapath: { config: { masquerade: { ipv4: true, ipv6: true } } },
+    });
+    pod = rig.addPod(2);
+    other = rig.addPod(3);
+    const ifindex = rig.options.config.host.ifindex;
+    rig.ns.run(() =>
+      rig.datapath.setDeviceAddresses({
+        ifname: 'cw_host',
+        ifindex,
+        ipv4: rig.ipv4,
+        ipv6: rig.ipv6,
+      }),
+    );
+    rig.datapath.setMonitor(['drop', 'verdict', 'trace']);
+    putService(rig.datapath, {
+      id: 1,
+      address: rig.ipv4,
+      port: 80,
+      backends: [{ id: 1, address: other.ipv4, port: 8080 }],
+    });
+  });
+  after(() => rig[Symbol.dispose]());
+
+  function judged(bytes: Uint8Array): void {
+    for (const program of PROGRAMS) {
+      for (const mark of [0, 0x0c5a0002]) {
+        const result = rig.ns.run(() =>
+          rig.run(program, bytes, { ifindex: pod.hostIfindex, mark }),
+        );
+        const number =
+          typeof result.verdict === 'number' ? result.verdict : VERDICTS[result.verdict];
+        assert.ok(verdicts.has(number), `${program} returned ${number}`);
+      }
+    }
+  }
+
+  test('any bytes under any EtherType get a verdict', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(0x0800, 0x86dd, 0x0806, 0x88cc),
+        fc.uint8Array({ minLength: 1, maxLength: 120 }),
+        (type, body) => {
+          judged(Uint8Array.from([...new Uint8Array(12), type >> 8, type & 255, ...body]));
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  test('a good frame with some bytes changed, or cut anywhere, gets a verdict', () => {
+    const inner = frame({
+      source: other.ipv4,
+      destination: pod.ipv4,
+      payload: { type: 'udp', sport: 1, dport: 2 },
+    }).slice(14);
+    const payloads: Payload[] = [
+      { type: 'tcp', sport: 1000, dport: 80, flags: 'S' },
+      { type: 'udp', sport: 1000, dport: 80 },
+      { type: 'echo', id: 5 },
+      { type: 'icmp', icmpType: 3, body: inner },
+    ];
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...payloads),
+        fc.boolean(),
+        fc.array(fc.tuple(fc.nat(80), fc.nat(255)), { maxLength: 3 }),
+        fc.nat(80),
+        (payload, v6, changes, cut) => {
+          const bytes = frame({
+            source: v6 ? pod.ipv6 : pod.ipv4,
+            destination: v6 ? other.ipv6 : other.ipv4,
+            payload,
+            ...(v6 && { extensions: [0, 60] }),
+          });
+          for (const [at, value] of changes) if (at >= 14 && at < bytes.length) bytes[at] = value;
+          judged(bytes.subarray(0, Math.max(15, bytes.length - cut)));
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  test('a flood of new connections turns the oldest out of conntrack and nothing else', () => {
+    const { limit } = rig.datapath.map('conntrack');
+    for (let i = 0; i < limit * 2; i++) {
+      const bytes = frame({
+        source: pod.ipv4,
+        destination: other.ipv4,
+        payload: { type: 'udp', sport: (i % 60_000) + 1, dport: 1 + Math.floor(i / 60_000) },
+      });
+      const { returnValue } = rig.ns.run(() =>
+        rig.datapath.objects
+          .program('from_pod')
+          .testRun({ data: bytes, context: skbContext({ ifindex: pod.hostIfindex }) }),
+      );
+      assert.equal(returnValue, VERDICTS.redirect);
+    }
+    assert.ok(rig.datapath.map('conntrack').map.count() <= limit);
+    assert.ok(rig.datapath.enforcement.endpoint(other.ipv4) !== undefined);
+  });
+
+  test('events beyond the rate are left out and counted', () => {
+    rig.datapath.setMonitor(['drop']);
+    rig.datapath.setDropEventRate(5);
+    const spoofed = frame({
+      source: other.ipv4,
+      destination: pod.ipv4,
+      payload: { type: 'echo', id: 1 },
+    });
+    let told = 0;
+    const counted = new Set<string>();
+    for (let i = 0; i < 50; i++) {
+      const out = rig.run('from_pod', spoofed, { ifindex: pod.hostIfindex });
+      told += out.events.length;
+      for (const reason of out.counted) counted.add(reason);
+    }
+    assert.ok(told >= 5 && told <= 15 * 2, `${told} events`);
+    assert.ok(counted.has('event-suppressed'));
+  });
+});
