@@ -35,10 +35,16 @@ export async function askAll(
   );
 }
 
-/** The rows of all answers, each with its node in front. An answer that is an object counts as one row. */
+/**
+ * The rows of all answers, each with the asked node in front: as `node`, or as `asked` where a row has
+ * a `node` of its own. An answer that is an object counts as one row.
+ */
 export function mergeRows(answers: readonly NodeAnswer[]): Row[] {
   return answers.flatMap(({ node, body }) => {
     const rows = Array.isArray(body) ? body : [body];
-    return rows.map((row) => (isRow(row) ? { node, ...row } : { node, value: row }));
+    return rows.map((row) => {
+      if (!isRow(row)) return { node, value: row };
+      return Object.hasOwn(row, 'node') ? { asked: node, ...row } : { node, ...row };
+    });
   });
 }

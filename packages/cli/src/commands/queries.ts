@@ -24,7 +24,7 @@ function listing(
   return async (invocation) => {
     const rows = mergeRows(await answers(invocation, path)).map(shape);
     if (invocation.json) printJson(rows);
-    else await printRows(rows, ['node', ...first], empty);
+    else await printRows(rows, ['asked', 'node', ...first], empty);
   };
 }
 

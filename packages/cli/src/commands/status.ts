@@ -1,5 +1,5 @@
 import { EXIT } from '../errors.ts';
-import { printJson, printLine, printTable, type Row } from '../output/print.ts';
+import { printJson, printLine, printTable } from '../output/print.ts';
 import type { Invocation } from '../program/invocation.ts';
 import { askAll, type NodeAnswer } from './agents.ts';
 
@@ -27,8 +27,7 @@ export async function status(invocation: Invocation): Promise<void> {
   );
   const all = answers.map(({ node, body }: NodeAnswer) => ({ node, status: body as Status }));
   if (all.some(({ status: each }) => !each.ready)) process.exitCode = EXIT.failure;
-  if (invocation.json)
-    return printJson(all.map(({ node, status: each }) => ({ node, ...(each as unknown as Row) })));
+  if (invocation.json) return printJson(all);
   printTable(
     all,
     [
