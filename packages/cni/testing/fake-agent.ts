@@ -56,6 +56,7 @@ export class FakeAgent implements AsyncDisposable {
             return;
           }
           const { status, body } = await answerRelayedCall(text, this.transport);
+          await new Promise((resolve) => setTimeout(resolve, 1));
           response.writeHead(status).end(body);
           return;
         }
@@ -72,6 +73,8 @@ export class FakeAgent implements AsyncDisposable {
         response.end(JSON.stringify(body));
       });
     });
+    // As the real agent's server does: whoever closes its side before the answer gets none.
+    server.on('connection', (socket) => socket.on('end', () => socket.destroy()));
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(socketPath, resolve);
