@@ -4,7 +4,7 @@ import { AgentError, codeOf, messageWithCauses } from '../errors.ts';
 import { KeyedQueue } from '../keyed-queue.ts';
 import { LatencyRing } from '../latency.ts';
 import type { Log } from '../log.ts';
-import type { StateDirectory } from '../state/directory.ts';
+import type { RecordStore } from '../state/directory.ts';
 import { formatAlias } from './alias.ts';
 import type { EndpointKernel, FoundInterface, PodInterface, PodNamespace } from './kernel.ts';
 import { hostIfnameOf, macsOf } from './names.ts';
@@ -22,7 +22,7 @@ import { type EndpointTable, toApi } from './table.ts';
 export interface EndpointManagerOptions {
   readonly node: string;
   readonly table: EndpointTable;
-  readonly state: StateDirectory<EndpointRecord>;
+  readonly state: RecordStore<EndpointRecord>;
   readonly kernel: EndpointKernel;
   readonly programs: EndpointPrograms;
   readonly enforcement: EndpointEnforcement;

@@ -3,7 +3,7 @@ import { Address, Prefix } from '@causeway/ip';
 import { messageWithCauses } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { EndpointMapRow } from '../policy/maps.ts';
-import type { StateDirectory } from '../state/directory.ts';
+import type { RecordStore } from '../state/directory.ts';
 import { formatAlias, parseAlias } from './alias.ts';
 import type { EndpointKernel, HostLink } from './kernel.ts';
 import type { EndpointManager } from './manager.ts';
@@ -12,7 +12,7 @@ import type { AddressPool, EndpointPrograms } from './ports.ts';
 import type { EndpointRecord } from './record.ts';
 
 export interface RestoreOptions {
-  readonly state: StateDirectory<EndpointRecord>;
+  readonly state: RecordStore<EndpointRecord>;
   readonly kernel: EndpointKernel;
   readonly programs: EndpointPrograms;
   readonly addresses: AddressPool;

@@ -13,13 +13,22 @@ export interface RefusedFile {
   readonly error: AgentError;
 }
 
+/** Records by name that outlive the process. */
+export interface RecordStore<T> {
+  /** Durable when it resolves. Writes of one name keep their order. */
+  write(name: string, value: T): Promise<void>;
+  remove(name: string): Promise<void>;
+  /** Everything that can be believed, and what could not be. */
+  load(): { records: Map<string, T>; refused: RefusedFile[] };
+}
+
 /**
  * A directory of records, one file each. A write is durable when its promise resolves: temporary
  * file, fsync, rename, fsync of the directory. On tmpfs (the usual `/run`) fsync is free, and the
  * synchronous calls cost a tenth of a trip through the thread pool, so they are used there; on a
  * disk the event loop must not wait for the platter.
  */
-export class StateDirectory<T> {
+export class StateDirectory<T> implements RecordStore<T> {
   readonly #directory: string;
   readonly #kind: RecordKind<T>;
   readonly #synchronous: boolean;
