@@ -60,7 +60,7 @@ export async function startContainer(
     image: CONTAINERD_IMAGE,
     command: mainCommand(pod),
   });
-  return cri.sandboxAddresses(sandbox);
+  return await cri.sandboxAddresses(sandbox);
 }
 
 /** Nothing happens when it is gone already. */
@@ -121,7 +121,7 @@ async function startContainerd(context: LabContext, node: string): Promise<void>
 async function answers(socket: string): Promise<boolean> {
   if (!existsSync(socket)) return false;
   using cri = new CriClient(socket);
-  return cri.version().then(
+  return await cri.version().then(
     () => true,
     () => false,
   );
