@@ -11,6 +11,7 @@ export type {
   HealthRow,
   LatencySummary,
 } from './src/api/types.ts';
+export { type CleanupReport, cleanupNode } from './src/cleanup.ts';
 export { checkAgentConfig, loadAgentConfig, parseAgentConfig } from './src/config/load.ts';
 export type { AgentConfig, ConfigInput } from './src/config/schema.ts';
 export { AgentError, type AgentErrorCode, type ErrorBody } from './src/errors.ts';

@@ -141,6 +141,21 @@ isolated(import.meta.filename, () => {
     );
     assert.equal(row.tunnelEndpoint, '192.0.2.2');
   });
+
+  test('cleanup takes everything of ours off the node and leaves what is others', async () => {
+    await nodes.killAgent('b', 'SIGTERM');
+    const report = nodes.cleanup('b');
+    assert.deepEqual(report.failures, []);
+    assert.ok(report.programs.includes('eth0_ingress'));
+    assert.deepEqual(
+      report.devices.filter((name: string) => !/^cw[0-9a-f]{10}$/.test(name)),
+      ['cw_host', 'cw_vxlan'],
+    );
+    const left = nodes.run('b', 'ip -br link')!;
+    assert.doesNotMatch(left, /cw/);
+    assert.match(left, /eth0/);
+    assert.ok(nodes.ping('b', '192.0.2.1'));
+  });
 });
 
 function service(name: string, selector: Record<string, string>, clusterIPs: string[]): unknown {

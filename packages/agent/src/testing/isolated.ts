@@ -14,7 +14,7 @@ export function isolated(file: string, define: () => void): void {
     define();
     return;
   }
-  test(`in its own namespaces: ${file.split('/').at(-1)}`, { timeout: 60_000 }, async () => {
+  test(`in its own namespaces: ${file.split('/').at(-1)}`, { timeout: 180_000 }, async () => {
     assert.equal(process.getuid?.(), 0, 'kernel tests need root');
     const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
     const child = spawn(

@@ -146,6 +146,18 @@ export class TwoNodes implements AsyncDisposable {
     this.#agents.delete(node);
   }
 
+  /** Runs the clean-up as the node's administrator would. */
+  cleanup(node: 'a' | 'b') {
+    const script = `import('${path.join(import.meta.dirname, '../cleanup.ts')}').then(async (m) => console.log(JSON.stringify(await m.cleanupNode('${path.join(this.directory, `${node}.yaml`)}'))))`;
+    return JSON.parse(
+      execFileSync(
+        'nsenter',
+        [`--net=/run/netns/${this.name(node)}`, process.execPath, '-e', script],
+        { encoding: 'utf8' },
+      ),
+    );
+  }
+
   log(node: string): string {
     return fs.readFileSync(path.join(this.directory, `${node}.log`), 'utf8').slice(-6000);
   }
