@@ -1,11 +1,19 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { EXIT } from '../errors.ts';
+import { printJson } from '../output/print.ts';
 import type { Invocation } from '../program/invocation.ts';
 
 /** The long-running programs and those that others call; each is a package of its own. */
 
 export async function agent({ options }: Invocation): Promise<void> {
-  const { runAgent } = await import('@causeway/agent');
+  const { cleanupNode, runAgent } = await import('@causeway/agent');
+  if (options.cleanup === true) {
+    const report = await cleanupNode(String(options.config));
+    printJson(report);
+    if (report.failures.length > 0) process.exitCode = EXIT.failure;
+    return;
+  }
   const { answerRelayedCall } = await import('@causeway/cni');
   await runAgent(String(options.config), { cniRelay: answerRelayedCall });
 }

@@ -11,7 +11,8 @@ export function addPrograms(program: Command): void {
       .requiredOption(
         '--config <file>',
         'its configuration; packages/agent/README.md says what it may hold',
-      ),
+      )
+      .option('--cleanup', 'take everything of Causeway off this node, pods included, and end'),
     async () => (await import('../commands/programs.ts')).agent,
   );
   runs(
