@@ -94,6 +94,29 @@ test('a released address rests for the quarantine, and the refusal says how long
   );
 });
 
+test('where nothing else is left, what has rested longest is given early, and not before its least rest', () => {
+  const leastRestMs = 2_000;
+  const ipam = new NodeIpam({
+    cidrs: cidrs('192.0.2.0/29'),
+    quarantineMs: QUARANTINE,
+    leastRestMs,
+  });
+  for (let i = 0; i < 4; i += 1) ipam.allocate(pod(i), { ipv4: 'any' }, 0);
+  ipam.release(pod(2), 1_000);
+  ipam.release(pod(0), 1_500);
+  // One address was never used: it comes first.
+  assert.equal(ipam.allocate(pod(5), { ipv4: 'any' }, 2_900).ipv4?.address, '192.0.2.6');
+  const error = refuses(() => ipam.allocate(pod(6), { ipv4: 'any' }, 2_900), 'exhausted');
+  assert.equal(error.retryAfterMs, 100);
+  assert.equal(ipam.allocate(pod(6), { ipv4: 'any' }, 3_000).ipv4?.address, '192.0.2.4');
+  refuses(() => ipam.allocate(pod(7), { ipv4: ip('192.0.2.2') }, 9_000), 'address-quarantined');
+  assert.equal(ipam.allocate(pod(7), { ipv4: 'any' }, 9_000).ipv4?.address, '192.0.2.2');
+  assert.equal(ipam.stats(9_000)[0]?.quarantined, 0n);
+  assert.throws(() => new NodeIpam({ cidrs: [], quarantineMs: 1, leastRestMs: 2 }), {
+    code: 'option-invalid',
+  });
+});
+
 test('a clock that runs backwards ends no quarantine early', () => {
   const ipam = make('192.0.2.0/30');
   ipam.allocate(pod(1), { ipv4: 'any' }, 100_000);

@@ -34,6 +34,7 @@ const FAMILIES = ['ipv4', 'ipv6'] as const;
  */
 export class NodeIpam {
   readonly #quarantineMs: number;
+  readonly #leastRestMs: number;
   readonly #choice: Choice;
   readonly #lastResort: boolean;
   readonly #pools = new PoolSet((pool) => this.#usedIn(pool));
@@ -49,7 +50,16 @@ export class NodeIpam {
         hint: 'give milliseconds, 0 or more',
       });
     }
+    const least = options.leastRestMs ?? options.quarantineMs;
+    if (!(least >= 0 && least <= options.quarantineMs)) {
+      throw new IpamError('option-invalid', 'leastRestMs is not within the quarantine', {
+        field: 'leastRestMs',
+        value: least,
+        hint: 'give milliseconds from 0 to quarantineMs',
+      });
+    }
     this.#quarantineMs = options.quarantineMs;
+    this.#leastRestMs = least;
     this.#choice = options.choice ?? { type: 'next' };
     this.#lastResort = options.drainingAsLastResort ?? false;
     checkCidrs(options.cidrs);
@@ -87,7 +97,10 @@ export class NodeIpam {
       });
     }
     for (const [family, held] of chosen) {
-      held.at?.pool.take(held.at.offset);
+      // An address that is given early comes out of its quarantine.
+      if (held.at !== undefined && !held.at.pool.take(held.at.offset)) {
+        throw new RangeError(`${held.address} is occupied`);
+      }
       this.#record(key, owner, family, held);
     }
     return lease(this.#holdings.get(key) as Holding);
@@ -274,6 +287,12 @@ export class NodeIpam {
       if (offset === undefined) continue;
       return { address: pool.layout.addressAt(offset), at: { pool, offset } };
     }
+    const early = this.#quarantineMs - this.#leastRestMs;
+    for (const pool of open) {
+      const offset = pool.rested(this.#now + early);
+      if (offset === undefined) continue;
+      return { address: pool.layout.addressAt(offset), at: { pool, offset } };
+    }
     if (open.length === 0) {
       throw new IpamError('no-cidr', `the node has no ${family} pod CIDR that gives addresses`, {
         field: family,
@@ -290,7 +309,7 @@ export class NodeIpam {
       value: open.map((pool) => pool.layout.prefix),
       hint:
         ends.length === 0 ? 'give the node another pod CIDR' : 'wait for an address in quarantine',
-      ...(ends.length === 0 ? {} : { retryAfterMs: Math.min(...ends) - this.#now }),
+      ...(ends.length === 0 ? {} : { retryAfterMs: Math.min(...ends) - early - this.#now }),
     });
   }
 
@@ -375,7 +394,7 @@ export class NodeIpam {
   /** An address in use, in the pool that can hold it if there is one. */
   #adopt(address: Address, prefix?: Prefix): Held {
     const at = this.#pools.find(address, prefix);
-    return { address, at: at?.pool.reclaim(at.offset) ? at : undefined };
+    return { address, at: at?.pool.take(at.offset) ? at : undefined };
   }
 
   #record(key: string, owner: Owner, family: Family, held: Held): void {

@@ -80,20 +80,18 @@ export class Pool {
     return this.#occupied.nextFree(offset);
   }
 
-  take(offset: bigint): void {
-    if (!this.#occupied.take(offset)) throw new RangeError(`offset ${offset} is occupied`);
-    this.#used += 1n;
-    this.#cursor = (offset + 1n) % this.layout.size;
+  /** The offset that has been in quarantine longest, if its end is `until` (ms) or earlier. */
+  rested(until: number): bigint | undefined {
+    const first = this.#quarantine.entries().next();
+    return !first.done && first.value[1] <= until ? first.value[0] : undefined;
   }
 
-  /** Takes an offset that is in use in the world, out of quarantine too. False if it is reserved or used. */
-  reclaim(offset: bigint): boolean {
-    if (this.#quarantine.delete(offset) || this.#blocked.delete(offset)) {
-      this.#used += 1n;
-      return true;
-    }
-    if (!this.#occupied.take(offset)) return false;
+  /** Puts an offset to use, out of quarantine too. False if it is reserved or used. */
+  take(offset: bigint): boolean {
+    const held = this.#quarantine.delete(offset) || this.#blocked.delete(offset);
+    if (!held && !this.#occupied.take(offset)) return false;
     this.#used += 1n;
+    this.#cursor = (offset + 1n) % this.layout.size;
     return true;
   }
 

@@ -26,6 +26,11 @@ export interface IpamOptions {
   readonly cidrs: readonly PodCidr[];
   /** How long a released address rests before it is given again, in milliseconds. */
   readonly quarantineMs: number;
+  /**
+   * Where nothing else is left, an address that has rested this long is given early, the one that rested longest
+   * first: better than a pod that cannot start. Default: `quarantineMs`, so never early.
+   */
+  readonly leastRestMs?: number;
   /** Default: the next one after the last given. */
   readonly choice?: Choice;
   /** Give from a draining CIDR when no other has an address left. Default false: it then counts as full. */

@@ -6,6 +6,8 @@ import type { EndpointRecord } from './record.ts';
 
 /** How long a released address rests: longer than connections and caches that still know it as the old pod's. */
 const QUARANTINE_MS = 30_000;
+/** What it rests at the least, where pods come and go faster than the node has addresses. */
+const LEAST_REST_MS = 1_000;
 
 /** The node's own IPAM with a clock, and its refusals in the agent's words. */
 export class NodeAddressPool implements AddressPool {
@@ -17,7 +19,11 @@ export class NodeAddressPool implements AddressPool {
   constructor(families: readonly Family[], now: () => number) {
     this.#families = families;
     this.#now = now;
-    this.#ipam = new NodeIpam({ cidrs: [], quarantineMs: QUARANTINE_MS });
+    this.#ipam = new NodeIpam({
+      cidrs: [],
+      quarantineMs: QUARANTINE_MS,
+      leastRestMs: LEAST_REST_MS,
+    });
   }
 
   get cidrs(): readonly PodCidr[] {
