@@ -1,6 +1,6 @@
 import type { AgentClient } from '../agent-client.ts';
 import type { Target } from '../context.ts';
-import { CliError, EXIT, printError } from '../errors.ts';
+import { CliError, EXIT, printError, replaceBigInt } from '../errors.ts';
 import { isRow, type Row } from '../output/print.ts';
 
 export interface NodeAnswer {
@@ -47,4 +47,22 @@ export function mergeRows(answers: readonly NodeAnswer[]): Row[] {
       return Object.hasOwn(row, 'node') ? { asked: node, ...row } : { node, ...row };
     });
   });
+}
+
+/**
+ * Rows that several nodes give alike become one, with the nodes in it: `all` when all that were asked
+ * agree. What is the same everywhere is then read once, and what differs stands out.
+ */
+export function foldRows(rows: readonly Row[], asked: number): Row[] {
+  const folded = new Map<string, { nodes: string[]; row: Row }>();
+  for (const { node, ...row } of rows) {
+    const key = JSON.stringify(row, replaceBigInt);
+    const known = folded.get(key);
+    if (known === undefined) folded.set(key, { nodes: [String(node)], row });
+    else known.nodes.push(String(node));
+  }
+  return Array.from(folded.values(), ({ nodes, row }) => ({
+    node: nodes.length === asked && asked > 1 ? 'all' : nodes.join(','),
+    ...row,
+  }));
 }

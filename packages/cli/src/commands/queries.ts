@@ -10,21 +10,30 @@ import {
 } from '../output/print.ts';
 import { type Column, formatTable } from '../output/table.ts';
 import type { Invocation } from '../program/invocation.ts';
-import { askAll, mergeRows, type NodeAnswer } from './agents.ts';
+import { askAll, foldRows, mergeRows, type NodeAnswer } from './agents.ts';
 
 type Query = (invocation: Invocation, args: readonly string[]) => Promise<void>;
 
-/** A command that gets one path from every node and prints the rows. */
-function listing(
-  path: string,
-  first: readonly string[],
-  empty: string,
-  shape = (row: Row): Row => row,
-): Query {
+interface Listing {
+  readonly path: string;
+  /** Columns that stand first. */
+  readonly first: readonly string[];
+  readonly empty: string;
+  /** What a person is shown of a row. */
+  readonly shape?: (row: Row) => Row;
+  /** Whether what nodes say alike is shown once. */
+  readonly fold?: boolean;
+}
+
+/** A command that gets one path from every node and prints the rows; with --json as they are. */
+function listing({ path, first, empty, shape = (row) => row, fold = false }: Listing): Query {
   return async (invocation) => {
-    const rows = mergeRows(await answers(invocation, path)).map(shape);
-    if (invocation.json) printJson(rows);
-    else await printRows(rows, ['asked', 'node', ...first], empty);
+    const all = await answers(invocation, path);
+    const rows = mergeRows(all);
+    if (invocation.json) return printJson(rows);
+    const shaped = rows.map(shape);
+    const shown = fold ? foldRows(shaped, all.length) : shaped;
+    await printRows(shown, ['asked', 'node', ...first], empty);
   };
 }
 
@@ -109,7 +118,12 @@ function findEndpoint(rows: readonly Row[], wanted: string): Row {
   );
 }
 
-export const identityList = listing('/v1/identities', ['id', 'labels'], 'no identities');
+export const identityList = listing({
+  path: '/v1/identities',
+  first: ['id', 'labels'],
+  empty: 'no identities',
+  fold: true,
+});
 
 export const identityGet: Query = async (invocation, [wanted]) => {
   if (!/^[0-9]{1,10}$/.test(wanted!))
@@ -127,11 +141,27 @@ export const identityGet: Query = async (invocation, [wanted]) => {
   await printOne(invocation, found);
 };
 
-export const serviceList = listing(
-  '/v1/services',
-  ['namespace', 'name', 'address', 'port', 'protocol'],
-  'no services',
-);
+export const serviceList = listing({
+  path: '/v1/services',
+  first: ['namespace', 'name', 'frontend'],
+  empty: 'no services',
+  fold: true,
+  // The numbers in the maps are each node's own.
+  shape: ({ node, namespace, name, frontend, algorithm, affinitySeconds, backends }) => ({
+    node,
+    namespace,
+    name,
+    frontend,
+    algorithm,
+    ...(Number(affinitySeconds) > 0 ? { affinity: `${Number(affinitySeconds)} s` } : {}),
+    backends: Array.isArray(backends) ? backends.map(backendText) : backends,
+  }),
+});
+
+function backendText(backend: unknown): string {
+  const { backend: address, state } = backend as { backend?: string; state?: string };
+  return state === 'active' ? String(address) : `${String(address)} (${String(state)})`;
+}
 
 export const serviceWhy: Query = async (invocation, [wanted]) => {
   const [namespace, name] = wanted!.includes('/') ? wanted!.split('/', 2) : ['default', wanted!];
@@ -145,17 +175,17 @@ export const serviceWhy: Query = async (invocation, [wanted]) => {
   }
 };
 
-export const policyList = listing(
-  '/v1/policy',
-  ['endpoint', 'id', 'pod', 'identity'],
-  'no endpoints',
-);
+export const policyList = listing({
+  path: '/v1/policy',
+  first: ['endpoint', 'id', 'pod', 'identity'],
+  empty: 'no endpoints',
+});
 
-export const ipcacheList = listing(
-  '/v1/ipcache',
-  ['prefix', 'identity', 'tunnelEndpoint'],
-  'no entries',
-);
+export const ipcacheList = listing({
+  path: '/v1/ipcache',
+  first: ['prefix', 'identity', 'tunnelEndpoint'],
+  empty: 'no entries',
+});
 
 export const ipcacheGet: Query = async (invocation, [wanted]) => {
   const address = Address.tryParse(wanted!);
@@ -164,7 +194,8 @@ export const ipcacheGet: Query = async (invocation, [wanted]) => {
       field: 'address',
       value: wanted,
     });
-  const found = (await answers(invocation, '/v1/ipcache')).flatMap(({ node, body }) => {
+  const all = await answers(invocation, '/v1/ipcache');
+  const found = all.flatMap(({ node, body }) => {
     const best = longestMatch(mergeRows([{ node, body }]), address);
     return best === undefined ? [] : [best];
   });
@@ -174,7 +205,12 @@ export const ipcacheGet: Query = async (invocation, [wanted]) => {
       value: address,
     });
   if (invocation.json) printJson(found);
-  else await printRows(found, ['node', 'prefix', 'identity', 'tunnelEndpoint'], '');
+  else
+    await printRows(
+      foldRows(found, all.length),
+      ['node', 'prefix', 'identity', 'tunnelEndpoint'],
+      '',
+    );
 };
 
 /** What the datapath's lookup gives: the exact address, else the longest prefix. */
@@ -197,11 +233,12 @@ function tryPrefix(text: string): Prefix | undefined {
   }
 }
 
-export const nodeList = listing(
-  '/v1/nodes',
-  ['name', 'cluster', 'addresses', 'podCIDRs'],
-  'no nodes',
-);
+export const nodeList = listing({
+  path: '/v1/nodes',
+  first: ['name', 'cluster', 'addresses', 'podCIDRs'],
+  empty: 'no nodes',
+  fold: true,
+});
 
 export const drops: Query = async (invocation) => {
   const all = await answers(invocation, '/v1/drops');
@@ -236,14 +273,15 @@ export const table: Query = async (invocation, [name]) => {
     else printLine([...names].sort().join('\n'));
     return;
   }
-  await listing(
-    `/v1/tables/${encodeURIComponent(name)}`,
-    [],
-    `table ${name} is empty`,
-  )(invocation, []);
+  const rows = listing({
+    path: `/v1/tables/${encodeURIComponent(name)}`,
+    first: [],
+    empty: `table ${name} is empty`,
+  });
+  await rows(invocation, []);
 };
 
-export const metrics = listing('/v1/metrics/datapath', [], 'no counters');
+export const metrics = listing({ path: '/v1/metrics/datapath', first: [], empty: 'no counters' });
 
 async function printOne({ json }: Invocation, value: unknown): Promise<void> {
   if (json) printJson(value);
