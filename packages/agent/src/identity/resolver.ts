@@ -163,16 +163,16 @@ export class IdentityResolver implements EndpointIdentities, AsyncDisposable {
     const known = labelsOf(podReference(record), sources);
     // A pod that is gone from the store keeps its labels until its interface goes.
     if (known.type === 'unknown') return true;
-    const before = this.#held.get(id);
     try {
+      // Counted from the question on: another endpoint's release must not take the number away meanwhile.
       this.#use(known.labels);
       let identity: number;
       try {
         identity = await numbers.acquire(known.labels, this.#stop.signal);
+        this.#hold(id, known.labels);
       } finally {
         this.#unuse(known.labels);
       }
-      this.#hold(id, known.labels, before);
       const same =
         record.labels === known.labels.text &&
         record.identity === identity &&
@@ -246,7 +246,8 @@ export class IdentityResolver implements EndpointIdentities, AsyncDisposable {
   }
 
   /** Counts uses of label sets by endpoints, so that the last one gives the reference back. */
-  #hold(id: number, labels: LabelSet | undefined, before = this.#held.get(id)): void {
+  #hold(id: number, labels: LabelSet | undefined): void {
+    const before = this.#held.get(id);
     if (before?.text === labels?.text) return;
     if (labels === undefined) this.#held.delete(id);
     else this.#held.set(id, labels);
