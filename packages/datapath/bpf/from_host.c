@@ -70,8 +70,10 @@ int from_host(struct __sk_buff *ctx)
 			ctx->mark = MARK_HOST;
 		return (int)bpf_redirect(ep->ifindex, 0);
 	}
-	if (ep || addr_is_multicast(&p.tuple.daddr))
-		return drop(ctx, &p, DROP_NEIGHBOUR_QUIET);
+	if (ep)
+		return VERDICT_PASS;
+	if (addr_is_multicast(&p.tuple.daddr))
+		return drop(ctx, &p, DROP_MULTICAST);
 	if (!overlay_ifindex)
 		return drop(ctx, &p, DROP_NO_ENDPOINT);
 	peer = ipcache_lookup(&p.tuple.daddr);

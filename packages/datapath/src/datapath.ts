@@ -37,7 +37,7 @@ export interface DatapathOptions {
    * all as it is; 'replace' begins with empty ones, at the price of the connections they hold.
    */
   readonly incompatibleMaps?: 'refuse' | 'replace';
-  /** Drop events per second and CPU. Default 200. */
+  /** Drop and audit events per second and CPU. Default 200. */
   readonly dropEventsPerSecond?: number;
   /** In place of the running kernel's, for tests. */
   readonly kernelRelease?: string;
@@ -235,7 +235,7 @@ export class Datapath implements Disposable {
     this.#setRuntime((now) => ({ epoch: (now.epoch + 1) >>> 0 }));
   }
 
-  /** Which events the kernel sends. Drops are cheap; the others cost every packet something. */
+  /** Which events the kernel sends. Drops and audits are cheap and limited; verdicts and traces are neither. */
   setMonitor(types: Iterable<EventType>): void {
     let monitor = 0;
     for (const type of types) monitor |= MonitorFlag[type];
@@ -349,12 +349,12 @@ function runtimeOf(objects: ObjectSet): MapOf<typeof maps.runtime> {
   return new TypedMap(maps.runtime, objects.map(maps.runtime.name));
 }
 
-/** The epoch goes on where it was; an earlier run's readers are gone, so only drops are told of. */
+/** The epoch goes on where it was; an earlier run's readers are gone: what is cheap is told of. */
 function initialiseRuntime(objects: ObjectSet, dropEventsPerSecond: number): void {
   const runtime = runtimeOf(objects);
   const { epoch } = runtime.get(0)!;
   runtime.set(0, {
-    monitor: MonitorFlag.drop,
+    monitor: MonitorFlag.drop | MonitorFlag.audit,
     dropEventsPerSecond,
     epoch,
     layout: LAYOUT_VERSION,

@@ -3,7 +3,8 @@ import { type BpfMap, type Btf, RingReader } from '@causeway/linux';
 import { event, type RawEvent } from './maps/telemetry.ts';
 import { type Reason, reasonOf } from './reasons.ts';
 
-export type EventType = 'drop' | 'verdict' | 'trace';
+/** 'audit': a verdict that would be a drop, were the policy in force. */
+export type EventType = 'drop' | 'verdict' | 'trace' | 'audit';
 export type PacketDirection = 'ingress' | 'egress' | 'transit';
 export type Hook =
   | 'from_pod'
@@ -15,7 +16,7 @@ export type Hook =
   | 'socket';
 
 /** enum event_type, enum direction and enum hook of bpf/lib, by number. */
-const TYPES: readonly EventType[] = ['drop', 'drop', 'verdict', 'trace'];
+const TYPES: readonly EventType[] = ['drop', 'drop', 'verdict', 'trace', 'audit'];
 const DIRECTIONS: readonly PacketDirection[] = ['ingress', 'egress', 'transit'];
 const HOOKS: readonly Hook[] = [
   'from_pod',
@@ -29,7 +30,7 @@ const HOOKS: readonly Hook[] = [
 ];
 
 /** enum monitor of bpf/lib/runtime.h */
-export const MonitorFlag = { drop: 1, verdict: 2, trace: 4 } as const;
+export const MonitorFlag = { drop: 1, verdict: 2, trace: 4, audit: 8 } as const;
 
 /** What the kernel tells of one packet. Addresses and ports are those it had when it was told of. */
 export interface DatapathEvent {

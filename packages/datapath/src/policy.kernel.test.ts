@@ -131,13 +131,17 @@ describe('policy', () => {
     enforce(server, [allow({ flags: 3, ruleId: 12 })], { ingress: 'audit' });
     const trial = syn(80);
     assert.deepEqual(trial.counted, ['policy-audit', 'policy-unenforced', 'to-pod']);
-    const verdicts = trial.events.filter((event) => event.type === 'verdict');
     assert.deepEqual(
-      verdicts.map((event) => [event.reason.name, event.direction, event.rule]),
+      trial.events.map((event) => [event.type, event.reason.name, event.direction, event.rule]),
       [
-        ['policy-unenforced', 'egress', 0],
-        ['policy-audit', 'ingress', 12],
+        ['verdict', 'policy-unenforced', 'egress', 0],
+        ['audit', 'policy-audit', 'ingress', 12],
       ],
+    );
+    rig.datapath.setMonitor(['drop', 'audit']);
+    assert.deepEqual(
+      syn(80).events.map((event) => event.type),
+      ['audit'],
     );
     rig.datapath.setMonitor(['drop']);
   });

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* What happened to a packet, for a person: drops (rate limited), verdicts and traces on demand.
+/* What happened to a packet, for a person: drops and audits (rate limited), verdicts and traces on demand.
  * Mirrored by src/events.ts, checked by BTF. */
 #pragma once
 
@@ -12,6 +12,7 @@ enum event_type {
 	EVENT_DROP = 1,
 	EVENT_VERDICT = 2,
 	EVENT_TRACE = 3,
+	EVENT_AUDIT = 4,
 };
 
 struct event {
@@ -135,8 +136,13 @@ inlined void forwarded(const struct __sk_buff *ctx, const struct packet *p, enum
 inlined void decided(const struct __sk_buff *ctx, const struct packet *p, __u32 outcome)
 {
 	const struct runtime *rt = runtime_get();
+	__u32 type = outcome == COUNT_POLICY_AUDIT ? EVENT_AUDIT : EVENT_VERDICT;
 
 	metric_add(outcome, p->direction & (DIR_COUNT - 1), p->length);
-	if (rt && unlikely(rt->monitor & MONITOR_VERDICT))
-		event_emit(ctx, p, EVENT_VERDICT, outcome);
+	if (!rt)
+		return;
+	if (rt->monitor & MONITOR_VERDICT)
+		event_emit(ctx, p, type, outcome);
+	else if (type == EVENT_AUDIT && (rt->monitor & MONITOR_AUDIT) && event_within_budget(rt))
+		event_emit(ctx, p, type, outcome);
 }

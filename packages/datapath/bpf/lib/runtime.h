@@ -8,6 +8,7 @@ enum monitor {
 	MONITOR_DROP = 1,
 	MONITOR_VERDICT = 2,
 	MONITOR_TRACE = 4,
+	MONITOR_AUDIT = 8, /* what passes on trial; rate limited as drops are */
 };
 
 struct runtime {

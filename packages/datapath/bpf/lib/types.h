@@ -100,7 +100,6 @@ enum reserved_identity {
 /* skb->mark values that our programs leave for one another on one node. The bits stay clear of
  * 0x4000 and 0x8000 (kube-proxy) and of 0x0f00 (others' routing marks). */
 enum mark {
-	MARK_MASK = 0x7fff00ff,
 	MARK_ROUTED = 0x0c5a0001, /* from_pod decided: leave as it is */
 	MARK_MASQUERADE = 0x0c5a0002, /* from_pod decided: masquerade on the way out */
 	MARK_HOST = 0x0c5a0003, /* made by this node itself */

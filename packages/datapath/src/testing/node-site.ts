@@ -98,6 +98,8 @@ export class NodeSite implements Disposable {
 
   #devices(tunnel: boolean): { host: { ifindex: number; mac: Mac }; overlay: number | undefined } {
     const { number } = this;
+    // Addresses are good at once, not after a second of duplicate detection.
+    writeSysctl('net/ipv6/conf/default/accept_dad', 0, this.ns);
     writeSysctl('net/ipv4/conf/all/forwarding', 1, this.ns);
     writeSysctl('net/ipv6/conf/all/forwarding', 1, this.ns);
     using rt = RtSocket.open(this.ns);

@@ -14,11 +14,17 @@ export interface CommandResult {
 export function inNamespace(
   nsName: string,
   command: readonly string[],
-  options: { readonly input?: Uint8Array; readonly timeoutMs?: number } = {},
+  options: {
+    readonly input?: Uint8Array;
+    readonly timeoutMs?: number;
+    /** Ends the command. */
+    readonly signal?: AbortSignal;
+  } = {},
 ): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
     const child = spawn('nsenter', [`--net=/run/netns/${nsName}`, ...command]);
     const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 5000);
+    options.signal?.addEventListener('abort', () => child.kill('SIGKILL'));
     const out: Buffer[] = [];
     let stderr = '';
     child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
