@@ -34,7 +34,7 @@ export interface MemberOptions {
   readonly node: string;
   /** The address by which other nodes reach this one; it marks what this node says in the store. */
   readonly address: Address;
-  readonly tables: ClusterTables;
+  readonly tables: Pick<ClusterTables, 'identities'>;
   readonly endpoints: EndpointTable;
   /** A held identity has another number now: endpoints with these labels must take it. */
   readonly onRenumbered: (labels: LabelSet) => void;
@@ -63,7 +63,11 @@ export class ClusterMember implements IdentityNumbers, AsyncDisposable {
   readonly #complete: InitialSource;
   readonly #stop = new AbortController();
   readonly #background: Promise<void>[] = [];
+  /** Label sets that the allocator counts a use of for us: one, for however many endpoints. */
   readonly #acquired = new Set<string>();
+  readonly #acquiring = new Map<string, Promise<number>>();
+  /** Given back while they were still being acquired. */
+  readonly #unwanted = new Set<string>();
   /** Keys of an endpoint's addresses in the store. */
   readonly #said = new Map<number, readonly string[]>();
   readonly #undo: (() => void)[] = [];
@@ -149,35 +153,45 @@ export class ClusterMember implements IdentityNumbers, AsyncDisposable {
   }
 
   known(labels: LabelSet): number | undefined {
-    const held = this.#allocator.held().find((each) => each.labels.text === labels.text);
-    if (held !== undefined) return held.id;
-    let best: number | undefined;
-    for (const row of this.#options.tables.identities.by('labels', labels.text)) {
-      if (row.cluster === this.#options.cluster.name && row.id < (best ?? Number.POSITIVE_INFINITY))
-        best = row.id;
-    }
-    return best;
+    return this.#allocator.known(labels);
   }
 
+  /** One acquisition for a label set, however many ask; a caller that gives up leaves it to the others. */
   async acquire(labels: LabelSet, signal: AbortSignal): Promise<number> {
-    if (this.#acquired.has(labels.text)) {
-      const held = this.known(labels);
-      if (held !== undefined) return held;
+    const { text } = labels;
+    this.#unwanted.delete(text);
+    const held = this.#acquired.has(text) ? this.known(labels) : undefined;
+    if (held !== undefined) return held;
+    let pending = this.#acquiring.get(text);
+    if (pending === undefined) {
+      pending = this.#acquire(labels).finally(() => this.#acquiring.delete(text));
+      this.#acquiring.set(text, pending);
     }
-    this.#acquired.add(labels.text);
+    const given = new AbortController();
+    const givenUp = new Promise<never>((_, reject) => {
+      const end = () => reject(signal.reason);
+      signal.addEventListener('abort', end, { signal: given.signal });
+      if (signal.aborted) end();
+    });
     try {
-      const id = await this.#allocator.acquire(labels, { signal });
-      // The reader brings the same row in a moment; policy should not wait for it.
-      this.#options.tables.identities.put({ id, cluster: this.#options.cluster.name, labels });
-      return id;
-    } catch (error) {
-      this.#acquired.delete(labels.text);
-      throw error;
+      return await Promise.race([pending, givenUp]);
+    } finally {
+      given.abort();
     }
+  }
+
+  async #acquire(labels: LabelSet): Promise<number> {
+    const id = await this.#allocator.acquire(labels, { signal: this.#stop.signal });
+    if (this.#unwanted.delete(labels.text)) this.#allocator.release(labels);
+    else this.#acquired.add(labels.text);
+    // The reader brings the same row in a moment; policy should not wait for it.
+    this.#options.tables.identities.put({ id, cluster: this.#options.cluster.name, labels });
+    return id;
   }
 
   release(labels: LabelSet): void {
     if (this.#acquired.delete(labels.text)) this.#allocator.release(labels);
+    else if (this.#acquiring.has(labels.text)) this.#unwanted.add(labels.text);
   }
 
   describe(self: SelfDescription): void {
