@@ -27,6 +27,7 @@ export {
   decodeEvent,
   type EventType,
   type Hook,
+  type MonitorType,
   type PacketDirection,
 } from './src/events.ts';
 export type { IpcacheMaps, IpcacheValue } from './src/ipcache-maps.ts';

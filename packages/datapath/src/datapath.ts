@@ -9,7 +9,7 @@ import { Connections } from './connections.ts';
 import { type CounterRow, readCounters } from './counters.ts';
 import { EnforcementMaps } from './enforcement.ts';
 import { DatapathError } from './errors.ts';
-import { type DatapathEvent, type EventType, MonitorFlag, readEvents } from './events.ts';
+import { type DatapathEvent, MonitorFlag, type MonitorType, readEvents } from './events.ts';
 import { IpcacheMaps } from './ipcache-maps.ts';
 import { natExceptionSet, protectedSocketSet } from './kernel-sets.ts';
 import { allMaps, type MapName, maps } from './maps/all.ts';
@@ -236,7 +236,7 @@ export class Datapath implements Disposable {
   }
 
   /** Which events the kernel sends. Drops and audits are cheap and limited; verdicts and traces are neither. */
-  setMonitor(types: Iterable<EventType>): void {
+  setMonitor(types: Iterable<MonitorType>): void {
     let monitor = 0;
     for (const type of types) monitor |= MonitorFlag[type];
     this.#setRuntime(() => ({ monitor }));

@@ -3,8 +3,9 @@ import { type BpfMap, type Btf, RingReader } from '@causeway/linux';
 import { event, type RawEvent } from './maps/telemetry.ts';
 import { type Reason, reasonOf } from './reasons.ts';
 
-/** 'audit': a verdict that would be a drop, were the policy in force. */
-export type EventType = 'drop' | 'verdict' | 'trace' | 'audit';
+export type EventType = 'drop' | 'verdict' | 'trace';
+/** What can be asked for: 'audit' are the verdicts `policy-audit` alone, limited in rate as drops are. */
+export type MonitorType = EventType | 'audit';
 export type PacketDirection = 'ingress' | 'egress' | 'transit';
 export type Hook =
   | 'from_pod'
@@ -16,7 +17,7 @@ export type Hook =
   | 'socket';
 
 /** enum event_type, enum direction and enum hook of bpf/lib, by number. */
-const TYPES: readonly EventType[] = ['drop', 'drop', 'verdict', 'trace', 'audit'];
+const TYPES: readonly EventType[] = ['drop', 'drop', 'verdict', 'trace', 'verdict'];
 const DIRECTIONS: readonly PacketDirection[] = ['ingress', 'egress', 'transit'];
 const HOOKS: readonly Hook[] = [
   'from_pod',

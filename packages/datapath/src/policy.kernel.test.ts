@@ -135,13 +135,13 @@ describe('policy', () => {
       trial.events.map((event) => [event.type, event.reason.name, event.direction, event.rule]),
       [
         ['verdict', 'policy-unenforced', 'egress', 0],
-        ['audit', 'policy-audit', 'ingress', 12],
+        ['verdict', 'policy-audit', 'ingress', 12],
       ],
     );
     rig.datapath.setMonitor(['drop', 'audit']);
     assert.deepEqual(
-      syn(80).events.map((event) => event.type),
-      ['audit'],
+      syn(80).events.map((event) => event.reason.name),
+      ['policy-audit'],
     );
     rig.datapath.setMonitor(['drop']);
   });

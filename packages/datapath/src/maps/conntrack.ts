@@ -43,7 +43,6 @@ export const conntrack = declareMap({
   }),
 });
 export type ConntrackKey = StructValue<typeof conntrack.key>;
-export type ConntrackEntry = StructValue<typeof conntrack.value>;
 
 /** enum nat_direction of bpf/lib/nat.h */
 export const NatDirection = { out: 0, in: 1 } as const;

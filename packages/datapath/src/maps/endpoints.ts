@@ -55,4 +55,3 @@ export const devices = declareMap({
     pad2: pad(4, u32.align),
   }),
 });
-export type DeviceValue = StructValue<typeof devices.value>;

@@ -44,4 +44,3 @@ export const protectedSockets = declareMap({
   key: struct({ address, port: be16, protocol: u8, pad: pad(5) }),
   value: u32,
 });
-export type ProtectedKey = StructValue<typeof protectedSockets.key>;

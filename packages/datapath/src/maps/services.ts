@@ -1,17 +1,5 @@
 import { SLOTS_PER_CHUNK } from '@causeway/loadbalancing';
-import {
-  address,
-  be16,
-  pad,
-  raw,
-  type StructValue,
-  struct,
-  u8,
-  u16,
-  u32,
-  u32Array,
-  u64,
-} from '../layout.ts';
+import { address, be16, pad, raw, struct, u8, u16, u32, u32Array, u64 } from '../layout.ts';
 import { declareMap } from '../map-declaration.ts';
 
 /** enum service_algorithm of bpf/lib/services.h */
@@ -20,8 +8,6 @@ export const ServiceAlgorithm = { random: 0, maglev: 1 } as const;
 export const ServiceFlag = { affinity: 1 } as const;
 /** enum backend_state */
 export const BackendState = { active: 0, terminating: 1 } as const;
-/** enum affinity_kind */
-export const AffinityKind = { address: 0, netns: 1, socket: 2 } as const;
 
 export const services = declareMap({
   name: 'services',
@@ -38,8 +24,6 @@ export const services = declareMap({
     backends: u32,
   }),
 });
-export type ServiceKeyRow = StructValue<typeof services.key>;
-export type ServiceValue = StructValue<typeof services.value>;
 
 export const slots = declareMap({
   name: 'lb_slots',
@@ -48,7 +32,6 @@ export const slots = declareMap({
   key: struct({ service: u32, generation: u16, chunk: u16 }),
   value: struct({ backend: u32Array(SLOTS_PER_CHUNK) }),
 });
-export type SlotsKey = StructValue<typeof slots.key>;
 
 export const backends = declareMap({
   name: 'backends',
