@@ -355,6 +355,114 @@ isolated(import.meta.filename, () => {
     assert.equal(datapath.endpointRows.size, 0);
   });
 
+  test('a store that is slow, cut off, emptied or full of nonsense takes nothing out of force', async () => {
+    await using _agent = await start();
+    await ready();
+    const closed = {
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'NetworkPolicy',
+      metadata: { name: 'closed', namespace: 'shop' },
+      spec: { podSelector: {}, policyTypes: ['Ingress'] },
+    };
+    const pod = (name: string) => ({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name, namespace: 'shop', labels: { app: name } },
+      spec: { containers: [] },
+    });
+    await store.apply([closed, pod('f1'), pod('f2'), pod('f3')]);
+    const add = async (name: string) => {
+      const body = {
+        containerId: name,
+        ifname: 'eth0',
+        netns: namespace(),
+        podNamespace: 'shop',
+        podName: name,
+      };
+      const answer = await ask('POST', '/v1/endpoints', body);
+      assert.equal(answer.status, 201, JSON.stringify(answer.body));
+      return answer.body;
+    };
+    const one = await add('f1');
+    const ingress = (endpoint: { addresses: { ipv4: string } }) =>
+      datapath.endpointRows.get(endpoint.addresses.ipv4 as never)?.ingress;
+    await until('ingress is enforced', () => ingress(one) === 'enforced');
+
+    etcd.slow(200);
+    const two = await add('f2');
+    assert.equal(ingress(two), 'enforced');
+    etcd.slow(0);
+
+    etcd.freeze();
+    const three = await add('f3');
+    assert.equal(ingress(three), 'enforced', 'its own policy needs no number');
+    etcd.thaw();
+    await until(
+      'it has its number',
+      async () => (await ask('GET', `/v1/endpoints/${three.id}`)).body.identity > 255,
+    );
+
+    const kv = etcd.connect();
+    await kv.put('causeway/registry/networking.k8s.io/networkpolicies/shop/closed', 'not a policy');
+    await until('it is reported', async () => {
+      const { body } = await ask('GET', '/v1/status');
+      return body.sources.some(
+        (row: { name: string; healthy: boolean }) => row.name === 'NetworkPolicy' && !row.healthy,
+      );
+    });
+    assert.equal(ingress(one), 'enforced', 'the last good version stays');
+
+    etcd.wipe();
+    await until(
+      'the node says itself again',
+      async () => (await kv.get('cilium/state/nodes/v1/test/a')) !== undefined,
+    );
+    await until(
+      'the number is put back',
+      async () =>
+        (await kv.get(`cilium/state/identities/v1/id/${one.identity}`))?.text.includes('app=f1') ===
+        true,
+    );
+    await until('it is said', async () => {
+      const { body } = await ask('GET', '/v1/status');
+      return body.sources.some((row: { detail: string }) => row.detail.includes('was emptied'));
+    });
+    assert.equal(ingress(one), 'enforced', 'nothing is flushed');
+    assert.equal((await ask('GET', `/v1/endpoints/${one.id}`)).body.identity, one.identity);
+    const still = await ask('POST', '/v1/endpoints', {
+      containerId: 'f4',
+      ifname: 'eth0',
+      netns: namespace(),
+    });
+    assert.equal(still.status, 201);
+    await kv[Symbol.asyncDispose]();
+
+    datapath.full = new Error('map policy is full');
+    const refused = await ask('POST', '/v1/endpoints', {
+      containerId: 'f5',
+      ifname: 'eth0',
+      netns: namespace(),
+      labels: { new: 'one' },
+    });
+    assert.equal(refused.status, 500);
+    assert.match(refused.body.error.message, /map policy is full/);
+    assert.equal((await ask('GET', '/v1/endpoints')).body.length, 4, 'nothing is left of it');
+    datapath.full = undefined;
+    await until(
+      'writes go on',
+      async () =>
+        (
+          await ask('POST', '/v1/endpoints', {
+            containerId: 'f5',
+            ifname: 'eth0',
+            netns: namespace(),
+            labels: { new: 'one' },
+          })
+        ).status === 201,
+    );
+    assert.equal((await ask('POST', '/v1/gc', { validAttachments: [] })).body.removed.length, 5);
+  });
+
   test('requests that make no sense are refused in the form of the contract', async () => {
     await using _agent = await start();
     const cases: [

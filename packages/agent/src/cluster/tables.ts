@@ -1,7 +1,8 @@
 import type { Address, Prefix } from '@causeway/ip';
 import { Address as Addresses } from '@causeway/ip';
 import { type NodeRow as MeshNode, type MeshTables, meshTables, nodeRowKey } from '@causeway/mesh';
-import { type Database, deriveRows, type Table } from '@causeway/tables';
+import type { Database, Table } from '@causeway/tables';
+import type { StoreTrust } from '../sources/trust.ts';
 
 /** A node of this or another cluster, as routes and the ipcache look at it. */
 export interface NodeRow {
@@ -21,7 +22,11 @@ export interface ClusterTables extends Pick<MeshTables, 'identities' | 'ipEntrie
 
 export const nodeKey = nodeRowKey;
 
-export function clusterTables(database: Database): ClusterTables {
+export function clusterTables(
+  database: Database,
+  trust: StoreTrust,
+  signal: AbortSignal,
+): ClusterTables {
   const mesh = meshTables(database);
   const nodes: NodeTable = database.table({
     name: 'nodes',
@@ -34,8 +39,36 @@ export function clusterTables(database: Database): ClusterTables {
       { name: 'pod-cidrs', of: (row) => row.podCIDRs.join(',') },
     ],
   });
-  deriveRows({ name: 'nodes', from: mesh.nodes, to: nodes as never, map: nodeRow });
+  followNodes(mesh.nodes, nodes, trust, signal);
   return { mesh, nodes, identities: mesh.identities, ipEntries: mesh.ipEntries };
+}
+
+/** Nodes come at once; they go only when their absence from the store can be believed. */
+function followNodes(
+  from: MeshTables['nodes'],
+  to: NodeTable,
+  trust: StoreTrust,
+  signal: AbortSignal,
+): void {
+  const tracker = from.changes('nodes', 'start');
+  const initial = to.source('mesh');
+  const follow = () => {
+    if (signal.aborted) return;
+    const changes = [];
+    while (tracker.pending) changes.push(...tracker.take());
+    to.database.write(() => {
+      for (const { type, key, row } of changes) {
+        if (type === 'put') to.put(nodeRow(row));
+        else trust.whenSettled(() => !from.has(key) && to.delete(key), signal);
+      }
+    });
+    if (from.initialized) trust.whenSettled(() => initial.done(), signal);
+  };
+  const undo = from.onCommit(() => queueMicrotask(follow));
+  signal.addEventListener('abort', () => {
+    undo();
+    tracker[Symbol.dispose]();
+  });
 }
 
 function nodeRow(node: MeshNode): NodeRow {

@@ -11,6 +11,7 @@ import {
 } from '@causeway/tables';
 import type { ClusterTables, NodeRow } from '../cluster/tables.ts';
 import type { CidrIdentityTable } from '../policy/cidr-identities.ts';
+import type { StoreTrust } from '../sources/trust.ts';
 import type { ProtectedTable } from './protected.ts';
 import {
   type IpcacheResolver,
@@ -36,6 +37,7 @@ export interface IpcacheOptions {
   readonly resolver: IpcacheResolver;
   readonly maps: IpcacheMaps;
   readonly tunnel: boolean;
+  readonly trust: StoreTrust;
   readonly clock: Clock;
   readonly random: () => number;
 }
@@ -48,7 +50,7 @@ type AnyReconciler = Pick<Reconciler<never, never>, 'name' | 'metrics' | 'failur
  * what a prefix shall be and write that, so that their order does not matter.
  */
 export function ipcacheReconcilers(options: IpcacheOptions): AnyReconciler[] {
-  const { tables, cidrs, protectedSockets, resolver, maps, tunnel, clock, random } = options;
+  const { tables, cidrs, protectedSockets, resolver, maps, tunnel, trust, clock, random } = options;
   const sources = [tables.ipEntries, tables.nodes, cidrs, protectedSockets];
 
   // A protected address hides the trie from itself and repeats what the trie says of it.
@@ -77,6 +79,7 @@ export function ipcacheReconcilers(options: IpcacheOptions): AnyReconciler[] {
   const prune = async (): Promise<void> => {
     // The last of the tables to be read does it for all.
     if (!sources.every((table) => table.initialized)) return;
+    believe(trust);
     const gone: Prefix[] = [];
     for (const prefix of maps.prefixes())
       if (resolver.resolve(prefix) === undefined) gone.push(prefix);
@@ -105,7 +108,14 @@ export function ipcacheReconcilers(options: IpcacheOptions): AnyReconciler[] {
           .find((error) => error !== undefined),
       );
     };
-    return { update: (batch) => work(batch, false), delete: (batch) => work(batch, true), prune };
+    return {
+      update: (batch) => work(batch, false),
+      delete: (batch) => {
+        believe(trust);
+        return work(batch, true);
+      },
+      prune,
+    };
   }
 
   const make = <Row, K extends TableKey>(
@@ -139,4 +149,9 @@ export function ipcacheReconcilers(options: IpcacheOptions): AnyReconciler[] {
       ]),
     ),
   ] as unknown as AnyReconciler[];
+}
+
+/** Throws while absence from the store proves nothing: the reconciler asks again after a while. */
+function believe(trust: StoreTrust): void {
+  if (!trust.settled) throw new Error('kept for a while, for the store has only just come back');
 }

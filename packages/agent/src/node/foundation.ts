@@ -14,6 +14,7 @@ import type { HostPlan } from '../host/planner.ts';
 import type { RoutedNode } from '../host/routes.ts';
 import type { Log } from '../log.ts';
 import { StoreSources, type StoreTables, storeTables } from '../sources/store.ts';
+import { StoreTrust } from '../sources/trust.ts';
 import { StateDirectory } from '../state/directory.ts';
 import { gatewaysOf } from './gateways.ts';
 import { OwnNodeKeeper, type OwnNodeTable, ownNodeRecord, ownNodeTable } from './own-node.ts';
@@ -32,14 +33,17 @@ export class Foundation implements AsyncDisposable {
   readonly ownNode: OwnNodeTable;
   readonly sources: StoreSources;
   readonly host: HostNetwork;
+  readonly trust: StoreTrust;
   readonly #config: AgentConfig;
+  readonly #stop = new AbortController();
   readonly #socket = RtSocket.open();
   readonly #keeper: OwnNodeKeeper;
 
   constructor(config: AgentConfig, kv: Kv, clock: Clock, random: () => number, log: Log) {
     this.#config = config;
     this.store = storeTables(this.database);
-    this.cluster = clusterTables(this.database);
+    this.trust = new StoreTrust(kv, clock);
+    this.cluster = clusterTables(this.database, this.trust, this.#stop.signal);
     this.ownNode = ownNodeTable(this.database, 'own-node');
     this.#keeper = new OwnNodeKeeper({
       name: config.node.name,
@@ -63,6 +67,7 @@ export class Foundation implements AsyncDisposable {
       etcdStore(kv),
       this.store,
       { name, families: config.families },
+      clock,
       log,
     );
   }
@@ -129,6 +134,8 @@ export class Foundation implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    this.trust[Symbol.dispose]();
     await this.sources[Symbol.asyncDispose]();
     await this.host[Symbol.asyncDispose]();
     this.#keeper[Symbol.dispose]();

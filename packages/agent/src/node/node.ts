@@ -182,6 +182,7 @@ export class Node implements AsyncDisposable {
       protectedSockets: this.#protected,
       resolver,
       maps: datapath.ipcache,
+      trust: foundation.trust,
       tunnel: config.routingMode === 'tunnel',
       clock,
       random,
@@ -230,6 +231,7 @@ export class Node implements AsyncDisposable {
       controller: this.#controller,
       policies: tables.policies,
       cluster: this.#cluster,
+      trust: foundation.trust,
       log,
     });
     this.#mesh = new MeshReader({

@@ -11,6 +11,7 @@ import type { HealthRow } from '../api/types.ts';
 import type { ClusterTables } from '../cluster/tables.ts';
 import { messageWithCauses } from '../errors.ts';
 import type { Log } from '../log.ts';
+import type { StoreTrust } from '../sources/trust.ts';
 import type { PolicyController } from './controller.ts';
 import type { PolicyTables } from './tables.ts';
 
@@ -19,6 +20,7 @@ export interface PolicyFeedOptions {
   readonly controller: PolicyController;
   readonly policies: PolicyTables;
   readonly cluster: ClusterTables;
+  readonly trust: StoreTrust;
   readonly log: Log;
 }
 
@@ -36,6 +38,7 @@ export class PolicyFeed implements Disposable {
   readonly #options: PolicyFeedOptions;
   readonly #steps: (() => boolean)[] = [];
   readonly #undo: (() => void)[] = [];
+  readonly #stop = new AbortController();
   readonly #refusals = new Map<string, readonly Refusal[]>();
   #scheduled = false;
 
@@ -46,7 +49,12 @@ export class PolicyFeed implements Disposable {
     this.#follow(
       cluster.identities,
       ({ id, labels }) => engine.setIdentity(id, labels),
-      (id) => engine.deleteIdentity(id),
+      (id) =>
+        options.trust.whenSettled(() => {
+          if (cluster.identities.has(id)) return;
+          engine.deleteIdentity(id);
+          options.controller.schedule();
+        }, this.#stop.signal),
     );
     this.#follow(
       cluster.ipEntries,
@@ -168,6 +176,7 @@ export class PolicyFeed implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#stop.abort();
     for (const undo of this.#undo) undo();
   }
 }

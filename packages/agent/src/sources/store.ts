@@ -1,6 +1,6 @@
 import type { Family } from '@causeway/ip';
 import type { ResourceStore } from '@causeway/resources';
-import type { Database } from '@causeway/tables';
+import type { Clock, Database } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
 import type { Log } from '../log.ts';
 import { type OwnNodeTable, ownNodeOf, ownNodeTable } from '../node/own-node.ts';
@@ -21,6 +21,7 @@ import {
   podRow,
   podTable,
 } from './pods.ts';
+import { EmptyStoreGuard } from './trust.ts';
 
 export interface StoreTables {
   readonly pods: PodTable;
@@ -45,14 +46,17 @@ export function storeTables(database: Database): StoreTables {
 
 /** Every kind that the agent reads from the resource store, each into its table. */
 export class StoreSources implements AsyncDisposable {
+  readonly #stop = new AbortController();
   readonly #followers: (AsyncDisposable & { status(): SourceStatus })[];
 
   constructor(
     store: ResourceStore,
     tables: StoreTables,
     node: { readonly name: string; readonly families: readonly Family[] },
+    clock: Clock,
     log: Log,
   ) {
+    const guard = new EmptyStoreGuard(clock, this.#stop.signal);
     const { pods, namespaces, services, slices, policies, storedNode } = tables;
     this.#followers = [
       new KindFollower(
@@ -64,22 +68,31 @@ export class StoreSources implements AsyncDisposable {
             object.metadata.name === node.name ? ownNodeOf(object, node.families) : undefined,
           key: (_, name) => name,
         },
+        guard,
         log,
       ),
       new KindFollower(
         store,
         { kind: 'Namespace', table: namespaces, row: namespaceRow, key: (_, name) => name },
+        guard,
         log,
       ),
-      new KindFollower(store, { kind: 'Pod', table: pods as never, row: podRow, key: podKey }, log),
+      new KindFollower(
+        store,
+        { kind: 'Pod', table: pods as never, row: podRow, key: podKey },
+        guard,
+        log,
+      ),
       new KindFollower(
         store,
         { kind: 'Service', table: services, row: (object) => object, key: podKey },
+        guard,
         log,
       ),
       new KindFollower(
         store,
         { kind: 'EndpointSlice', table: slices, row: (object) => object, key: podKey },
+        guard,
         log,
       ),
       new KindFollower(
@@ -90,6 +103,7 @@ export class StoreSources implements AsyncDisposable {
           row: (object) => object,
           key: objectKey,
         },
+        guard,
         log,
       ),
       new KindFollower(
@@ -100,6 +114,7 @@ export class StoreSources implements AsyncDisposable {
           row: (object) => object,
           key: objectKey,
         },
+        guard,
         log,
       ),
       new KindFollower(
@@ -110,6 +125,7 @@ export class StoreSources implements AsyncDisposable {
           row: (object) => object,
           key: objectKey,
         },
+        guard,
         log,
       ),
       new KindFollower(
@@ -120,6 +136,7 @@ export class StoreSources implements AsyncDisposable {
           row: (object) => object,
           key: objectKey,
         },
+        guard,
         log,
       ),
     ];
@@ -130,7 +147,7 @@ export class StoreSources implements AsyncDisposable {
   }
 
   health(): HealthRow[] {
-    return this.status().map(({ name, synced, connected, rows, rejected, lastError }) => {
+    return this.status().map(({ name, synced, connected, rows, held, rejected, lastError }) => {
       if (!connected) {
         const last = synced ? `the last known ${rows} stay in force` : 'nothing was read yet';
         return {
@@ -140,6 +157,10 @@ export class StoreSources implements AsyncDisposable {
         };
       }
       if (!synced) return { name, healthy: false, detail: 'the first list is under way' };
+      if (held > 0) {
+        const detail = `the store was emptied; ${held} objects that it held stay in force until it is filled again`;
+        return { name, healthy: false, detail };
+      }
       if (rejected.length > 0)
         return { name, healthy: false, detail: `passed over: ${rejected.join('; ')}` };
       return { name, healthy: true, detail: `${rows} objects` };
@@ -147,6 +168,7 @@ export class StoreSources implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
     await Promise.all(this.#followers.map((each) => each[Symbol.asyncDispose]()));
   }
 }

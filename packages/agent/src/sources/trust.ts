@@ -1,0 +1,115 @@
+import type { Kv } from '@causeway/etcd';
+import type { Clock } from '@causeway/tables';
+
+/** After a break every node writes again what the store lost; most do within a second. */
+const AFTER_BREAK_MS = 30_000;
+const AFTER_START_MS = 5_000;
+
+/**
+ * Whether the absence of something in the store may be believed. A store that has just come back, or
+ * came back as another one, lacks for a moment what its writers are about to write again: what they
+ * said before stays in force that long.
+ */
+export class StoreTrust implements Disposable {
+  readonly #clock: Clock;
+  readonly #undo: () => void;
+  #until: number;
+  #connected = false;
+  #clusterId: string | undefined;
+
+  constructor(kv: Pick<Kv, 'onHealth' | 'health'>, clock: Clock) {
+    this.#clock = clock;
+    this.#until = clock.now() + AFTER_START_MS;
+    const see = ({
+      connected,
+      clusterId,
+    }: {
+      connected: boolean;
+      clusterId: string | undefined;
+    }) => {
+      const back = connected && !this.#connected && this.#clusterId !== undefined;
+      const other =
+        this.#clusterId !== undefined && clusterId !== undefined && clusterId !== this.#clusterId;
+      if (back || other) this.#until = Math.max(this.#until, clock.now() + AFTER_BREAK_MS);
+      this.#connected = connected;
+      this.#clusterId = clusterId ?? this.#clusterId;
+    };
+    see(kv.health());
+    this.#undo = kv.onHealth(see);
+  }
+
+  get settled(): boolean {
+    return this.#connected && this.#clock.now() >= this.#until;
+  }
+
+  /** Runs `work` once absence may be believed; it looks then whether it is still wanted. */
+  whenSettled(work: () => void, signal: AbortSignal): void {
+    if (this.settled) {
+      work();
+      return;
+    }
+    const wait = this.#connected ? Math.max(50, this.#until - this.#clock.now()) : 1_000;
+    void this.#clock.sleep(wait, signal).then(() => {
+      if (!signal.aborted) this.whenSettled(work, signal);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#undo();
+  }
+}
+
+/**
+ * Tells an emptied store from one in which somebody deleted things. A cluster whose agents run has
+ * its nodes in the store at least: a store without a single object is not what anybody meant, and the
+ * last known state stays until objects come again.
+ */
+export class EmptyStoreGuard {
+  readonly #clock: Clock;
+  readonly #releases: (() => void)[] = [];
+  readonly #first: (() => void)[] = [];
+  readonly #signal: AbortSignal;
+  #objects = false;
+  #releasing = false;
+
+  constructor(clock: Clock, signal: AbortSignal) {
+    this.#clock = clock;
+    this.#signal = signal;
+  }
+
+  /** An object was seen: the store is not empty (any more). */
+  seen(): void {
+    this.#objects = true;
+    for (const work of this.#first.splice(0)) work();
+    if (this.#releases.length === 0 || this.#releasing) return;
+    this.#releasing = true;
+    // Whoever fills it again may need a while for all of it.
+    void this.#clock.sleep(AFTER_BREAK_MS, this.#signal).then(() => {
+      this.#releasing = false;
+      if (this.#signal.aborted) return;
+      for (const release of this.#releases.splice(0)) release();
+    });
+  }
+
+  /** Another store, or its revisions went back: nothing is known of what it holds. */
+  reset(): void {
+    this.#objects = false;
+  }
+
+  /** Called as soon as there is an object. */
+  onFirst(work: () => void): void {
+    if (this.#objects) work();
+    else this.#first.push(work);
+  }
+
+  /** Whether the store held any object of any kind since the last reset. */
+  get hasObjects(): boolean {
+    return this.#objects;
+  }
+
+  /** Called some time after objects have come again. */
+  onRefilled(release: () => void): void {
+    this.#releases.push(release);
+    if (this.#objects) this.seen();
+  }
+}
