@@ -83,6 +83,27 @@ test('restored numbers are checked against the store', async () => {
   await following;
 });
 
+test('a number that says other labels all of a sudden is given up for another', async () => {
+  const etcd = memoryEtcd({ clock: systemClock });
+  await using _ = { [Symbol.asyncDispose]: () => etcd[Symbol.asyncDispose]() };
+  const kv = etcd.connect();
+  await using node = nodeOn(etcd.connect(), 1);
+  const stop = new AbortController();
+  const renumbered: Renumbered[] = [];
+  const following = node.allocator.follow(stop.signal, (change) => renumbered.push(change));
+  const before = await node.allocator.acquire(labelsOf('robbed'));
+  await eventually('known', () => node.tables.identities.has(before));
+  await kv.put(identityKey(before), labelsOf('thief').text);
+  await eventually('it has another', () => renumbered.length === 1);
+  assert.equal(renumbered[0]?.before, before);
+  const after = renumbered[0]!.after;
+  assert.notEqual(after, before);
+  assert.equal((await kv.get(identityKey(after)))?.text, labelsOf('robbed').text);
+  assert.equal((await kv.get(identityKey(before)))?.text, labelsOf('thief').text);
+  stop.abort();
+  await following;
+});
+
 test('labels that a key would change are refused before anything is written', async () => {
   const etcd = memoryEtcd({ clock: systemClock });
   await using _ = { [Symbol.asyncDispose]: () => etcd[Symbol.asyncDispose]() };

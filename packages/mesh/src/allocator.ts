@@ -115,10 +115,12 @@ export class IdentityAllocator {
       await this.#putBack(held, signal, renumbered);
     }
     for await (const changes of tracker.batches({ signal })) {
+      const byId = new Map(Array.from(this.#held.values(), (held) => [held.id, held] as const));
       for (const { type, row } of changes) {
-        const held = this.#held.get(row.labels.text);
-        if (type !== 'delete' || row.cluster !== cluster.name || held?.id !== row.id) continue;
-        await this.#putBack(held, signal, renumbered);
+        const held = row.cluster === cluster.name ? byId.get(row.id) : undefined;
+        // A number that says other labels now was lost and given away between two of our looks.
+        const lost = type === 'delete' || held?.labels.text !== row.labels.text;
+        if (held !== undefined && lost) await this.#putBack(held, signal, renumbered);
       }
     }
   }

@@ -151,3 +151,29 @@ test('two clusters in the same tables; draining one leaves the other', async () 
   assert.deepEqual([...tables.identities.keys()], [identity(256)]);
   assert.equal(tables.ipEntries.size, 1);
 });
+
+test('a reader that ends before its first list leaves its tables unread', async () => {
+  const etcd = memoryEtcd({ clock: systemClock });
+  await using _ = { [Symbol.asyncDispose]: () => etcd[Symbol.asyncDispose]() };
+  etcd.stop();
+  const tables = meshTables(new Database({ freeze: true }));
+  const reader = new MeshReader({ kv: etcd.connect(), cluster: CLUSTER, layout: LAYOUT, tables });
+  await reader[Symbol.asyncDispose]();
+  assert.equal(tables.ipEntries.initialized, false);
+  await reader.drain();
+  assert.equal(tables.ipEntries.initialized, true);
+});
+
+test('somebody who listens and fails does not end the reading', async () => {
+  await using t = await setUp();
+  const undo = t.tables.ipEntries.onCommit(() => {
+    throw new Error('listener');
+  });
+  const first = ipAnnouncement('10.1.0.6', 65792, '192.0.2.1');
+  await t.put(first.key, first.value);
+  await eventually('the row is in', () => t.tables.ipEntries.has('cla/10.1.0.6'));
+  undo();
+  const second = ipAnnouncement('10.1.0.7', 65792, '192.0.2.1');
+  await t.put(second.key, second.value);
+  await eventually('the next one too', () => t.tables.ipEntries.has('cla/10.1.0.7'));
+});

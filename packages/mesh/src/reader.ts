@@ -116,23 +116,30 @@ class Follower implements AsyncDisposable {
     };
   }
 
+  /** After disposal: what the cluster said is gone, and nobody waits for its first list any more. */
   drain(): void {
     const { table } = this.#source;
     table.replace([], (row) => row.cluster === this.#cluster);
     this.#tables.rejected.replace([], (row) => this.#isMine(row));
+    this.#initial.done();
   }
 
+  /** A list that never came stays missing: nothing may be pruned for what this reader did not learn. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#watch[Symbol.asyncDispose]();
     await this.#running;
-    this.#initial.done();
   }
 
   async #run(): Promise<void> {
     for await (const batch of this.#watch.batches()) {
-      this.#source.table.database.write(() => {
-        for (const event of batch) this.#see(event);
-      });
+      try {
+        this.#source.table.database.write(() => {
+          for (const event of batch) this.#see(event);
+        });
+      } catch (error) {
+        // Whoever listens to the table has failed; the rows are in, and the reading goes on.
+        this.#lastError = messageOf(error);
+      }
     }
   }
 
@@ -178,8 +185,8 @@ class Follower implements AsyncDisposable {
       table.put(made);
       this.#listed?.add(table.keyOf(made));
     } catch (error) {
-      if (!(error instanceof MeshError)) throw error;
-      this.#reject(entry.key, error.message);
+      // Whatever a value does to us, it is the value's fault alone: the others go on.
+      this.#reject(entry.key, messageOf(error));
     }
   }
 
@@ -238,3 +245,6 @@ class Follower implements AsyncDisposable {
     return row.cluster === this.#cluster && row.key.startsWith(this.#prefix);
   }
 }
+
+const messageOf = (error: unknown): string =>
+  error instanceof Error ? error.message : String(error);

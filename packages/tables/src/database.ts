@@ -51,11 +51,17 @@ export class Journal {
     this.#touched.clear();
     for (const work of this.#afterwards.splice(0)) work();
     if (!changed) return;
-    try {
-      for (const table of touched) table.committed();
-    } finally {
-      this.#onCommit();
+    let failure: { readonly error: unknown } | undefined;
+    for (const table of touched) {
+      try {
+        table.committed();
+      } catch (error) {
+        // The changes stand, so the readers of the other tables must hear of theirs first.
+        failure ??= { error };
+      }
     }
+    this.#onCommit();
+    if (failure !== undefined) throw failure.error;
   }
 
   /** Runs now, or when the transaction under way has ended. */

@@ -172,6 +172,29 @@ test('a transaction is synchronous and its feed waits for its end', () => {
   assert.equal(table.trackers().length, 0);
 });
 
+test('a listener that throws keeps nobody else from hearing of the change', async () => {
+  const database = new Database();
+  const spec = (name: string) => ({ name, key: (row: { id: string }) => row.id });
+  const [first, second] = [database.table(spec('first')), database.table(spec('second'))];
+  using tracker = second.changes('reader');
+  const woken = tracker.wait();
+  const heard: string[] = [];
+  first.onCommit(() => {
+    throw new Error('deaf');
+  });
+  first.onCommit(() => heard.push('first'));
+  second.onCommit(() => heard.push('second'));
+  assert.throws(() => {
+    database.write(() => {
+      first.put({ id: 'a' });
+      second.put({ id: 'b' });
+    });
+  }, /deaf/);
+  await woken;
+  assert.deepEqual(heard, ['first', 'second']);
+  assert.deepEqual([first.size, second.size], [1, 1], 'the change stands');
+});
+
 test('a tracker is told every row, then every change once, deletions included', async () => {
   const table = pods();
   table.put(pod('a'));

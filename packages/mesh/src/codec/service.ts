@@ -105,7 +105,6 @@ const PROTOCOLS: readonly string[] = ['TCP', 'UDP', 'SCTP'];
 
 function decodePorts(object: GoObject, field: string): PortsByAddress {
   const found = object.map(field, (value, path) => {
-    const named: Record<string, ServicePortValue> = {};
     const ports = GoObject.of({ ports: value }, path).map('ports', (port, at) => {
       const one = GoObject.of(port, at);
       const protocol = one.string('Protocol');
@@ -114,7 +113,7 @@ function decodePorts(object: GoObject, field: string): PortsByAddress {
       }
       return { protocol: protocol as ServicePortValue['protocol'], port: one.uint('Port', 16) };
     });
-    return Object.assign(named, ports);
+    return ports ?? {};
   });
   for (const address of Object.keys(found ?? {})) {
     if (Address.tryParse(address) !== undefined) continue;
