@@ -48,7 +48,9 @@ type Tier = (typeof TIERS)[number];
 const variantOf = ({ server, identities, rules }: Tier): string => {
   if (server === 'none') return 'no policy';
   if (server === 'again') return 'no policy, again';
-  return `${identities.toLocaleString('en')} identities, ${rules.toLocaleString('en')} rules`;
+  const count = (what: number, one: string, many: string): string =>
+    `${what.toLocaleString('en')} ${what === 1 ? one : many}`;
+  return `${count(identities, 'identity', 'identities')}, ${count(rules, 'rule', 'rules')}`;
 };
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -140,7 +140,13 @@ export async function tcpStream(
 ): Promise<number> {
   const text = await must(
     place,
-    ['iperf3', '-J', '-c', address, '-p', String(port), '-t', String(seconds), '-O', '0.5'],
+    [
+      'iperf3',
+      '-J',
+      // Its pace does not hang on timers, as BBR's does, which a busy machine keeps late.
+      ...['-C', 'cubic'],
+      ...['-c', address, '-p', String(port), '-t', String(seconds), '-O', '0.5'],
+    ],
     seconds + 20,
   );
   const parsed = JSON.parse(text) as { end: { sum_received: { bits_per_second: number } } };
