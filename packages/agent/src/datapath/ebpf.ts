@@ -128,7 +128,6 @@ export class EbpfDatapath implements NodeDatapath {
     // The new ones stand on every device before the old ones are let go.
     this.#current = this.#open(settings);
     before[Symbol.dispose]();
-    this.#log.info({ links: this.#current.updatedLinks.length }, 'the programs were loaded anew');
   }
 
   setDevices(devices: readonly NetworkDevice[]): void {
@@ -187,6 +186,7 @@ export class EbpfDatapath implements NodeDatapath {
 
   #open(settings: DatapathSettings): Datapath {
     let opened: Datapath;
+    const started = performance.now();
     try {
       opened = openDatapath({
         bpffsRoot: this.#config.bpffs,
@@ -209,6 +209,10 @@ export class EbpfDatapath implements NodeDatapath {
         },
       );
     }
+    this.#log.info(
+      { links: opened.updatedLinks.length, ms: Math.round(performance.now() - started) },
+      'the programs are loaded',
+    );
     if (opened.replacedMaps.length > 0) {
       this.#log.warn(
         { maps: opened.replacedMaps },

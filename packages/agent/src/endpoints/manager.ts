@@ -172,7 +172,11 @@ export class EndpointManager {
   adopt(record: EndpointRecord): void {
     this.#lastId = Math.max(this.#lastId, record.id);
     this.#options.table.put({ record, state: 'restoring' });
-    this.#options.programs.attach(record.hostIfname, record.hostIfindex);
+    const { programs } = this.#options;
+    // Loading the programs put the new ones in place of the old already, where there were any.
+    if (!programs.attached(record.hostIfname, record.hostIfindex)) {
+      programs.attach(record.hostIfname, record.hostIfindex);
+    }
     this.#options.enforcement.put(record);
     this.#options.kernel.raise(record.hostIfindex);
     this.#options.table.update(record.id, (row) => row && { ...row, state: 'ready' });

@@ -257,6 +257,7 @@ export class Node implements AsyncDisposable {
       () => this.host.nodesKnown(),
       () => {},
     );
+    const started = performance.now();
     this.#restored = await restoreEndpoints({
       state: this.#state,
       kernel: this.#kernel,
@@ -267,7 +268,8 @@ export class Node implements AsyncDisposable {
         recoverFromRows(link, this.datapath.enforcement.endpoints(), this.host.plan.gateways),
       log,
     });
-    log.info({ ...this.#restored }, 'endpoints are restored');
+    const ms = Math.round(performance.now() - started);
+    log.info({ ...this.#restored, ms }, 'endpoints are restored');
     const deletions = path.join(config.runDir, 'deletions');
     const replay = () =>
       replayDeletions(deletions, (attachment) => this.manager.detach(attachment), log);

@@ -158,6 +158,11 @@ export class TwoNodes implements AsyncDisposable {
     );
   }
 
+  agentPid(node: 'a' | 'b'): number {
+    // nsenter has become the agent.
+    return this.#agents.get(node)!.pid!;
+  }
+
   log(node: string): string {
     return fs.readFileSync(path.join(this.directory, `${node}.log`), 'utf8').slice(-6000);
   }
