@@ -61,6 +61,10 @@ test('CNI_ARGS: pods, unknown keys and truth values', () => {
   assert.deepEqual(args('IgnoreUnknown=true;FOO=BAR;'), {});
   // Podman's own names: no pod, but no reason to refuse the container.
   assert.deepEqual(args('IgnoreUnknown=1;K8S_POD_NAME=nifty_hopper'), {});
+  assert.deepEqual(args('K8S_POD_NAMESPACE=web;K8S_POD_NAME=web'), {});
+  assert.deepEqual(args('K8S_POD_NAME=web'), {});
+  assert.deepEqual(args('K8S_POD_UID=1'), {});
+  assert.equal(args('K8S_POD_NAMESPACE=web;K8S_POD_NAME=web;K8S_POD_UID=1').podName, 'web');
   refused({ CNI_ARGS: 'FOO=BAR' }, 'CNI_ARGS', '"FOO"');
   refused({ CNI_ARGS: 'IgnoreUnknown=maybe' }, 'IgnoreUnknown', '"maybe"');
   refused({ CNI_ARGS: 'K8S_POD_NAME' }, 'CNI_ARGS');

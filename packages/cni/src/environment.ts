@@ -136,7 +136,18 @@ function parseArgs(text: string, problems: string[]): PodArgs {
       found[field] = value;
     }
   }
-  return found;
+  return isPod(values) ? found : {};
+}
+
+/**
+ * A Pod has a namespace and a name. Podman gives only a name, its container's (4.3), or the same as both, and no
+ * UID, which runtimes of Kubernetes give: there is no Pod resource to wait for then.
+ */
+function isPod(values: ReadonlyMap<string, string>): boolean {
+  const namespace = values.get('K8S_POD_NAMESPACE');
+  const name = values.get('K8S_POD_NAME');
+  if (namespace === undefined || name === undefined) return false;
+  return values.has('K8S_POD_UID') || namespace !== name;
 }
 
 /**
