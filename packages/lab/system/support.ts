@@ -5,6 +5,7 @@ import {
   destroyLab,
   inParallel,
   type Lab,
+  LabError,
   parseLabFile,
   type TrafficResult,
   until,
@@ -13,22 +14,34 @@ import {
 /** What was applied a moment ago may still be on its way to a node; far more than it takes. */
 const SETTLE_MS = 6000;
 
-/** One lab for a test file: up before its tests, down after them whatever happened. */
-export function useLab(theme: string, file: string): () => Lab {
+/**
+ * One lab for a test file: up before its tests, down after them whatever happened. `prepare` is here
+ * because two hooks of a file's top level do not wait for each other.
+ */
+export function useLab(
+  theme: string,
+  file: string,
+  prepare: () => Promise<void> = async () => {},
+): () => Lab {
   const name = `t-${theme}-${process.pid}`;
   let lab: Lab | undefined;
+  let failure: unknown;
   before(async () => {
-    lab = await buildLab(
-      { file: parseLabFile(file, `${theme} lab`), source: import.meta.filename, name },
-      { name },
-    );
+    try {
+      const parsed = parseLabFile(file, `${theme} lab`);
+      lab = await buildLab({ file: parsed, source: import.meta.filename, name }, { name });
+      await prepare();
+    } catch (error) {
+      failure = error;
+    }
   });
   after(async () => {
     await lab?.[Symbol.asyncDispose]();
     await destroyLab(name, { force: true });
   });
   return () => {
-    assert.ok(lab !== undefined, 'the lab is up');
+    if (failure !== undefined) throw failure;
+    assert.ok(lab !== undefined, `lab ${name} is up`);
     return lab;
   };
 }
@@ -99,7 +112,7 @@ export async function apply(lab: Lab, cluster: string, ...objects: unknown[]): P
   await (await lab.cluster(cluster).store()).apply(objects);
 }
 
-/** Waits until `look` gives a value; the value. */
+/** Waits until `look` gives a value; the value. What an agent that is starting does not answer counts as none. */
 export async function eventually<T>(
   what: string,
   look: () => Promise<T | undefined>,
@@ -109,7 +122,12 @@ export async function eventually<T>(
   await until(
     what,
     async () => {
-      value = await look();
+      try {
+        value = await look();
+      } catch (error) {
+        if (error instanceof LabError && error.code === 'agent-failed') return error.message;
+        throw error;
+      }
       return value === undefined ? 'not so' : undefined;
     },
     { timeoutMs },
