@@ -15,6 +15,9 @@ import { silentLog } from './log.ts';
 import { FakeDatapath } from './testing/fake-datapath.ts';
 import { isolated } from './testing/isolated.ts';
 
+// biome-ignore lint/suspicious/noExplicitAny: answers have many shapes
+type Body = any;
+
 /** One whole agent on the real kernel's devices and routes, with a store and eBPF maps in memory. */
 isolated(import.meta.filename, () => {
   const runDir = fs.mkdtempSync(path.join(os.tmpdir(), `cw-agent-${process.pid}-`));
@@ -95,12 +98,11 @@ isolated(import.meta.filename, () => {
     };
   }
 
-  // biome-ignore lint/suspicious/noExplicitAny: answers of many shapes
   function ask(
     method: string,
     target: string,
     body?: unknown,
-  ): Promise<{ status: number; body: any }> {
+  ): Promise<{ status: number; body: Body }> {
     return new Promise((resolve, reject) => {
       const call = http.request(
         {

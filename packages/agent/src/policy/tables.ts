@@ -6,8 +6,6 @@ import type {
 } from '@causeway/resources';
 import type { Database, Table } from '@causeway/tables';
 
-export type PolicyObject = NetworkPolicy | CiliumNetworkPolicy | CiliumClusterwideNetworkPolicy;
-
 /** One table a kind, for each is read from the store on its own. */
 export interface PolicyTables {
   readonly networkPolicies: Table<NetworkPolicy>;
