@@ -1,4 +1,5 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { constants } from 'node:os';
 import type { ResourceStore } from '@causeway/resources';
 import { LabError } from './errors.ts';
 import { type CommandOptions, type CommandResult, run } from './host/process.ts';
@@ -91,6 +92,27 @@ export class Lab implements AsyncDisposable {
   spawn(place: string, argv: readonly string[], options: SpawnOptions = {}): ChildProcess {
     const [file, ...rest] = [...this.prefix(place), ...argv];
     return spawn(file!, rest, options);
+  }
+
+  /** Runs a command on this process's own terminal; gives its exit status, or 128 and the signal that ended it. */
+  async attach(place: string, argv: readonly string[]): Promise<number> {
+    const child = this.spawn(place, argv, { stdio: 'inherit' });
+    // The terminal signals the whole group; whether to end is the command's own decision.
+    const ignore = (): void => {};
+    const pass = (): void => {
+      child.kill('SIGTERM');
+    };
+    process.on('SIGINT', ignore).on('SIGQUIT', ignore).on('SIGTERM', pass);
+    try {
+      return await new Promise<number>((resolve, reject) => {
+        child.on('error', reject);
+        child.on('close', (code, signal) =>
+          resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
+        );
+      });
+    } finally {
+      process.off('SIGINT', ignore).off('SIGQUIT', ignore).off('SIGTERM', pass);
+    }
   }
 
   /** Pulls or puts back a place's cable: carrier goes, addresses and routes stay. */

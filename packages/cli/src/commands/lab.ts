@@ -1,5 +1,3 @@
-import { spawn } from 'node:child_process';
-import { constants } from 'node:os';
 import {
   destroyLab,
   isBeingBuilt,
@@ -133,17 +131,7 @@ export async function exec(
     process.exitCode = result.code;
     return;
   }
-  const [file, ...args] = [...lab.prefix(rest), ...argv];
-  const child = spawn(file!, args, { stdio: 'inherit' });
-  // The terminal signals the whole group; whether to end is the command's own decision.
-  for (const signal of ['SIGINT', 'SIGQUIT'] as const) process.on(signal, () => {});
-  process.on('SIGTERM', () => child.kill('SIGTERM'));
-  process.exitCode = await new Promise<number>((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', (code, signal) =>
-      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
-    );
-  });
+  process.exitCode = await lab.attach(rest, argv);
 }
 
 export async function logs({ json }: Invocation, [target]: readonly string[]): Promise<void> {

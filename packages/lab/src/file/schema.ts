@@ -164,4 +164,3 @@ export type LabCluster = LabFile['clusters'][number];
 export type LabRack = LabFile['racks'][number];
 export type LabPod = LabCluster['pods'][number];
 export type Serve = z.infer<typeof serve>;
-export type Family = z.infer<typeof family>;

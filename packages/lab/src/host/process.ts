@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { constants } from 'node:os';
 import { LabError } from '../errors.ts';
 import { writeAtomically } from './files.ts';
 
@@ -187,12 +188,5 @@ export function forget(pidFile: string): void {
 }
 
 function signalStatus(signal: NodeJS.Signals | null): number {
-  const numbers: Partial<Record<NodeJS.Signals, number>> = {
-    SIGHUP: 1,
-    SIGINT: 2,
-    SIGKILL: 9,
-    SIGPIPE: 13,
-    SIGTERM: 15,
-  };
-  return 128 + ((signal === null ? undefined : numbers[signal]) ?? 0);
+  return 128 + (signal === null ? 0 : constants.signals[signal]);
 }
