@@ -116,31 +116,11 @@ noinline_subprogram int decide(struct __sk_buff *ctx, struct packet *p, struct e
 	return 0;
 }
 
-inlined enum verdict refuse_port(struct __sk_buff *ctx, struct packet *p, struct endpoint *ep)
-{
-	struct icmp_error error;
-
-	icmp_error_port_unreachable(&error, p);
-	return icmp_error_reply(ctx, p, ep, &error, DROP_NO_BACKEND);
-}
-
-inlined enum verdict hop_limit_exceeded(struct __sk_buff *ctx, struct packet *p, struct endpoint *ep)
-{
-	struct icmp_error error;
-
-	icmp_error_time_exceeded(&error, p);
-	return icmp_error_reply(ctx, p, ep, &error, DROP_TTL_EXCEEDED);
-}
-
 inlined enum verdict encapsulate(struct __sk_buff *ctx, struct packet *p, struct endpoint *ep,
 				 const struct ipcache_entry *peer)
 {
-	if (unlikely(wire_size(ctx, p) > overlay_mtu) && (p->ipv6 || (p->flags & PACKET_DONT_FRAGMENT))) {
-		struct icmp_error error;
-
-		icmp_error_too_big(&error, p, overlay_mtu);
-		return icmp_error_reply(ctx, p, ep, &error, DROP_TOO_BIG);
-	}
+	if (unlikely(wire_size(ctx, p) > overlay_mtu) && (p->ipv6 || (p->flags & PACKET_DONT_FRAGMENT)))
+		return error_to_sender(p, ERROR_TOO_BIG, overlay_mtu);
 	if (route_frame(ctx, p, NULL, NULL))
 		return drop(ctx, p, DROP_WRITE_FAILED);
 	return to_tunnel(ctx, p, &peer->tunnel_endpoint, ep->identity);
@@ -177,7 +157,7 @@ inlined enum verdict from_known_pod(struct __sk_buff *ctx, struct packet *p, str
 		if (flow.entry ? flow.entry->flags & CT_SERVICE : packet_services && (p->flags & PACKET_HAS_PORTS)) {
 			reason = service_forward(ctx, p, &flow, &seed);
 			if (reason == DROP_NO_BACKEND)
-				return refuse_port(ctx, p, ep);
+				return error_to_sender(p, ERROR_PORT_UNREACHABLE, 0);
 		} else if (flow.state == CT_STATE_REPLY) {
 			reason = flow.entry->service ? service_reply(ctx, p, &flow) : 0;
 		}
@@ -185,6 +165,11 @@ inlined enum verdict from_known_pod(struct __sk_buff *ctx, struct packet *p, str
 	}
 	if (unlikely(reason))
 		return drop(ctx, p, (__u32)reason);
+	/* Direct, answered, translated or not: one way on. */
+	known = hide(known);
+	flow.state = (__u32)hide(flow.state);
+	seed.flags = (__u32)hide(seed.flags);
+	seed.service = p->service = (__u32)hide(p->service);
 
 	to = endpoint_lookup(&p->tuple.daddr);
 	to_pod = to && !(to->flags & ENDPOINT_HOST);
@@ -243,18 +228,19 @@ inlined enum verdict from_known_pod(struct __sk_buff *ctx, struct packet *p, str
 	if (to && !to_pod)
 		return to_this_node(ctx, p);
 	if (unlikely(p->ttl <= 1))
-		return hop_limit_exceeded(ctx, p, ep);
+		return error_to_sender(p, ERROR_TIME_EXCEEDED, 0);
 	if (to)
 		return to_local_pod(ctx, p, to);
 	if (overlay_ifindex && peer && !addr_is_zero(&peer->tunnel_endpoint))
 		return encapsulate(ctx, p, ep, peer);
-	return to_network_device(ctx, p, ep);
+	return to_network_device(ctx, p);
 }
 
 SEC("tc")
 int from_pod(struct __sk_buff *ctx)
 {
 	struct packet p = { .hook = HOOK_FROM_POD, .direction = DIR_EGRESS };
+	enum verdict verdict;
 	struct endpoint *ep;
 	int reason;
 
@@ -276,7 +262,10 @@ int from_pod(struct __sk_buff *ctx)
 		return drop(ctx, &p, addr_is_link_local_v6(&p.tuple.saddr) ? DROP_LINK_LOCAL : DROP_SPOOFED_SOURCE);
 	p.source_identity = ep->identity;
 	p.endpoint = ep->id;
-	return from_known_pod(ctx, &p, ep);
+	verdict = from_known_pod(ctx, &p, ep);
+	if (unlikely(verdict == VERDICT_ERROR))
+		return icmp_error_reply(ctx, &p, ep);
+	return verdict;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

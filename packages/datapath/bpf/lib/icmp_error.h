@@ -20,8 +20,9 @@ struct icmp_error {
 	union addr from;
 };
 
-/* Sum over `size` bytes at `offset`; size is a multiple of four up to QUOTE_MAX. */
-noinline_subprogram __s64 sum_bytes(struct __sk_buff *ctx, __u32 offset, __u32 size)
+/* Sum over `size` bytes at `offset`; size is a multiple of four up to QUOTE_MAX. Negative: out of bounds. A
+ * global function, so that the verifier walks its loops once. */
+__attribute__((noinline)) __s64 sum_bytes(struct __sk_buff *ctx, __u32 offset, __u32 size)
 {
 	__be32 chunk[QUOTE_STEP / 4];
 	__s64 sum = 0;
@@ -115,52 +116,69 @@ inlined int icmp_error_ipv6(struct __sk_buff *ctx, const struct packet *p, const
 	return 0;
 }
 
-/* Answers the pod behind `ep` with an error in place of its packet. The packet is counted as dropped for
- * `reason` either way. Nothing answers an ICMP error or a later fragment (RFC 1122, 3.2.2). */
-noinline_subprogram enum verdict icmp_error_reply(struct __sk_buff *ctx, const struct packet *p, const struct endpoint *ep,
-						  const struct icmp_error *e, __u32 reason)
+inlined void icmp_error_fill(struct icmp_error *e, const struct packet *p)
+{
+	e->code = 0;
+	e->mtu = p->error_mtu;
+	e->pad = 0;
+	e->from = config_address(p->ipv6 ? &gateway_ipv6 : &gateway_ipv4);
+	switch (p->error) {
+	case ERROR_TOO_BIG:
+		e->type = p->ipv6 ? ICMPV6_PKT_TOOBIG : ICMP_DEST_UNREACH;
+		e->code = p->ipv6 ? 0 : ICMP_FRAG_NEEDED;
+		break;
+	case ERROR_TIME_EXCEEDED:
+		e->type = p->ipv6 ? ICMPV6_TIME_EXCEED : ICMP_TIME_EXCEEDED;
+		break;
+	default:
+		/* In the name of the address that was asked for, as a host does that has no listener there. */
+		e->type = p->ipv6 ? ICMPV6_DEST_UNREACH : ICMP_DEST_UNREACH;
+		e->code = p->ipv6 ? ICMPV6_PORT_UNREACH : ICMP_PORT_UNREACH;
+		e->from = p->tuple.daddr;
+	}
+}
+
+inlined enum reason error_reason(__u32 error)
+{
+	switch (error) {
+	case ERROR_TOO_BIG:
+		return DROP_TOO_BIG;
+	case ERROR_TIME_EXCEEDED:
+		return DROP_TTL_EXCEEDED;
+	default:
+		return DROP_NO_BACKEND;
+	}
+}
+
+/* Asks the caller to answer the sender. */
+inlined enum verdict error_to_sender(struct packet *p, enum packet_error error, __u32 mtu)
+{
+	p->error = (__u16)error;
+	p->error_mtu = (__u16)mtu;
+	return VERDICT_ERROR;
+}
+
+/* Answers the pod behind `ep` with p->error in place of its packet, which counts as dropped either way. Nothing
+ * answers an ICMP error or a later fragment (RFC 1122, 3.2.2). */
+noinline_subprogram enum verdict icmp_error_reply(struct __sk_buff *ctx, const struct packet *p, const struct endpoint *ep)
 {
 	__u32 quote = p->length - ETH_HLEN;
+	struct icmp_error e;
 	int failed;
 
-	drop(ctx, p, reason);
+	drop(ctx, p, error_reason(p->error));
+	icmp_error_fill(&e, p);
 	if (p->flags & (PACKET_ICMP_ERROR | PACKET_LATER_FRAGMENT) || p->length < ETH_HLEN + sizeof(struct iphdr) ||
-	    addr_is_zero(&e->from))
+	    addr_is_zero(&e.from))
 		return VERDICT_DROP;
 	if (quote > QUOTE_MAX)
 		quote = QUOTE_MAX;
 	quote &= ~3U;
 	if (bpf_skb_change_tail(ctx, ETH_HLEN + quote, 0))
 		return VERDICT_DROP;
-	failed = p->ipv6 ? icmp_error_ipv6(ctx, p, e, quote) : icmp_error_ipv4(ctx, p, e, quote);
+	failed = p->ipv6 ? icmp_error_ipv6(ctx, p, &e, quote) : icmp_error_ipv4(ctx, p, &e, quote);
 	if (failed || address_frame(ctx, ep->host_mac, ep->mac))
 		return VERDICT_DROP;
 	metric_add(COUNT_ANSWERED, DIR_EGRESS, ETH_HLEN + quote);
 	return (enum verdict)bpf_redirect_peer(ctx->ifindex, 0);
-}
-
-inlined void icmp_error_too_big(struct icmp_error *e, const struct packet *p, __u32 mtu)
-{
-	e->type = p->ipv6 ? ICMPV6_PKT_TOOBIG : ICMP_DEST_UNREACH;
-	e->code = p->ipv6 ? 0 : ICMP_FRAG_NEEDED;
-	e->mtu = (__u16)mtu;
-	e->pad = 0;
-	e->from = config_address(p->ipv6 ? &gateway_ipv6 : &gateway_ipv4);
-}
-
-inlined void icmp_error_time_exceeded(struct icmp_error *e, const struct packet *p)
-{
-	icmp_error_too_big(e, p, 0);
-	e->type = p->ipv6 ? ICMPV6_TIME_EXCEED : ICMP_TIME_EXCEEDED;
-	e->code = 0;
-}
-
-/* In the name of the address that was asked for, as a host does that has no listener there. */
-inlined void icmp_error_port_unreachable(struct icmp_error *e, const struct packet *p)
-{
-	e->type = p->ipv6 ? ICMPV6_DEST_UNREACH : ICMP_DEST_UNREACH;
-	e->code = p->ipv6 ? ICMPV6_PORT_UNREACH : ICMP_PORT_UNREACH;
-	e->mtu = 0;
-	e->pad = 0;
-	e->from = p->tuple.daddr;
 }

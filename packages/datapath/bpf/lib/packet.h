@@ -16,6 +16,14 @@ struct tuple {
 	__u8 pad[3];
 };
 
+/* What the sender shall hear of a packet that cannot go on. */
+enum packet_error {
+	ERROR_NONE = 0,
+	ERROR_PORT_UNREACHABLE = 1,
+	ERROR_TIME_EXCEEDED = 2,
+	ERROR_TOO_BIG = 3,
+};
+
 enum packet_flag {
 	PACKET_FRAGMENT = 1,
 	PACKET_LATER_FRAGMENT = 2, /* no L4 header in this one */
@@ -35,6 +43,8 @@ struct packet {
 	__u32 rule;
 	__u32 endpoint; /* id of the endpoint whose policy decided */
 	__u32 service; /* id of the service that was translated */
+	__u16 error; /* enum packet_error */
+	__u16 error_mtu;
 	__u8 ipv6;
 	__u8 ttl;
 	__u8 tcp_flags;

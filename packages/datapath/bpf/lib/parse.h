@@ -83,8 +83,10 @@ inlined int parse_ipv4(struct __sk_buff *ctx, struct packet *p)
 	if (ip->version != 4 || header < sizeof(*ip) || ETH_HLEN + header > ctx->len ||
 	    (total < header && !(total == 0 && ctx->gso_size)) || ETH_HLEN + total > ctx->len)
 		return DROP_MALFORMED;
-	addr_set_v4(&p->tuple.saddr, ip->saddr);
-	addr_set_v4(&p->tuple.daddr, ip->daddr);
+	p->tuple.saddr.d[0] = p->tuple.daddr.d[0] = hide(0);
+	p->tuple.saddr.w[2] = p->tuple.daddr.w[2] = (__be32)hide(ADDR_V4_PREFIX);
+	p->tuple.saddr.w[3] = ip->saddr;
+	p->tuple.daddr.w[3] = ip->daddr;
 	p->tuple.protocol = ip->protocol;
 	p->ttl = ip->ttl;
 	p->l4 = ETH_HLEN + header;
@@ -268,7 +270,7 @@ inlined bool protocol_is_icmp(const struct packet *p)
 	return p->tuple.protocol == (p->ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
 }
 
-inlined int parse_l4(struct __sk_buff *ctx, struct packet *p)
+inlined int parse_l4_header(struct __sk_buff *ctx, struct packet *p)
 {
 	int reason = 0;
 
@@ -289,5 +291,25 @@ inlined int parse_l4(struct __sk_buff *ctx, struct packet *p)
 		reason = parse_icmp(ctx, p);
 	if (unlikely(p->flags & PACKET_FRAGMENT) && !reason)
 		fragment_remember(p);
+	return reason;
+}
+
+inlined int parse_l4(struct __sk_buff *ctx, struct packet *p)
+{
+	int reason = parse_l4_header(ctx, p);
+	__u64 ports = hide((__u64)p->tuple.sport | (__u64)p->tuple.dport << 16 | (__u64)p->tcp_flags << 32 |
+			   (__u64)p->icmp_type << 40 | (__u64)p->flags << 48 | (__u64)p->tuple.protocol << 56);
+	__u64 rest = hide(p->l4 | (__u64)p->l4_length << 32 | (__u64)p->ttl << 40 | (__u64)p->ipv6 << 48);
+
+	p->tuple.sport = (__be16)ports;
+	p->tuple.dport = (__be16)(ports >> 16);
+	p->tcp_flags = (__u8)(ports >> 32);
+	p->icmp_type = (__u8)(ports >> 40);
+	p->flags = (__u8)(ports >> 48);
+	p->tuple.protocol = (__u8)(ports >> 56);
+	p->l4 = (__u32)rest;
+	p->l4_length = (__u8)(rest >> 32);
+	p->ttl = (__u8)(rest >> 40);
+	p->ipv6 = (__u8)(rest >> 48);
 	return reason;
 }

@@ -82,7 +82,7 @@ inlined void fib_ask(struct bpf_fib_lookup *fib, const struct __sk_buff *ctx, co
 
 /* By the node's routing table, out of the device at once; the kernel resolves the neighbour. What the
  * table cannot forward goes up the stack, which knows what to answer. */
-noinline_subprogram enum verdict to_network_device(struct __sk_buff *ctx, struct packet *p, const struct endpoint *ep)
+noinline_subprogram enum verdict to_network_device(struct __sk_buff *ctx, struct packet *p)
 {
 	struct bpf_fib_lookup fib;
 	struct bpf_redir_neigh next;
@@ -93,12 +93,8 @@ noinline_subprogram enum verdict to_network_device(struct __sk_buff *ctx, struct
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
 		break;
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
-		if (p->ipv6 || (p->flags & PACKET_DONT_FRAGMENT)) {
-			struct icmp_error error;
-
-			icmp_error_too_big(&error, p, fib.mtu_result);
-			return icmp_error_reply(ctx, p, ep, &error, DROP_TOO_BIG);
-		}
+		if (p->ipv6 || (p->flags & PACKET_DONT_FRAGMENT))
+			return error_to_sender(p, ERROR_TOO_BIG, fib.mtu_result);
 		/* fallthrough: the stack cuts it up */
 	default:
 		forwarded(ctx, p, COUNT_TO_STACK);
