@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Balancer, type BalancerSettings } from '../index.ts';
-import { KernelMaps } from './kernel-maps.testing.ts';
+import { KernelMaps } from '../testing/kernel-maps.ts';
 
 const settings: BalancerSettings = {
   node: 'n1',

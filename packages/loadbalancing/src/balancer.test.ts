@@ -6,7 +6,7 @@ import {
   LoadBalancingError,
   type MapOperation,
 } from '../index.ts';
-import { KernelMaps } from './kernel-maps.testing.ts';
+import { KernelMaps } from '../testing/kernel-maps.ts';
 
 type Json = Record<string, unknown>;
 const settings: BalancerSettings = {
