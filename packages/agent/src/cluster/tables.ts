@@ -1,7 +1,7 @@
 import type { Address, Prefix } from '@causeway/ip';
 import { Address as Addresses } from '@causeway/ip';
 import { type NodeRow as MeshNode, type MeshTables, meshTables, nodeRowKey } from '@causeway/mesh';
-import type { Database, Table } from '@causeway/tables';
+import type { Change, Database, Table } from '@causeway/tables';
 import type { StoreTrust } from '../sources/trust.ts';
 
 /** A node of this or another cluster, as routes and the ipcache look at it. */
@@ -54,7 +54,7 @@ function followNodes(
   const initial = to.source('mesh');
   const follow = () => {
     if (signal.aborted) return;
-    const changes = [];
+    const changes: Change<MeshNode, string>[] = [];
     while (tracker.pending) changes.push(...tracker.take());
     to.database.write(() => {
       for (const { type, key, row } of changes) {

@@ -20,7 +20,7 @@ export function sysctlOperations(files: SysctlFiles): Operations<DesiredSysctl, 
       return batch.map(({ row }) => {
         try {
           const present = files.read(row.name).trim();
-          const wanted = valueOf(row, present, files);
+          const wanted = wantedValue(row, present, files);
           if (present !== wanted) files.write(row.name, wanted);
           return undefined;
         } catch (error) {
@@ -33,7 +33,7 @@ export function sysctlOperations(files: SysctlFiles): Operations<DesiredSysctl, 
   };
 }
 
-function valueOf(row: DesiredSysctl, present: string, files: SysctlFiles): string {
+function wantedValue(row: DesiredSysctl, present: string, files: SysctlFiles): string {
   switch (row.type) {
     case 'value':
       return row.value;
