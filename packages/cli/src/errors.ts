@@ -15,6 +15,7 @@ export type CliErrorCode =
   | 'bad-usage'
   | 'bad-input'
   | 'not-found'
+  | 'already-exists'
   | 'unreachable'
   | 'agent-refused'
   | 'unhealthy';

@@ -49,6 +49,21 @@ export function addLab(program: Command): void {
       .argument('<place>', 'NAME/NODE or NAME/CLUSTER/etcd'),
     async () => (await commands()).logs,
   );
+  lab.commandsGroup('Changing things:');
+  runs(
+    lab
+      .command('run')
+      .description('start one more pod')
+      .argument('<pod>', 'NAME/CLUSTER/NAMESPACE/POD')
+      .option('--on <node>', "its node; the cluster's first if left out")
+      .option('-l, --labels <text>', 'app=web,tier=front')
+      .option(
+        '--serve <type:port...>',
+        'servers that answer with its name: http:80 tcp:7 udp:7 http:8080:web',
+      )
+      .option('--runtime <runtime>', 'netns or containerd', 'netns'),
+    async () => (await import('../commands/lab-run.ts')).run,
+  );
   lab.commandsGroup('Breaking things:');
   runs(
     lab
