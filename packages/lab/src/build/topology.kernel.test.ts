@@ -61,6 +61,7 @@ before(async () => {
 after(async () => {
   await lab?.[Symbol.asyncDispose]();
   await destroyLab(NAME, { force: true });
+  await destroyLab(`${NAME}-x`, { force: true });
 });
 
 test('machines on different racks reach each other over the routers, in both families', async () => {
