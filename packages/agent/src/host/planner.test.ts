@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Address, Prefix } from '@causeway/ip';
+import { checkAgentConfig } from '../config/load.ts';
+import type { ConfigInput } from '../config/schema.ts';
+import type { DeviceView } from './devices.ts';
+import { planHost } from './planner.ts';
+import { mergePorts } from './sysctls.ts';
+
+const device = (
+  name: string,
+  index: number,
+  addresses: readonly string[],
+  more: Partial<DeviceView> = {},
+): DeviceView => ({
+  name,
+  index,
+  mac: Uint8Array.of(2, 0, 0, 0, 0, index),
+  mtu: 1500,
+  up: true,
+  loopback: false,
+  hasDefaultRoute: false,
+  addresses: addresses.map((text) => ({
+    address: Address.parse(text.slice(0, text.indexOf('/'))),
+    prefixLength: Number(text.slice(text.indexOf('/') + 1)),
+  })),
+  ...more,
+});
+
+const own = {
+  name: 'a',
+  addresses: [{ type: 'InternalIP', address: Address.parse('192.0.2.1') }],
+  podCIDRs: [Prefix.parse('10.1.1.0/24'), Prefix.parse('fd00:1:1::/64')],
+  labels: {},
+};
+
+const node = (name: string, addresses: readonly string[], podCIDRs: readonly string[]) => ({
+  name,
+  addresses: addresses.map(Address.parse),
+  podCIDRs: podCIDRs.map((cidr) => Prefix.parse(cidr)),
+});
+
+function plan(
+  config: ConfigInput,
+  observed: readonly DeviceView[],
+  remote: ReturnType<typeof node>[] = [],
+  who: typeof own | undefined = own,
+) {
+  return planHost({
+    config: checkAgentConfig({ node: { name: 'a' }, ...config }),
+    own: who,
+    observed,
+    remote,
+  });
+}
+
+const eth0 = device('eth0', 2, ['192.0.2.1/24', 'fe80::1/64'], { hasDefaultRoute: true });
+
+test("devices are those named, or those with the node's address or a default route; never ours", () => {
+  const all = [
+    device('lo', 1, ['127.0.0.1/8'], { loopback: true }),
+    eth0,
+    device('eth1', 3, ['198.51.100.1/24']),
+    device('down0', 4, ['192.0.2.1/24'], { up: false }),
+    device('cw0123456789', 9, []),
+  ];
+  const names = (config: ConfigInput) => plan(config, all).devices.map(({ name }) => name);
+  assert.deepEqual(names({}), ['eth0']);
+  assert.deepEqual(names({ devices: ['eth*'] }), ['eth0', 'eth1']);
+  assert.deepEqual(names({ node: { name: 'a', addresses: ['198.51.100.1'] } }), ['eth0', 'eth1']);
+  assert.match(plan({ devices: ['bond0'] }, all).problems.join(), /no device matches bond0/);
+});
+
+test('native: neighbours get a route, others a reason, overlaps nothing', () => {
+  const { routes, routeProblems } = plan(
+    { routingMode: 'native' },
+    [eth0],
+    [
+      node('b', ['192.0.2.2'], ['10.1.2.0/24', 'fd00:1:2::/64']),
+      node('far', ['203.0.113.9'], ['10.1.3.0/24']),
+      node('thief', ['192.0.2.3'], ['10.1.1.128/25', '10.1.0.0/16']),
+    ],
+  );
+  assert.deepEqual(
+    routes.map(({ prefix, device: at, via }) => [prefix, at, via]),
+    [
+      ['10.1.1.0/24', 'cw_host', undefined],
+      ['10.1.2.0/24', 2, '192.0.2.2'],
+      ['fd00:1:1::/64', 'cw_host', undefined],
+    ],
+  );
+  const reasons = routeProblems.map(({ node: of, prefix, reason }) => `${of} ${prefix} ${reason}`);
+  assert.match(reasons[0]!, /^b fd00:1:2::\/64 no ipv6 address/);
+  assert.match(reasons[1]!, /^far 10\.1\.3\.0\/24 no ipv4 address .*tunnel/);
+  assert.match(reasons[2]!, /^thief 10\.1\.1\.128\/25 overlaps 10\.1\.1\.0\/24/);
+  assert.match(reasons[3]!, /^thief 10\.1\.0\.0\/16 overlaps/);
+});
+
+test('the MTU follows mode, underlay, the least device and the configuration', () => {
+  const jumbo = device('eth1', 3, ['192.0.2.1/24'], { mtu: 9000 });
+  const mtu = (config: ConfigInput, devices = [eth0]) => plan(config, devices).mtu;
+  assert.deepEqual(mtu({ routingMode: 'native' }), { device: 1500, pod: 1500, route: 1500 });
+  assert.deepEqual(mtu({ routingMode: 'tunnel' }), { device: 1500, pod: 1450, route: 1450 });
+  assert.deepEqual(mtu({ tunnel: { underlayFamily: 'ipv6' } }), {
+    device: 1500,
+    pod: 1430,
+    route: 1430,
+  });
+  assert.deepEqual(mtu({ devices: ['eth*'] }, [jumbo, eth0]), {
+    device: 1500,
+    pod: 1450,
+    route: 1450,
+  });
+  assert.deepEqual(mtu({ mtu: 1400 }), { device: 1400, pod: 1350, route: 1350 });
+});
+
+test('what keeps pods from being served is said with what to do', () => {
+  assert.match(
+    plan({}, [eth0], [], { ...own, podCIDRs: [] }).problems.join(),
+    /no pod CIDRs of ipv4 or ipv6/,
+  );
+  assert.match(
+    planHost({
+      config: checkAgentConfig({ node: { name: 'a' } }),
+      own: undefined,
+      observed: [eth0],
+      remote: [],
+    }).problems.join(),
+    /no CiliumNode named a; create it/,
+  );
+  assert.match(
+    plan({ tunnel: { underlayFamily: 'ipv6' } }, [eth0]).problems.join(),
+    /no ipv6 address for the tunnel/,
+  );
+  assert.deepEqual(plan({}, [eth0]).problems, []);
+});
+
+test('a range of ports is merged into the reserved ones, not over them', () => {
+  assert.equal(mergePorts('', 49152, 65535), '49152-65535');
+  assert.equal(mergePorts('8080,9148-9150', 49152, 65535), '8080,9148-9150,49152-65535');
+  assert.equal(mergePorts('49000-50000,65535', 49152, 65535), '49000-65535');
+  assert.equal(mergePorts('49152-65535', 49152, 65535), '49152-65535');
+  assert.equal(mergePorts('49151', 49152, 49200), '49151-49200');
+});
