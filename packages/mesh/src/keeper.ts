@@ -106,9 +106,10 @@ export class ClusterKeeper implements AsyncDisposable {
     while (!signal.aborted) {
       try {
         const lease = await this.#lead();
+        // The store answers again; leading, or waiting to, may last for ever.
+        this.#lastError = undefined;
         if (lease !== undefined) await this.#keep(lease);
         else await this.#vacant();
-        this.#lastError = undefined;
       } catch (error) {
         if (signal.aborted) return;
         this.#lastError = (error as Error).message;
