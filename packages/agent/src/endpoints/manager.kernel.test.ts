@@ -146,6 +146,51 @@ isolated(import.meta.filename, () => {
     assert.deepEqual(devices(kernel), []);
   });
 
+  test('chained: the interface of another plugin is followed, and left behind', async () => {
+    const { manager, kernel, programs, enforcement } = life();
+    const netns = namespace();
+    using pod = Netns.open(netns);
+    using socket = RtSocket.open();
+    socket.apply(
+      request.createVeth({
+        name: 'vethptp',
+        up: true,
+        peer: { name: 'eth0', up: true, namespace: pod },
+      }),
+    );
+    using inside = RtSocket.open(pod);
+    const link = inside.link({ name: 'eth0' })!;
+    inside.apply(
+      request.addAddress({
+        ifindex: link.index,
+        address: Uint8Array.of(10, 88, 0, 5),
+        prefixLength: 24,
+      }),
+    );
+    const body = {
+      containerId: 'chain',
+      ifname: 'eth0',
+      netns,
+      chained: { hostIfname: 'vethptp', addresses: { ipv4: '10.88.0.5' } },
+    };
+    const wrong = { ...body, chained: { ...body.chained, addresses: { ipv4: '10.88.0.6' } } };
+    await assert.rejects(manager.attach(wrong), code('bad-request'));
+    await assert.rejects(manager.attach({ ...body, ifname: 'lo' }), code('interface-missing'));
+    const { endpoint } = await manager.attach(body);
+    assert.equal(endpoint.hostIfname, 'vethptp');
+    assert.deepEqual(endpoint.addresses, { ipv4: '10.88.0.5' });
+    assert.equal(programs.at.get('vethptp'), endpoint.hostIfindex);
+    assert.equal((await manager.check(body)).id, endpoint.id);
+    await manager.detach(body);
+    assert.equal(
+      kernel.hostLink('vethptp')?.index,
+      endpoint.hostIfindex,
+      'it is the other plugin that removes it',
+    );
+    assert.deepEqual([programs.at.size, enforcement.rows.size], [0, 0]);
+    socket.apply(request.deleteLink({ name: 'vethptp' }));
+  });
+
   test('a restart takes up what stands, and takes apart what does not', async () => {
     const first = life();
     const bodies = ['keep', 'gone', 'half', 'cut', 'swapped'].map((containerId) => ({

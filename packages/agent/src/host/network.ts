@@ -137,7 +137,14 @@ export class HostNetwork implements AsyncDisposable {
   }
 
   health(): HealthRow[] {
-    return this.#reconcilers.map((each) => reconcilerHealth(each));
+    const rows = this.#reconcilers.map((each) => reconcilerHealth(each));
+    const [first] = this.#plan.routeProblems;
+    if (first === undefined) return rows;
+    const { length } = this.#plan.routeProblems;
+    // What another subnet holds is somebody else's to route; what overlaps is nobody's.
+    const healthy = this.#plan.routeProblems.every(({ type }) => type === 'elsewhere');
+    const detail = `${length} prefixes have no route of ours; ${first.node} ${first.prefix}: ${first.reason}`;
+    return [...rows, { name: 'direct-routes', healthy, detail }];
   }
 
   #make(): HostPlan {

@@ -22,6 +22,8 @@ export interface RoutedNode {
 export interface RouteProblem {
   readonly node: string;
   readonly prefix: Prefix;
+  /** `elsewhere`: the node is not on our layer 2. `overlap`: the prefix is another's already. */
+  readonly type: 'elsewhere' | 'overlap';
   readonly reason: string;
 }
 
@@ -62,10 +64,14 @@ export function planRoutes(inputs: RouteInputs): {
     for (const prefix of node.podCIDRs) {
       const family = Prefix.family(prefix);
       if (!inputs.families.includes(family)) continue;
-      const refuse = (reason: string) => problems.push({ node: node.name, prefix, reason });
+      const refuse = (type: RouteProblem['type'], reason: string) =>
+        problems.push({ node: node.name, prefix, type, reason });
       const clash = overlapping(routes, prefix);
       if (clash !== undefined) {
-        refuse(`overlaps ${clash}, which is routed already; give each node CIDRs of its own`);
+        refuse(
+          'overlap',
+          `overlaps ${clash}, which is routed already; give each node CIDRs of its own`,
+        );
         continue;
       }
       if (inputs.mode === 'tunnel') {
@@ -81,6 +87,7 @@ export function planRoutes(inputs: RouteInputs): {
       const direct = directPath(node, family, inputs.devices);
       if (direct === undefined) {
         refuse(
+          'elsewhere',
           `no ${family} address of the node (${node.addresses.join(', ') || 'none known'}) is on a subnet of this node's devices; ` +
             'the network between the nodes must route the prefix (static routes or BGP), or use routingMode tunnel',
         );

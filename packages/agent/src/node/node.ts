@@ -206,6 +206,9 @@ export class Node implements AsyncDisposable {
     datapath.onEvent((event) => {
       const explained = this.explainer.explain(event);
       if (this.monitor.wants(event.type)) this.monitor.publish({ ...explained });
+      // What passes on trial only is a verdict that somebody may want to see alone.
+      const audited = event.reason === 'policy-audit' && this.monitor.wants('audit');
+      if (audited) this.monitor.publish({ ...explained, type: 'audit' });
     });
 
     this.services = new ServiceController({
