@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { memoryEtcd, systemClock } from '@causeway/etcd';
+import { type Kv, memoryEtcd, systemClock } from '@causeway/etcd';
 import { ClusterId, identityLayout, LabelSet } from '@causeway/identity';
 import { Address } from '@causeway/ip';
-import { meshTables } from '@causeway/mesh';
+import { announceClusterConfig, meshTables } from '@causeway/mesh';
 import { Database } from '@causeway/tables';
 import { endpointTable } from '../endpoints/table.ts';
+import { AgentError } from '../errors.ts';
 import { silentLog } from '../log.ts';
 import { ClusterMember } from './member.ts';
 
@@ -13,8 +14,9 @@ const LABELS = LabelSet.parse(
   'k8s:app=web;k8s:io.cilium.k8s.policy.cluster=cla;k8s:io.kubernetes.pod.namespace=default;',
 );
 
-function setUp() {
+async function setUp(before: (kv: Kv) => Promise<unknown> = async () => {}) {
   const etcd = memoryEtcd({ clock: systemClock });
+  await before(etcd.connect());
   const database = new Database({ freeze: true });
   const member = new ClusterMember({
     kv: etcd.connect(),
@@ -46,7 +48,7 @@ function setUp() {
 }
 
 test('however many pods ask at once for a new number, the last one that goes gives it back', async () => {
-  await using t = setUp();
+  await using t = await setUp();
   const { signal } = new AbortController();
   const ids = await Promise.all(Array.from({ length: 10 }, () => t.member.acquire(LABELS, signal)));
   assert.equal(new Set(ids).size, 1);
@@ -56,7 +58,7 @@ test('however many pods ask at once for a new number, the last one that goes giv
 });
 
 test('one caller that gives up takes the number from nobody else', async () => {
-  await using t = setUp();
+  await using t = await setUp();
   t.etcd.freeze();
   const impatient = new AbortController();
   const first = t.member.acquire(LABELS, impatient.signal);
@@ -69,9 +71,33 @@ test('one caller that gives up takes the number from nobody else', async () => {
 });
 
 test('what is given back while it is being acquired is not held', async () => {
-  await using t = setUp();
+  await using t = await setUp();
   const pending = t.member.acquire(LABELS, new AbortController().signal);
   t.member.release(LABELS);
   await pending;
   assert.deepEqual(t.uses(), []);
+});
+
+test("another cluster's store is told of, and nothing is taken from it or said in its name", async () => {
+  const config = {
+    id: 2,
+    syncedCanaries: false,
+    cached: false,
+    maxConnectedClusters: 255,
+    serviceExportsEnabled: undefined,
+  } as const;
+  const { key, value } = announceClusterConfig('other', config);
+  await using t = await setUp((kv) => kv.put(key, value));
+  const problem = () => t.member.health().find(({ name }) => name === 'store')?.detail ?? '';
+  for (let tried = 0; problem() === '' && tried < 200; tried++) await systemClock.sleep(5);
+  assert.match(problem(), /belongs to cluster other/);
+  await assert.rejects(
+    t.member.acquire(LABELS, new AbortController().signal),
+    (error) => error instanceof AgentError && error.code === 'store-unavailable',
+  );
+  const { entries } = await t.etcd.connect().list('cilium/');
+  assert.deepEqual(
+    entries.map((entry) => entry.key),
+    [key],
+  );
 });

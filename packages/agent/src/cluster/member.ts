@@ -16,7 +16,7 @@ import type { Clock, Database, InitialSource } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
 import type { EndpointRecord } from '../endpoints/record.ts';
 import { addressList, type EndpointTable } from '../endpoints/table.ts';
-import { messageWithCauses } from '../errors.ts';
+import { AgentError, codeOf, messageWithCauses } from '../errors.ts';
 import { reconcilerHealth } from '../health.ts';
 import type { IdentityNumbers } from '../identity/resolver.ts';
 import type { Log } from '../log.ts';
@@ -59,7 +59,7 @@ export class ClusterMember implements IdentityNumbers, AsyncDisposable {
   readonly #options: MemberOptions;
   readonly #announcer: Announcer;
   readonly #allocator: IdentityAllocator;
-  readonly #keeper: ClusterKeeper | undefined;
+  #keeper: ClusterKeeper | undefined;
   readonly #complete: InitialSource;
   readonly #stop = new AbortController();
   readonly #background: Promise<void>[] = [];
@@ -106,9 +106,18 @@ export class ClusterMember implements IdentityNumbers, AsyncDisposable {
       serviceExportsEnabled: undefined,
     };
     if (cluster.id !== 0) {
-      this.#keeper = new ClusterKeeper({ kv, clock, random, cluster: cluster.name, config, node });
+      const keep = () => {
+        this.#keeper = new ClusterKeeper({
+          kv,
+          clock,
+          random,
+          cluster: cluster.name,
+          config,
+          node,
+        });
+      };
       this.#background.push(
-        this.#watchStore(() => checkStore(kv, cluster.name, config, this.#stop.signal)),
+        this.#watchStore(() => checkStore(kv, cluster.name, config, this.#stop.signal), keep),
       );
     }
     const tracker = endpoints.changes('cluster-member', 'start');
@@ -159,6 +168,13 @@ export class ClusterMember implements IdentityNumbers, AsyncDisposable {
   /** One acquisition for a label set, however many ask; a caller that gives up leaves it to the others. */
   async acquire(labels: LabelSet, signal: AbortSignal): Promise<number> {
     const { text } = labels;
+    if (this.#storeProblem !== undefined) {
+      // A number taken there would be another cluster's pod's.
+      throw new AgentError('store-unavailable', this.#storeProblem, {
+        field: 'etcd.endpoints',
+        hint: "give the endpoints of this cluster's own store, or this cluster's own name and id",
+      });
+    }
     this.#unwanted.delete(text);
     const held = this.#acquired.has(text) ? this.known(labels) : undefined;
     if (held !== undefined) return held;
@@ -271,17 +287,18 @@ export class ClusterMember implements IdentityNumbers, AsyncDisposable {
     );
   }
 
-  /** Looks once, as soon as the store answers, whether it is another cluster's. */
-  async #watchStore(check: () => Promise<void>): Promise<void> {
+  /** Looks as soon as the store answers whether it is another cluster's; what all nodes say is for our own only. */
+  async #watchStore(check: () => Promise<void>, keep: () => void): Promise<void> {
     const { clock, log } = this.#options;
     while (!this.#stop.signal.aborted) {
       try {
         await check();
         this.#storeProblem = undefined;
+        if (!this.#stop.signal.aborted) keep();
         return;
       } catch (error) {
         if (this.#stop.signal.aborted) return;
-        if ((error as { code?: string }).code === 'foreign-store') {
+        if (codeOf(error) === 'foreign-store') {
           this.#storeProblem = messageWithCauses(error);
           log.error({ error: this.#storeProblem }, 'this store is of another cluster');
         }
