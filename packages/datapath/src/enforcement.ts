@@ -55,7 +55,10 @@ export class EnforcementMaps {
     this.#info = infoMap;
   }
 
-  /** Upserts, then deletes, then the set's row. Throws map-full with what was there still in force. */
+  /**
+   * Upserts, then deletes, then the set's row. Throws map-full with what was there still in force. A set
+   * that goes names its entries itself: the map may hold hundreds of thousands of others.
+   */
   applySet(change: PolicySetChange): void {
     const { policyId } = change;
     const key = (entry: PolicyEntryKey): PolicyKey => ({
@@ -77,7 +80,6 @@ export class EnforcementMaps {
     this.#policy.deleteAll(change.deletes.map(key));
     if (change.type === 'removed') {
       this.#info.delete(policyId);
-      this.#deleteEntries((each) => each.policyId === policyId);
       return;
     }
     if (change.info === undefined) return;
