@@ -19,26 +19,48 @@ export const protectedTable = (database: Database): ProtectedTable =>
     indexes: { address: { keys: (row) => row.address } },
   });
 
-/** The sockets behind the store's endpoints; names are looked up, and those that do not resolve left out. */
-export async function storeSockets(endpoints: readonly string[]): Promise<ProtectedSocket[]> {
-  const sockets: ProtectedSocket[] = [];
-  for (const endpoint of endpoints) {
-    const url = new URL(endpoint);
-    const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
-    const host = url.hostname.replace(/^\[|\]$/g, '');
+/** Every address of a host name. Rejects when there is no answer. */
+export type Lookup = (host: string) => Promise<readonly string[]>;
+
+const systemLookup: Lookup = async (host) =>
+  (await dns.lookup(host, { all: true })).map(({ address }) => address);
+
+/**
+ * The sockets behind the store's endpoints. A name that cannot be looked up keeps the addresses that it
+ * had: a resolver that is away must not open the store to the pods.
+ */
+export class StoreSockets {
+  readonly #endpoints: readonly string[];
+  readonly #lookup: Lookup;
+  readonly #known = new Map<string, readonly Address[]>();
+
+  constructor(endpoints: readonly string[], lookup: Lookup = systemLookup) {
+    this.#endpoints = endpoints;
+    this.#lookup = lookup;
+  }
+
+  async find(): Promise<ProtectedSocket[]> {
+    const sockets: ProtectedSocket[] = [];
+    for (const endpoint of this.#endpoints) {
+      const url = new URL(endpoint);
+      const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
+      for (const address of await this.#addressesOf(url.hostname.replace(/^\[|\]$/g, ''))) {
+        // A pod's loopback is its own.
+        if (!Address.isLoopback(address)) sockets.push({ address, port, protocol: 6 });
+      }
+    }
+    return sockets;
+  }
+
+  async #addressesOf(host: string): Promise<readonly Address[]> {
     const literal = Address.tryParse(host);
-    const addresses =
-      literal === undefined
-        ? await dns.lookup(host, { all: true }).then(
-            (found) => found.map(({ address }) => Address.tryParse(address)),
-            () => [],
-          )
-        : [literal];
-    for (const address of addresses) {
-      // A pod's loopback is its own.
-      if (address !== undefined && !Address.isLoopback(address))
-        sockets.push({ address, port, protocol: 6 });
+    if (literal !== undefined) return [literal];
+    try {
+      const found = (await this.#lookup(host)).flatMap((text) => Address.tryParse(text) ?? []);
+      this.#known.set(host, found);
+      return found;
+    } catch {
+      return this.#known.get(host) ?? [];
     }
   }
-  return sockets;
 }

@@ -25,7 +25,7 @@ import type { HostNetwork } from '../host/network.ts';
 import type { HostPlan } from '../host/planner.ts';
 import type { IdentityNumbers } from '../identity/resolver.ts';
 import { IdentityResolver } from '../identity/resolver.ts';
-import { protectedTable, storeSockets } from '../ipcache/protected.ts';
+import { protectedTable, StoreSockets } from '../ipcache/protected.ts';
 import { ipcacheReconcilers } from '../ipcache/reconcilers.ts';
 import { IpcacheResolver } from '../ipcache/resolve.ts';
 import type { Log } from '../log.ts';
@@ -82,6 +82,7 @@ export class Node implements AsyncDisposable {
   readonly #resolver: IdentityResolver;
   readonly #ipcache: ReturnType<typeof ipcacheReconcilers>;
   readonly #protected;
+  readonly #storeSockets: StoreSockets;
   readonly #startedAt = new Date().toISOString();
   readonly #timers: NodeJS.Timeout[] = [];
   #member: ClusterMember | undefined;
@@ -103,6 +104,7 @@ export class Node implements AsyncDisposable {
     this.endpoints = endpointTable(database);
     const cidrs = cidrIdentityTable(database);
     this.#protected = protectedTable(database);
+    this.#storeSockets = new StoreSockets(config.etcd.endpoints);
     this.#state = new StateDirectory(path.join(config.runDir, 'state/endpoints'), endpointRecord);
     this.#pool = new NodeAddressPool(families, () => clock.now());
 
@@ -438,9 +440,7 @@ export class Node implements AsyncDisposable {
   }
 
   async #protect(): Promise<void> {
-    const { config } = this.#options;
-    const sockets = await storeSockets(config.etcd.endpoints);
-    this.#protected.replace(sockets);
+    this.#protected.replace(await this.#storeSockets.find());
     this.datapath.setProtected([...this.#protected.rows()]);
   }
 
