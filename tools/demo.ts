@@ -6,6 +6,7 @@
 import { parseArgs } from 'node:util';
 import { destroyLab, type Lab, LabError, labNames, upLab } from '@causeway/lab';
 import { backendsComeAndGo, podsReachPods, podsReachTheWorld, services } from './demo/acts.ts';
+import { whatWasDropped } from './demo/drops.ts';
 import { measure } from './demo/measure.ts';
 import { auditFirst, protectedDatabase, recipes, shopPolicy } from './demo/policy.ts';
 import { Report } from './demo/report.ts';
@@ -21,6 +22,7 @@ const ACTS = [
   shopPolicy,
   recipes,
   auditFirst,
+  whatWasDropped,
   killAgents,
   measure,
 ];

@@ -13,6 +13,32 @@ export async function explainDrop(site: Site, from: string, to: string): Promise
   );
 }
 
+interface Counter {
+  readonly reason: string;
+  readonly packets: number;
+}
+
+/** All drops of all nodes by reason, as `causeway drops` shows them a node. */
+export async function whatWasDropped(site: Site): Promise<void> {
+  site.report.section('What was dropped so far, by reason');
+  const totals = new Map<string, number>();
+  for (const agent of site.cluster.agents) {
+    const { counters } = (await agent.get('/v1/drops')) as { counters: Counter[] };
+    for (const { reason, packets } of counters)
+      totals.set(reason, (totals.get(reason) ?? 0) + packets);
+  }
+  for (const [reason, packets] of [...totals].sort(([, a], [, b]) => b - a))
+    site.report.note(`${String(packets).padStart(6)} packets  ${reason}`);
+  const byPolicy = ['policy-default', 'policy-deny'].every(
+    (reason) => (totals.get(reason) ?? 0) > 0,
+  );
+  site.report.check(
+    'drops by default deny and by deny rules are counted apart',
+    byPolicy,
+    [...totals.keys()].join(', '),
+  );
+}
+
 /** Sends traffic and wants a verdict of audit for it: a packet that passed although a policy in audit mode would drop it. */
 export async function expectAudit(
   site: Site,

@@ -1,7 +1,8 @@
 import type { CommandResult } from '@causeway/lab';
+import { iperfServer } from '../../bench/lib/traffic.ts';
 import type { Site } from './site.ts';
 
-const SECONDS = 8;
+const SECONDS = 12;
 
 /**
  * Keeps one TCP connection to the database, a line every 20 ms, each of which must come back. Runs in
@@ -40,55 +41,48 @@ export async function killAgents(site: Site): Promise<void> {
   site.report.section('An agent is killed in the middle of a transfer');
   const { lab } = site;
   const nodes = ['a1', 'b1'];
-  const server = lab.spawn(site.place('intern'), ['iperf3', '-s', '-p', '5201'], {
-    stdio: 'ignore',
-  });
-  try {
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    const db = await site.address('protected-db', 'ipv6');
-    const target = await site.address('intern', 'ipv4');
-    const bulk = lab.exec(site.place('employee'), [
-      'iperf3',
-      '-J',
-      '-c',
-      target,
-      '-t',
-      String(SECONDS),
-      '-b',
-      '300M',
-    ]);
-    const talk = lab.exec(site.place('employee'), [
-      process.execPath,
-      '-e',
-      CONVERSATION,
-      db,
-      '6379',
-      String(SECONDS),
-    ]);
-    await new Promise((resolve) => setTimeout(resolve, 1500));
-    for (const node of nodes) await lab.agent(node).kill('SIGKILL');
-    site.report.note(`killed the agents on ${nodes.join(' and ')} (SIGKILL)`);
-    await new Promise((resolve) => setTimeout(resolve, 1500));
-    const down = lab.traffic.tcp(site.place('employee'), db, 6379);
-    const still = lab.traffic.tcp(site.place('visitor'), db, 6379, { seconds: 1 });
-    site.report.check(
-      'with the agents dead new connections go through',
-      (await down).outcome === 'answered',
-      (await down).outcome,
-    );
-    site.report.check(
-      'and policy stays in force',
-      (await still).outcome === 'timeout',
-      (await still).outcome,
-    );
-    for (const node of nodes) await lab.agent(node).start();
-    await lab.settled();
-    site.report.note('started them again; every table is reconciled');
-    judgeTransfer(site, await bulk);
-    judgeConversation(site, await talk);
-  } finally {
-    server.kill('SIGKILL');
-  }
+  await using _server = await iperfServer(lab.prefix(site.place('intern')));
+  const db = await site.address('protected-db', 'ipv6');
+  const target = await site.address('intern', 'ipv4');
+  const bulk = lab.exec(site.place('employee'), [
+    'iperf3',
+    '-J',
+    '-c',
+    target,
+    '-t',
+    String(SECONDS),
+    '-b',
+    '300M',
+  ]);
+  const talk = lab.exec(site.place('employee'), [
+    process.execPath,
+    '-e',
+    CONVERSATION,
+    db,
+    '6379',
+    String(SECONDS),
+  ]);
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  for (const node of nodes) await lab.agent(node).kill('SIGKILL');
+  site.report.note(`killed the agents on ${nodes.join(' and ')} (SIGKILL)`);
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  const down = lab.traffic.tcp(site.place('employee'), db, 6379);
+  const still = lab.traffic.tcp(site.place('visitor'), db, 6379, { seconds: 1 });
+  site.report.check(
+    'with the agents dead new connections go through',
+    (await down).outcome === 'answered',
+    (await down).outcome,
+  );
+  site.report.check(
+    'and policy stays in force',
+    (await still).outcome === 'timeout',
+    (await still).outcome,
+  );
+  for (const node of nodes) await lab.agent(node).start();
+  await lab.settled();
+  site.report.note('started them again; every table is reconciled');
+  judgeTransfer(site, await bulk);
+  judgeConversation(site, await talk);
 }
 
 function judgeTransfer(site: Site, result: CommandResult): void {
