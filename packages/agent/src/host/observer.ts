@@ -7,6 +7,8 @@ import { HOST_DEVICE, HOST_PEER, isOwnDevice, isPodDevice, VXLAN_DEVICE } from '
 
 /** Events come in crowds; what they say is looked at once they have settled. */
 const SETTLE_MS = 30;
+/** Until what broke is tried again. */
+const RETRY_MS = 1_000;
 const MAIN_TABLE = 254;
 
 export interface ObserverOptions {
@@ -20,21 +22,38 @@ export interface ObserverOptions {
 /** Keeps the table of devices equal to the kernel's, and notices when somebody touches what is ours. */
 export class HostObserver implements Disposable {
   readonly #options: ObserverOptions;
-  readonly #monitor: RtMonitor;
+  #monitor: RtMonitor | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #reopening: NodeJS.Timeout | undefined;
   #devicesDirty = false;
   #drifted = false;
 
   constructor(options: ObserverOptions) {
     this.#options = options;
-    this.#monitor = new RtMonitor({
+    this.#monitor = this.#follow();
+    this.observe();
+  }
+
+  #follow(): RtMonitor {
+    return new RtMonitor({
       groups: ['link', 'address', 'route'],
       onEvent: (event) => this.#event(event),
-      onError: (error) => {
-        options.log.error({ error: String(error) }, 'the watch on links and routes broke');
-      },
+      onError: (error) => this.#broken(error),
     });
-    this.observe();
+  }
+
+  /** What happened meanwhile nobody told: after the new start everything is looked at. */
+  #broken(error: unknown): void {
+    this.#options.log.error({ error: String(error) }, 'the watch on links and routes broke');
+    this.#monitor = undefined;
+    this.#reopening = setTimeout(() => {
+      try {
+        this.#monitor = this.#follow();
+        this.#mark('both');
+      } catch (again) {
+        this.#broken(again);
+      }
+    }, RETRY_MS);
   }
 
   /** Reads the devices now. */
@@ -68,10 +87,10 @@ export class HostObserver implements Disposable {
     }
   }
 
-  #mark(what: 'devices' | 'drift' | 'both'): void {
+  #mark(what: 'devices' | 'drift' | 'both', ms = SETTLE_MS): void {
     if (what !== 'drift') this.#devicesDirty = true;
     if (what !== 'devices') this.#drifted = true;
-    this.#timer ??= setTimeout(() => this.#settle(), SETTLE_MS);
+    this.#timer ??= setTimeout(() => this.#settle(), ms);
   }
 
   #settle(): void {
@@ -83,13 +102,15 @@ export class HostObserver implements Disposable {
       this.#devicesDirty = false;
     } catch (error) {
       this.#options.log.error({ error: String(error) }, 'cannot read the devices');
+      this.#mark('devices', RETRY_MS);
     }
     if (drifted) this.#options.onDrift();
   }
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
-    this.#monitor.close();
+    clearTimeout(this.#reopening);
+    this.#monitor?.close();
   }
 }
 
