@@ -128,8 +128,11 @@ export class Datapath implements Disposable {
 
   /** Idempotent, also when the device is gone; `ifindex` if known. */
   detachPod(ifname: string, ifindex?: number): void {
+    // Links know their device even when it is gone; filters go with it.
     const index =
-      ifindex ?? this.#attachments.devices().find((each) => each.ifname === ifname)?.ifindex;
+      ifindex ??
+      this.#attachments.devices().find((each) => each.ifname === ifname)?.ifindex ??
+      indexOf(ifname);
     this.#attachments.detach(ifname, index);
     if (index !== undefined && index !== 0) this.map('devices').delete(index);
   }
@@ -359,6 +362,11 @@ function initialiseRuntime(objects: ObjectSet, dropEventsPerSecond: number): voi
     epoch,
     layout: LAYOUT_VERSION,
   });
+}
+
+function indexOf(ifname: string): number | undefined {
+  using socket = RtSocket.open();
+  return socket.link({ name: ifname })?.index;
 }
 
 function macOf(ifname: string, ifindex: number): Mac {

@@ -280,7 +280,7 @@ describe('filters in place of links, for kernels below 6.6', () => {
     });
     await speak();
     site.ns.run(() => {
-      again.detachPod(a.hostIfname, a.hostIfindex);
+      again.detachPod(a.hostIfname);
       const filter = {
         ifindex: a.hostIfindex,
         direction: 'ingress',
