@@ -50,10 +50,19 @@ export class AgentClient {
         rest = lines.pop() ?? '';
         for (const line of lines) if (line !== '') yield JSON.parse(line) as unknown;
       }
-    } catch (error) {
-      if (!signal.aborted) throw error;
+    } catch (cause) {
+      if (signal.aborted) return;
+      throw new CliError(
+        'unreachable',
+        `the agent on ${this.node} hung up: ${(cause as Error).message}`,
+        { cause },
+      );
     }
     if ((response.statusCode ?? 500) >= 400) throw refusal(this.node, JSON.parse(rest || 'null'));
+    if (!signal.aborted)
+      throw new CliError('unreachable', `the agent on ${this.node} ended the stream`, {
+        hint: 'it was stopped or is starting anew; call again',
+      });
   }
 
   #call(
