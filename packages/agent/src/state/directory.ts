@@ -1,10 +1,8 @@
 import * as fs from 'node:fs';
-import * as fsp from 'node:fs/promises';
 import path from 'node:path';
 import { AgentError } from '../errors.ts';
 import { decodeRecord, encodeRecord, type RecordKind } from './record.ts';
 
-const TMPFS_MAGIC = 0x01021994;
 /** Refused files are kept for a person to look at, but not without end. */
 const KEEP_REFUSED = 32;
 
@@ -15,7 +13,7 @@ export interface RefusedFile {
 
 /** Records by name that outlive the process. */
 export interface RecordStore<T> {
-  /** Durable when it resolves. Writes of one name keep their order. */
+  /** Outlives the process when it resolves. Writes of one name keep their order. */
   write(name: string, value: T): Promise<void>;
   remove(name: string): Promise<void>;
   /** Everything that can be believed, and what could not be. */
@@ -23,42 +21,34 @@ export interface RecordStore<T> {
 }
 
 /**
- * A directory of records, one file each. A write is durable when its promise resolves: temporary
- * file, fsync, rename, fsync of the directory. On tmpfs (the usual `/run`) fsync is free, and the
- * synchronous calls cost a tenth of a trip through the thread pool, so they are used there; on a
- * disk the event loop must not wait for the platter.
+ * A directory of records, one file each, replaced by rename so that a reader sees a whole one. What is
+ * written outlives the process at once, in the kernel's memory; nothing waits for a disk, since what
+ * the records speak of (interfaces, pins, maps) does not outlive the machine's power either, and a
+ * file that a power cut left half is known by its checksum.
  */
 export class StateDirectory<T> implements RecordStore<T> {
   readonly #directory: string;
   readonly #kind: RecordKind<T>;
-  readonly #synchronous: boolean;
-  readonly #tails = new Map<string, Promise<void>>();
   #temporaries = 0;
 
   constructor(directory: string, kind: RecordKind<T>) {
     this.#directory = directory;
     this.#kind = kind;
     fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
-    this.#synchronous = fs.statfsSync(directory).type === TMPFS_MAGIC;
   }
 
-  /** Writes of one name keep their order; the last one wins. */
   async write(name: string, value: T): Promise<void> {
-    const text = encodeRecord(this.#kind, value);
     const target = path.join(this.#directory, `${name}.json`);
-    if (this.#synchronous) return this.#guard(target, () => this.#writeNow(target, text));
-    return this.#inOrder(name, () => this.#guard(target, () => this.#writeSlowly(target, text)));
+    const temporary = `${target}.${this.#temporaries++}.tmp`;
+    this.#guard(target, () => {
+      fs.writeFileSync(temporary, encodeRecord(this.#kind, value), { mode: 0o600 });
+      fs.renameSync(temporary, target);
+    });
   }
 
   async remove(name: string): Promise<void> {
     const target = path.join(this.#directory, `${name}.json`);
-    if (this.#synchronous) return this.#guard(target, () => fs.rmSync(target, { force: true }));
-    return this.#inOrder(name, () =>
-      this.#guard(target, async () => {
-        await fsp.rm(target, { force: true });
-        await this.#syncDirectory();
-      }),
-    );
+    this.#guard(target, () => fs.rmSync(target, { force: true }));
   }
 
   /**
@@ -90,54 +80,9 @@ export class StateDirectory<T> implements RecordStore<T> {
     return { records, refused };
   }
 
-  #writeNow(target: string, text: string): void {
-    const temporary = `${target}.${this.#temporaries++}.tmp`;
-    const fd = fs.openSync(temporary, 'w', 0o600);
+  #guard(target: string, step: () => void): void {
     try {
-      fs.writeSync(fd, text);
-      fs.fsyncSync(fd);
-    } finally {
-      fs.closeSync(fd);
-    }
-    fs.renameSync(temporary, target);
-  }
-
-  async #writeSlowly(target: string, text: string): Promise<void> {
-    const temporary = `${target}.${this.#temporaries++}.tmp`;
-    const handle = await fsp.open(temporary, 'w', 0o600);
-    try {
-      await handle.writeFile(text);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await fsp.rename(temporary, target);
-    await this.#syncDirectory();
-  }
-
-  async #syncDirectory(): Promise<void> {
-    const handle = await fsp.open(this.#directory, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-  }
-
-  #inOrder(name: string, step: () => Promise<void>): Promise<void> {
-    const before = this.#tails.get(name) ?? Promise.resolve();
-    const mine = before.catch(() => {}).then(step);
-    this.#tails.set(name, mine);
-    const forget = () => {
-      if (this.#tails.get(name) === mine) this.#tails.delete(name);
-    };
-    mine.then(forget, forget);
-    return mine;
-  }
-
-  async #guard(target: string, step: () => void | Promise<void>): Promise<void> {
-    try {
-      await step();
+      step();
     } catch (cause) {
       throw new AgentError('state-write-failed', `cannot write state file ${target}`, {
         field: target,
