@@ -3,9 +3,9 @@ import type { Clock, Table, TableKey, Tracker } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
 import { AgentError, messageWithCauses } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { OrderedWriter } from '../ordered-writer.ts';
 import { type PodTable, podManifest } from '../sources/pods.ts';
 import type { EndpointSliceTable, ServiceTable } from './tables.ts';
+import { ServiceWriter } from './writer.ts';
 
 export interface ServiceControllerOptions {
   readonly balancer: Balancer;
@@ -28,7 +28,7 @@ const SETTLE_MS = 10;
  */
 export class ServiceController implements Disposable {
   readonly #options: ServiceControllerOptions;
-  readonly #writer: OrderedWriter<MapOperation>;
+  readonly #writer: ServiceWriter;
   readonly #feeds: (() => boolean)[] = [];
   readonly #undo: (() => void)[] = [];
   readonly #refused = new Map<string, string>();
@@ -38,7 +38,7 @@ export class ServiceController implements Disposable {
   constructor(options: ServiceControllerOptions) {
     this.#options = options;
     const { balancer, services, slices, pods, apply, clock, random, log } = options;
-    this.#writer = new OrderedWriter({ name: 'services', apply, clock, random, log });
+    this.#writer = new ServiceWriter({ apply, clock, random, log });
     this.#feed(
       services,
       (object) => balancer.applyService(object),
@@ -61,17 +61,13 @@ export class ServiceController implements Disposable {
     return this.#synced;
   }
 
-  get writer(): OrderedWriter<unknown> {
-    return this.#writer as OrderedWriter<unknown>;
-  }
-
   health(): HealthRow {
     const { error, waiting, idle } = this.#writer;
     if (!idle) {
       return {
         name: 'services',
         healthy: false,
-        detail: `${waiting} writes wait: ${messageWithCauses(error)}`,
+        detail: `${waiting} services and backends wait: ${messageWithCauses(error)}`,
       };
     }
     const [refused] = this.#refused.values();
@@ -219,13 +215,7 @@ export class ServiceController implements Disposable {
       balancer.markSynced();
       log.info({ services: services.size }, 'services are read');
     }
-    // While writes wait the balancer gathers further changes.
-    if (this.#writer.idle || this.#writer.drain()) this.#writer.push(balancer.flush());
-    else
-      this.#timer ??= setTimeout(() => {
-        this.#timer = undefined;
-        this.#work();
-      }, 1_000);
+    this.#writer.push(balancer.flush());
   }
 
   [Symbol.dispose](): void {

@@ -1,0 +1,79 @@
+import type { MapOperation } from '@causeway/loadbalancing';
+
+type Of<Type extends MapOperation['type']> = Extract<MapOperation, { type: Type }>;
+
+/**
+ * The writes of one service or backend that wait, whatever comes in between: of each kind only the
+ * newest counts, so that it stays as small as one description of its owner.
+ */
+export class Backlog {
+  #backend: Of<'backend-put'> | undefined;
+  #slots: Of<'slots-put'>[] = [];
+  #reverse: Of<'reverse-put'> | undefined;
+  #row: Of<'service-put'> | undefined;
+  /** Of the generation that the kernel's row still names: they go when the new row is in. */
+  #oldSlots: Of<'slots-delete'>[] = [];
+  /** Generations that were given up before a row named them. */
+  readonly #abandoned = new Set<number>();
+
+  get empty(): boolean {
+    return this.operations().length === 0;
+  }
+
+  /** In the order in which they are to be done. */
+  operations(): MapOperation[] {
+    return [this.#backend, ...this.#slots, this.#reverse, this.#row, ...this.#oldSlots].filter(
+      (each) => each !== undefined,
+    );
+  }
+
+  /** Takes a write in, and gives those that need not wait. */
+  add(operation: MapOperation): MapOperation[] {
+    switch (operation.type) {
+      case 'backend-put':
+        this.#backend = operation;
+        return [];
+      case 'backend-delete':
+        this.#backend = undefined;
+        return [operation];
+      case 'slots-put':
+        this.#abandonBut(operation.generation);
+        this.#slots.push(operation);
+        return [];
+      case 'reverse-put':
+        this.#reverse = operation;
+        return [];
+      case 'service-put':
+        this.#abandonBut(operation.row.generation);
+        this.#row = operation;
+        return [];
+      case 'slots-delete':
+        // No row ever named them: what was written of them is only in the way.
+        if (this.#abandoned.has(operation.generation)) return [operation];
+        this.#oldSlots.push(operation);
+        return [];
+      case 'service-delete': {
+        const old = this.#oldSlots;
+        this.#slots = [];
+        this.#reverse = undefined;
+        this.#row = undefined;
+        this.#oldSlots = [];
+        return [operation, ...old];
+      }
+      case 'reverse-delete':
+        this.#reverse = undefined;
+        return [operation];
+      default:
+        return operation satisfies never;
+    }
+  }
+
+  #abandonBut(generation: number): void {
+    const waiting = this.#slots[0]?.generation ?? this.#row?.row.generation;
+    if (waiting === undefined || waiting === generation) return;
+    this.#abandoned.clear();
+    this.#abandoned.add(waiting);
+    this.#slots = [];
+    this.#row = undefined;
+  }
+}
