@@ -142,6 +142,14 @@ isolated(import.meta.filename, () => {
     assert.equal(row.tunnelEndpoint, '192.0.2.2');
   });
 
+  test('a device of ours that somebody removes comes back, and the programs with it', async () => {
+    const far = (await nodes.ask('b', 'GET', '/v1/endpoints')).body[0];
+    nodes.run('a', 'ip link del cw_host');
+    await until('the node reaches its pods again', () => nodes.ping('a', '10.7.1.2'));
+    await until('and those of the other node', () => nodes.ping('a', far.addresses.ipv6));
+    assert.ok(nodes.ping('cli', '192.0.2.1'), 'and pods the node');
+  });
+
   test('cleanup takes everything of ours off the node and leaves what is others', async () => {
     await nodes.killAgent('b', 'SIGTERM');
     const report = nodes.cleanup('b');

@@ -101,6 +101,10 @@ export class EbpfDatapath implements NodeDatapath {
     this.#current.services.apply(operation);
   }
 
+  pruneServices(): number {
+    return this.#current.services.prune();
+  }
+
   serviceAssignment(): Assignment {
     const { services } = this.#current;
     return {

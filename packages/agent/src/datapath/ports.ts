@@ -73,6 +73,8 @@ export interface NodeDatapath extends Disposable {
   readonly enforcement: EnforcementMaps;
   readonly ipcache: IpcacheMaps;
   applyService(operation: MapOperation): void;
+  /** Takes away what an earlier run left half written and no service refers to. */
+  pruneServices(): number;
   /** Numbers that an earlier run gave, from the maps. */
   serviceAssignment(): Assignment;
   /** Loads the programs, or loads them anew and replaces those that are attached, each atomically. */

@@ -65,7 +65,7 @@ export class HostNetwork implements AsyncDisposable {
     this.#observer = new HostObserver({
       socket,
       devices: this.tables.devices,
-      onDrift: () => this.refresh(),
+      onDrift: () => this.#heal(),
       log: options.log,
     });
     this.#plan = this.#make();
@@ -124,6 +124,15 @@ export class HostNetwork implements AsyncDisposable {
       this.#apply();
       for (const listener of this.#listeners) listener(this.#plan);
     });
+  }
+
+  /** A device that was made anew has another index: who was told the old one must hear of it. */
+  #heal(): void {
+    this.refresh();
+    this.#links.attempted().then(
+      () => this.replan(),
+      () => {},
+    );
   }
 
   /** Compares the kernel with every row again. */

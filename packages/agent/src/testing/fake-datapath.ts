@@ -93,6 +93,9 @@ export class FakeDatapath implements NodeDatapath {
   applyService(operation: MapOperation): void {
     this.operations.push(operation);
   }
+  pruneServices(): number {
+    return 0;
+  }
   serviceAssignment(): Assignment {
     return { services: [], backends: [] };
   }
