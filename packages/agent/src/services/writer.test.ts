@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { Address } from '@causeway/ip';
 import { Balancer, type MapOperation } from '@causeway/loadbalancing';
 import { VirtualClock } from '@causeway/tables';
+import fc from 'fast-check';
 import { silentLog } from '../log.ts';
 import { ServiceWriter } from './writer.ts';
 
@@ -69,6 +70,7 @@ function setUp(room: Partial<Maps['room']>) {
     clock,
     maps,
     writer,
+    flush: () => balancer.flush(),
     push: () => writer.push(balancer.flush()),
     service(number: number) {
       const parsed = balancer.applyService({
@@ -174,4 +176,51 @@ test('a service whose new slots find no room keeps its old ones, however often i
   assert.ok(row?.type === 'service-put' && slots?.type === 'slots-put');
   assert.equal(slots.generation, row.row.generation, 'the new slots stand, the old ones are gone');
   assert.equal(t.maps.of('slots-put').length, 1);
+});
+
+test('after any history in too little room, room is all that is missing', async () => {
+  const step = fc.oneof(
+    fc.record({ type: fc.constant('add' as const), service: fc.integer({ min: 1, max: 6 }) }),
+    fc.record({ type: fc.constant('remove' as const), service: fc.integer({ min: 1, max: 6 }) }),
+    fc.record({
+      type: fc.constant('serve' as const),
+      service: fc.integer({ min: 1, max: 6 }),
+      pods: fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { maxLength: 4 }),
+    }),
+    fc.record({ type: fc.constant('push' as const) }),
+  );
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { maxLength: 60 }),
+      fc.integer({ min: 0, max: 3 }),
+      fc.integer({ min: 0, max: 3 }),
+      async (steps, services, slots) => {
+        const t = setUp({ services, slots });
+        const roomy = new Maps();
+        const push = () => {
+          const operations = t.flush();
+          for (const operation of operations) roomy.apply(operation);
+          t.writer.push(operations);
+        };
+        for (const each of steps) {
+          if (each.type === 'add') t.service(each.service);
+          else if (each.type === 'remove') t.remove(each.service);
+          else if (each.type === 'serve') t.serve(each.service, each.pods);
+          else push();
+          // What the kernel has is whole: slots of the generation that the row names.
+          for (const row of t.maps.of('service-put')) {
+            if (row.type !== 'service-put' || row.row.slots === 0) continue;
+            const { serviceId, generation } = row.row;
+            assert.ok(t.maps.rows.has(`slots ${serviceId} ${generation} 0`));
+          }
+        }
+        push();
+        t.maps.room.services = t.maps.room.slots = 1000;
+        await t.clock.advance(60_000);
+        assert.ok(t.writer.idle);
+        assert.deepEqual(new Map([...t.maps.rows].sort()), new Map([...roomy.rows].sort()));
+      },
+    ),
+    { numRuns: 300 },
+  );
 });
