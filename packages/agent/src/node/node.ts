@@ -87,6 +87,8 @@ export class Node implements AsyncDisposable {
   readonly #timers: NodeJS.Timeout[] = [];
   #member: ClusterMember | undefined;
   #settings: string;
+  #servicesPruned = false;
+  readonly #told = new Map<string, string>();
   #datapathProblem: string | undefined;
   #cidrProblem: string | undefined;
   #restored: RestoreReport | undefined;
@@ -114,7 +116,7 @@ export class Node implements AsyncDisposable {
       defaultCluster: config.policy.defaultLocalCluster ? 'local' : 'any',
       enforcement: config.policy.enforcement,
       allowLocalhost: config.policy.allowLocalhost,
-      firstRevision: Math.floor(Date.now() / 1000),
+      firstRevision: firstRevision(datapath),
     });
     this.#controller = new PolicyController({
       engine,
@@ -283,6 +285,7 @@ export class Node implements AsyncDisposable {
     this.#resolver.start();
     await this.#protect();
     this.#every(REPLAY_MS, replay);
+    this.#every(REPLAY_MS, async () => this.#pruneServices());
     this.#every(PROTECT_MS, () => this.#protect());
     void this.#whenPoliciesKnown(signal, clock);
   }
@@ -342,20 +345,22 @@ export class Node implements AsyncDisposable {
     }
     try {
       this.#configure(plan);
-      this.datapath.setDevices(
+      this.#tell(
+        'devices',
         plan.devices.map((device) => networkDevice(device, config.families)),
+        (devices) => this.datapath.setDevices(devices),
       );
-      this.datapath.setHostAddresses([
-        ...new Set([
-          ...addressesOf([...this.host.tables.devices.rows()]),
-          ...plan.gateways.map(({ gateway }) => gateway),
-        ]),
-      ]);
-      this.datapath.setNatExceptions([
-        ...config.nativeRoutingCIDRs,
-        ...config.masquerade.exceptions,
-        ...plan.gateways.map(({ prefix }) => prefix),
-      ]);
+      const gateways = plan.gateways.map(({ gateway }) => gateway);
+      const hosts = addressesOf([...this.host.tables.devices.rows()]);
+      this.#tell('hosts', [...new Set([...hosts, ...gateways])], (addresses) =>
+        this.datapath.setHostAddresses(addresses),
+      );
+      const native = [...config.nativeRoutingCIDRs, ...config.masquerade.exceptions];
+      this.#tell(
+        'exceptions',
+        [...native, ...plan.gateways.map(({ prefix }) => prefix)],
+        (prefixes) => this.datapath.setNatExceptions(prefixes),
+      );
       this.#datapathProblem = undefined;
     } catch (error) {
       this.#datapathProblem = `the datapath: ${messageWithCauses(error)}`;
@@ -366,12 +371,30 @@ export class Node implements AsyncDisposable {
     if (this.#restored !== undefined) this.#join(plan);
   }
 
+  /** Plans come often and mostly say the same again: the kernel is told only what is new. */
+  #tell<T>(what: string, value: T, tell: (value: T) => void): void {
+    const text = JSON.stringify(value);
+    if (this.#told.get(what) === text) return;
+    this.#told.delete(what);
+    tell(value);
+    this.#told.set(what, text);
+  }
+
+  /** What an earlier run left half written goes once everything that is wanted is there. */
+  #pruneServices(): void {
+    if (this.#servicesPruned || !this.services.synced || !this.services.health().healthy) return;
+    this.#servicesPruned = true;
+    const pruned = this.datapath.pruneServices();
+    if (pruned > 0) this.#options.log.info({ pruned }, 'service rows of an earlier run are gone');
+  }
+
   #configure(plan: HostPlan): void {
     const settings = this.#options.foundation.settings(plan);
     const text = JSON.stringify(settings);
     if (text === this.#settings) return;
     this.datapath.configure(settings);
     this.#settings = text;
+    this.#told.clear();
   }
 
   /** Becomes a member of the cluster once it is known by which address; tells what changes later. */
@@ -545,4 +568,13 @@ function networkDevice(
     ipv4: address('ipv4'),
     ipv6: address('ipv6'),
   };
+}
+
+/** Greater than any revision that a connection may remember a verdict under. */
+function firstRevision(datapath: NodeDatapath): number {
+  let last = Math.floor(Date.now() / 1000);
+  for (const { policyRevision } of datapath.enforcement.endpoints()) {
+    last = Math.max(last, policyRevision);
+  }
+  return last + 1;
 }
