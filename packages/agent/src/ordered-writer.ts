@@ -4,11 +4,14 @@ import type { Log } from './log.ts';
 
 /**
  * Applies operations in their order. One that fails stays at the head and is tried again after a
- * while, and everything behind it waits: order is what makes each state in between a whole one.
+ * while, and everything behind it waits: order is what makes each state in between a whole one. What
+ * is pushed while some wait is made one with them by `compact`, so that what is no longer wanted
+ * cannot hold up what would make room for the rest.
  */
 export class OrderedWriter<Op> implements Disposable {
   readonly name: string;
   readonly #apply: (op: Op) => void;
+  readonly #compact: (queue: readonly Op[]) => Op[];
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #backoff;
@@ -22,12 +25,15 @@ export class OrderedWriter<Op> implements Disposable {
   constructor(options: {
     readonly name: string;
     readonly apply: (op: Op) => void;
+    /** The same effect in fewer operations, whole after each of them. */
+    readonly compact?: (queue: readonly Op[]) => Op[];
     readonly clock: Clock;
     readonly random: () => number;
     readonly log: Log;
   }) {
     this.name = options.name;
     this.#apply = options.apply;
+    this.#compact = options.compact ?? ((queue) => [...queue]);
     this.#clock = options.clock;
     this.#log = options.log;
     this.#backoff = exponentialBackoff(options.random, { min: 100, max: 10_000 });
@@ -36,6 +42,11 @@ export class OrderedWriter<Op> implements Disposable {
   /** Nothing waits: the kernel has all that was pushed. */
   get idle(): boolean {
     return this.#queue.length === 0;
+  }
+
+  /** What is not applied yet, in its order. */
+  get pending(): readonly Op[] {
+    return this.#queue;
   }
 
   get waiting(): number {
@@ -53,7 +64,9 @@ export class OrderedWriter<Op> implements Disposable {
 
   /** Appends and applies at once. Returns whether everything is applied. */
   push(ops: readonly Op[]): boolean {
+    const waited = !this.idle && ops.length > 0;
     for (const op of ops) this.#queue.push(op);
+    if (waited) this.#queue = this.#compact(this.#queue);
     return this.drain();
   }
 

@@ -1,7 +1,13 @@
 import type { Address, Mac } from '@causeway/ip';
 import type { Enforcement, PolicyEntryKey, PolicyInfo, PolicySetChange } from '@causeway/policy';
 import { EndpointFlag, type EndpointValue, type endpoints } from './maps/endpoints.ts';
-import { PolicyInfoFlag, type PolicyKey, type policy, type policyInfo } from './maps/policy.ts';
+import {
+  PolicyInfoFlag,
+  type PolicyKey,
+  type PolicyValue,
+  type policy,
+  type policyInfo,
+} from './maps/policy.ts';
 import type { MapOf } from './typed-map.ts';
 
 /** A row of the `endpoints` map: an address of a local pod. */
@@ -56,7 +62,7 @@ export class EnforcementMaps {
   }
 
   /**
-   * Upserts, then deletes, then the set's row. Throws map-full with what was there still in force. A set
+   * Upserts, then deletes, then the set's row. Throws map-full with what was there in force as before. A set
    * that goes names its entries itself: the map may hold hundreds of thousands of others.
    */
   applySet(change: PolicySetChange): void {
@@ -69,14 +75,24 @@ export class EnforcementMaps {
       portBits: entry.prefixLength,
       port: entry.port,
     });
-    this.#policy.setAll(
-      change.upserts.map((entry) => {
-        const at = key(entry);
-        // Hits count connections, not writes: an entry that changes keeps its own.
-        const hits = change.type === 'changed' ? (this.#policy.get(at)?.hits ?? 0n) : 0n;
-        return [at, { flags: entry.flags, rule: entry.ruleId, hits }] as const;
-      }),
-    );
+    const fresh: PolicyKey[] = [];
+    const former: (readonly [PolicyKey, PolicyValue])[] = [];
+    const rows = change.upserts.map((entry) => {
+      const at = key(entry);
+      const was = change.type === 'changed' ? this.#policy.get(at) : undefined;
+      if (was === undefined) fresh.push(at);
+      else former.push([at, was]);
+      // Hits count connections, not writes: an entry that changes keeps its own.
+      return [at, { flags: entry.flags, rule: entry.ruleId, hits: was?.hits ?? 0n }] as const;
+    });
+    try {
+      this.#policy.setAll(rows);
+    } catch (error) {
+      // Half a change is nobody's policy, and would take the room that a smaller one needs.
+      this.#policy.deleteAll(fresh);
+      this.#policy.setAll(former);
+      throw error;
+    }
     this.#policy.deleteAll(change.deletes.map(key));
     if (change.type === 'removed') {
       this.#info.delete(policyId);

@@ -1,12 +1,6 @@
 import { LabelSet } from '@causeway/identity';
 import type { Prefix } from '@causeway/ip';
-import type {
-  EndpointPolicy,
-  PolicyDiff,
-  PolicyEngine,
-  PolicyEntryKey,
-  PolicySetChange,
-} from '@causeway/policy';
+import type { EndpointPolicy, PolicyDiff, PolicyEngine, PolicySetChange } from '@causeway/policy';
 import type { Clock } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
 import type { EndpointEnforcement } from '../endpoints/ports.ts';
@@ -15,13 +9,9 @@ import { addressList, type EndpointTable } from '../endpoints/table.ts';
 import { AgentError, messageWithCauses } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { OrderedWriter } from '../ordered-writer.ts';
+import { compactPolicyOps, keyText, type PolicyOp } from './backlog.ts';
 import type { CidrIdentities } from './cidr-identities.ts';
 import type { EndpointMapRow, EnforcementMaps } from './maps.ts';
-
-/** One write to the kernel; the order of the queue is the order of the writes. */
-type Op =
-  | { readonly type: 'set'; readonly change: PolicySetChange }
-  | { readonly type: 'rows'; readonly policy: EndpointPolicy };
 
 export interface PolicyControllerOptions {
   readonly engine: PolicyEngine;
@@ -41,7 +31,7 @@ export interface PolicyControllerOptions {
  */
 export class PolicyController implements EndpointEnforcement, Disposable {
   readonly #options: PolicyControllerOptions;
-  readonly #writer: OrderedWriter<Op>;
+  readonly #writer: OrderedWriter<PolicyOp>;
   #synced = false;
   #scheduled = false;
   #closed = false;
@@ -49,9 +39,10 @@ export class PolicyController implements EndpointEnforcement, Disposable {
   constructor(options: PolicyControllerOptions) {
     this.#options = options;
     const { clock, random, log } = options;
-    this.#writer = new OrderedWriter<Op>({
+    this.#writer = new OrderedWriter<PolicyOp>({
       name: 'policy',
       apply: (op) => this.#apply(op),
+      compact: (queue) => compactPolicyOps(queue, (policyId) => this.#inUse(policyId)),
       clock,
       random,
       log,
@@ -80,7 +71,10 @@ export class PolicyController implements EndpointEnforcement, Disposable {
       return;
     }
     this.#flush();
-    if (!this.#writer.idle) {
+    // Others may wait for room; this one is in force once its own row is written.
+    if (
+      this.#writer.pending.some((op) => op.type === 'rows' && op.policy.endpointId === record.id)
+    ) {
       throw new AgentError(
         'kernel-failed',
         `the policy of endpoint ${record.id} cannot be written to the kernel`,
@@ -164,8 +158,6 @@ export class PolicyController implements EndpointEnforcement, Disposable {
   }
 
   #flush(each: (change: PolicySetChange) => void = () => {}): void {
-    // While writes wait the engine gathers further changes; they cost nothing there.
-    if (!this.#writer.idle && !this.#writer.drain()) return;
     const { engine, cidrs } = this.#options;
     const prefixes = engine.takePrefixChange();
     for (const prefix of prefixes.added) {
@@ -183,7 +175,7 @@ export class PolicyController implements EndpointEnforcement, Disposable {
     if (identity !== undefined) this.#options.engine.deleteIdentity(identity);
   }
 
-  #apply(op: Op): void {
+  #apply(op: PolicyOp): void {
     const { maps, endpoints } = this.#options;
     switch (op.type) {
       case 'set':
@@ -200,6 +192,12 @@ export class PolicyController implements EndpointEnforcement, Disposable {
       default:
         op satisfies never;
     }
+  }
+
+  #inUse(policyId: number): boolean {
+    for (const { policy } of this.#options.endpoints.rows())
+      if (policy?.policyId === policyId) return true;
+    return false;
   }
 
   #policyOf(endpointId: number): EndpointPolicy {
@@ -245,13 +243,10 @@ export class PolicyController implements EndpointEnforcement, Disposable {
   }
 }
 
-function opsOf(diff: PolicyDiff): Op[] {
+function opsOf(diff: PolicyDiff): PolicyOp[] {
   return [
-    ...diff.sets.map((change): Op => ({ type: 'set', change })),
-    ...diff.endpoints.map((policy): Op => ({ type: 'rows', policy })),
-    ...diff.removedSets.map((change): Op => ({ type: 'set', change })),
+    ...diff.sets.map((change): PolicyOp => ({ type: 'set', change })),
+    ...diff.endpoints.map((policy): PolicyOp => ({ type: 'rows', policy })),
+    ...diff.removedSets.map((change): PolicyOp => ({ type: 'set', change })),
   ];
 }
-
-const keyText = (key: PolicyEntryKey): string =>
-  `${key.direction} ${key.identity} ${key.protocol} ${key.prefixLength} ${key.port}`;

@@ -18,6 +18,7 @@ export const policy = declareMap({
   value: struct({ flags: u32, rule: u32, hits: u64 }),
 });
 export type PolicyKey = StructValue<typeof policy.key>;
+export type PolicyValue = StructValue<typeof policy.value>;
 
 /** enum policy_info_flag of bpf/lib/policy.h */
 export const PolicyInfoFlag = {
