@@ -1,5 +1,5 @@
 /**
- * `npm test`: the checks of the house (format and lint, types, floors, unused code), then every test by
+ * `npm test`: the checks of the house (format and lint, types, examples, floors, unused code), then every test by
  * level, the quick ones first. Ends with what was skipped and why, what was left behind, and one line of
  * counts. `node tools/check.ts pure` (or house, kernel, interop, system) runs one level.
  */
@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { checkExamples } from './examples.ts';
 import { checkFloors } from './floors.ts';
 import { inventory, leftBehind } from './residue.ts';
 
@@ -49,6 +50,7 @@ function command(file: string, ...argv: string[]): () => string | undefined {
 function house(): void {
   step('format and lint', command('biome', 'ci', '--colors=off', '--max-diagnostics=40', '.'));
   step('types', command('tsc', '-p', '.'));
+  step('examples in READMEs', checkExamples);
   step('floors', () => {
     const breaches = checkFloors();
     return breaches.length === 0
