@@ -116,12 +116,24 @@ isolated(import.meta.filename, () => {
   test('kill -9 and restart: traffic goes on, the endpoint is the same, in the other mode too', async () => {
     const before = (await nodes.ask('a', 'GET', '/v1/endpoints')).body;
     const far = (await nodes.ask('b', 'GET', '/v1/endpoints')).body[0];
+    const web = before.find((each: { podName: string }) => each.podName === 'web');
+    // Every 20 ms over a kill, a time without an agent and the exchange of all programs.
+    const pings = [
+      far.addresses.ipv4,
+      far.addresses.ipv6,
+      web.addresses.ipv4,
+      '10.7.1.1',
+      '192.0.2.9',
+    ].map((to) => nodes.background('cli', `busybox ping -i 0.02 -c 400 -q ${to}`));
     await nodes.killAgent('a');
     assert.ok(nodes.ping('cli', far.addresses.ipv4));
     assert.equal(fetch('cli', '10.96.0.10', 80, 'a'), 'hello');
     await nodes.startAgent('a', { routingMode: 'native' });
     await nodes.ready('a');
     assert.deepEqual((await nodes.ask('a', 'GET', '/v1/endpoints')).body, before);
+    for (const output of await Promise.all(pings)) {
+      assert.match(output, /400 packets transmitted, 400 packets received, 0% packet loss/);
+    }
     assert.equal(fetch('cli', '10.96.0.10'), 'hello');
 
     await Promise.all([nodes.killAgent('a', 'SIGTERM'), nodes.killAgent('b', 'SIGTERM')]);

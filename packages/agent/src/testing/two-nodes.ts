@@ -245,6 +245,26 @@ export class TwoNodes implements AsyncDisposable {
     }
   }
 
+  /** Runs a command in a namespace beside the test; its output when it ends. */
+  async background(place: string, command: string): Promise<string> {
+    const child = spawn(
+      'sh',
+      ['-c', `exec nsenter --net=/run/netns/${this.name(place)} ${command}`],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    );
+    this.#servers.push(child);
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (chunk) => {
+        output += chunk;
+      });
+    }
+    await new Promise((resolve) => child.on('close', resolve));
+    return output;
+  }
+
   /** Starts a program in a namespace that ends with the test. */
   serve(place: string, command: string): void {
     const child = spawn(
