@@ -105,7 +105,7 @@ function ipcacheSize(site: BenchLab): number {
 const agent: Benchmark = async ({ quick, log }) => {
   const endpoints = quick ? 20 : 250;
   const entries = quick ? 2000 : 50_000;
-  const rounds = quick ? 2 : 7;
+  const rounds = quick ? 2 : 5;
   await using empty = await benchLab('bench-agent-empty', labText(72, 0), log);
   await using full = await benchLab('bench-agent-full', labText(74, endpoints), log);
   {

@@ -191,8 +191,8 @@ function agentFigures(way: string, latency: AgentStatus['latency']): Figure[] {
 }
 
 const cniAdd: Benchmark = async ({ quick, log }) => {
-  const rounds = quick ? 2 : 7;
-  const singles = quick ? 10 : 40;
+  const rounds = quick ? 2 : 5;
+  const singles = quick ? 10 : 30;
   const pid = process.pid;
   using stack = new DisposableStack();
   await using site = await benchLab('bench-cni', LAB, log);

@@ -25,13 +25,13 @@ import {
   connectRate,
   iperfServer,
   type Place,
-  qperfServer,
   requestResponse,
+  requestServer,
   tcpStream,
   webServer,
 } from './lib/traffic.ts';
 
-const PORTS = [5201, 8080, 19765, 19766];
+const PORTS = [5201, 8080, 11111, 19765, 19766];
 const CLIENT = 'main/default/client';
 const CROWD = 100;
 /** Identities beside the client's own, and the rules that name them. */
@@ -266,7 +266,7 @@ function plainFigure(
 }
 
 const policy: Benchmark = async ({ quick, log }) => {
-  const rounds = quick ? 2 : 7;
+  const rounds = quick ? 2 : 5;
   const seconds = 1;
   const identities = quick ? 1000 : 10_000;
   const servers = TIERS.map(
@@ -311,12 +311,12 @@ const policy: Benchmark = async ({ quick, log }) => {
     const place = site.place(`main/default/${server}`);
     addresses.set(server, await site.address(`main/default/${server}`, 'ipv4'));
     stack.use(await iperfServer(place));
-    stack.use(await qperfServer(place));
+    stack.use(await requestServer(place));
     stack.use(await webServer(place));
   }
   const kinds = [
     ['TCP stream', 'Gbit/s', (to: string) => tcpStream(client, to, seconds)],
-    ['TCP request/response', 'exchanges/s', (to: string) => requestResponse(client, 'tcp', to, 1)],
+    ['TCP request/response', 'exchanges/s', (to: string) => requestResponse(client, to, 1)],
     ['new connections', 'connections/s', (to: string) => connectRate(client, to, 3000)],
   ] as const;
   for (const [metric, unit, one] of kinds) {

@@ -7,7 +7,7 @@
 import type { Bar, Benchmark, Figure } from './lib/benchmark.ts';
 import { targetService } from './lib/services.ts';
 import { type BenchLab, benchLab, twoNodes } from './lib/site.ts';
-import { iperfServer, type Place, qperfServer, requestResponse, runIn } from './lib/traffic.ts';
+import { iperfServer, type Place, requestResponse, requestServer, runIn } from './lib/traffic.ts';
 
 interface Outcome {
   readonly lost: number;
@@ -41,7 +41,7 @@ async function flows(
   // A tenth of what the path carries: what is lost then was dropped, not crowded out.
   const udp = iperf(from, ['-u', '-b', '20M', '-l', '200', '-c', address, '-p', '5201'], seconds);
   const tcp = iperf(from, ['-b', '500M', '-c', address, '-p', '8080'], seconds);
-  const exchanges = requestResponse(from, 'tcp', address, seconds).catch(() => 0);
+  const exchanges = requestResponse(from, address, seconds).catch(() => 0);
   const [udpEnd, tcpEnd, rate] = await Promise.all([udp, tcp, exchanges, during()]);
   return {
     lost: udpEnd.end.sum?.lost_packets ?? Number.NaN,
@@ -82,7 +82,7 @@ const restart: Benchmark = async ({ quick, log }) => {
     await using stack = new AsyncDisposableStack();
     stack.use(await iperfServer(server));
     stack.use(await iperfServer(server, 8080));
-    stack.use(await qperfServer(server));
+    stack.use(await requestServer(server));
     const vip = `10.${net + 1}.0.10`;
     const store = await site.lab.cluster().store();
     await store.apply([targetService([vip])]);

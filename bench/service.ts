@@ -18,8 +18,8 @@ import {
   connectRate,
   iperfServer,
   type Place,
-  qperfServer,
   requestResponse,
+  requestServer,
   tcpStream,
   webServer,
 } from './lib/traffic.ts';
@@ -32,7 +32,7 @@ function servers(count: number): string {
 
 async function serve(stack: AsyncDisposableStack, place: Place): Promise<void> {
   stack.use(await iperfServer(place));
-  stack.use(await qperfServer(place));
+  stack.use(await requestServer(place));
   stack.use(await webServer(place));
 }
 
@@ -93,7 +93,7 @@ const service: Benchmark = async ({ quick, log }) => {
       [
         'TCP request/response',
         'exchanges/s',
-        (place: Place, to: string) => requestResponse(place, 'tcp', to, seconds),
+        (place: Place, to: string) => requestResponse(place, to, seconds),
       ],
       [
         'new connections',

@@ -16,6 +16,7 @@ export const BACKENDS = 10;
 const PORTS = [
   { name: 'control', port: 5201 },
   { name: 'web', port: 8080 },
+  { name: 'requests', port: 11111 },
   { name: 'qperf', port: 19765 },
   { name: 'data', port: 19766 },
 ];

@@ -106,12 +106,17 @@ export async function iperfServer(place: Place, port = 5201): Promise<Server> {
   return server;
 }
 
+const SOCKPERF_PORT = 11111;
 const QPERF_PORT = 19765;
 
-export async function qperfServer(place: Place): Promise<Server> {
-  const server = await serve(place, ['qperf', '-lp', String(QPERF_PORT)]);
+/** Answers requests of one message each: sockperf for IPv4, and qperf for IPv6, which sockperf does not speak. */
+export async function requestServer(place: Place): Promise<Server> {
+  const stack = new AsyncDisposableStack();
+  const four = stack.use(await serve(place, ['sockperf', 'sr', '--tcp', '-p', `${SOCKPERF_PORT}`]));
+  stack.use(await serve(place, ['qperf', '-lp', String(QPERF_PORT)]));
+  await listening(place, SOCKPERF_PORT, 'tcp');
   await listening(place, QPERF_PORT, 'tcp');
-  return server;
+  return { child: four.child, [Symbol.asyncDispose]: () => stack.disposeAsync() };
 }
 
 /** A web server that answers every request with 204 and closes: for the rate of new connections. */
@@ -156,38 +161,33 @@ export async function tcpStream(
 const MICROSECONDS: Readonly<Record<string, number>> = { ns: 1e-3, us: 1, ms: 1e3, sec: 1e6 };
 
 /**
- * One-byte request and response over one connection, in exchanges per second. `together`: client and
- * server share a processor, so that no wake-up of another one hides what the path itself costs.
+ * Small request and response over one TCP connection, in exchanges per second. IPv4: by the median round
+ * trip, which the machine's other work hardly moves; IPv6: by the mean. `together`: client and server
+ * share a processor, so that no wake-up of another one hides what the path itself costs.
  */
 export async function requestResponse(
   place: Place,
-  kind: 'tcp' | 'udp',
   address: string,
   seconds: number,
   together = false,
 ): Promise<number> {
-  const text = await must(
-    place,
-    [
-      'qperf',
-      '-lp',
-      String(QPERF_PORT),
-      '-ip',
-      String(QPERF_PORT + 1),
-      '-t',
-      String(seconds),
-      '-m',
-      '1',
-      address,
-      `${kind}_lat`,
-    ],
-    seconds + 20,
-    together ? SERVER_CPU : CLIENT_CPU,
-  );
-  const latency = /latency\s+=\s+([\d.]+) (ns|us|ms|sec)/.exec(text);
-  if (latency === null) throw new Error(`qperf said no latency: ${text.slice(-400)}`);
-  // qperf's latency is one way: half of an exchange.
-  return 1e6 / (2 * Number(latency[1]) * (MICROSECONDS[latency[2] ?? ''] ?? Number.NaN));
+  const cpu = together ? SERVER_CPU : CLIENT_CPU;
+  const wait = seconds + 20;
+  if (address.includes(':')) {
+    const ports = ['-lp', String(QPERF_PORT), '-ip', String(QPERF_PORT + 1)];
+    const argv = ['qperf', ...ports, '-t', String(seconds), '-m', '1', address, 'tcp_lat'];
+    const text = await must(place, argv, wait, cpu);
+    const latency = /latency\s+=\s+([\d.]+) (ns|us|ms|sec)/.exec(text);
+    if (latency === null) throw new Error(`qperf said no latency: ${text.slice(-400)}`);
+    // qperf's latency is one way: half of an exchange.
+    return 1e6 / (2 * Number(latency[1]) * (MICROSECONDS[latency[2] ?? ''] ?? Number.NaN));
+  }
+  const to = ['-i', address, '-p', String(SOCKPERF_PORT)];
+  const argv = ['sockperf', 'pp', '--tcp', ...to, '-t', String(seconds), '--full-rtt'];
+  const text = await must(place, argv, wait, cpu);
+  const median = /percentile 50\.000 =\s+([\d.]+)/.exec(text)?.[1];
+  if (median === undefined) throw new Error(`sockperf said no median: ${text.slice(-400)}`);
+  return 1e6 / Number(median);
 }
 
 /** Small UDP packets sent as fast as the sender can, in packets per second as received. */
