@@ -93,6 +93,16 @@ export class Attachments {
     return info?.ifindex === ifindex ? info.programId : undefined;
   }
 
+  /** The index of a device for which a link is pinned; 0: it is gone. Undefined without such a link. */
+  indexOf(ifname: string): number | undefined {
+    let found: number | undefined;
+    for (const direction of DIRECTIONS) {
+      using link = openLink(join(this.#directory, pinName(ifname, direction)));
+      if (link !== undefined) found = Math.max(found ?? 0, link.info().ifindex ?? 0);
+    }
+    return found;
+  }
+
   /** Devices for which a link is pinned; `ifindex` 0: the device is gone. */
   devices(): { readonly ifname: string; readonly ifindex: number }[] {
     const found = new Map<string, number>();

@@ -129,10 +129,7 @@ export class Datapath implements Disposable {
   /** Idempotent, also when the device is gone; `ifindex` if known. */
   detachPod(ifname: string, ifindex?: number): void {
     // Links know their device even when it is gone; filters go with it.
-    const index =
-      ifindex ??
-      this.#attachments.devices().find((each) => each.ifname === ifname)?.ifindex ??
-      indexOf(ifname);
+    const index = ifindex ?? this.#attachments.indexOf(ifname) ?? indexOf(ifname);
     this.#attachments.detach(ifname, index);
     if (index !== undefined && index !== 0) this.map('devices').delete(index);
   }
