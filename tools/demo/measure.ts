@@ -1,5 +1,5 @@
 import { median } from '../../bench/lib/benchmark.ts';
-import { iperfServer, qperfServer, requestResponse, tcpStream } from '../../bench/lib/traffic.ts';
+import { iperfServer, requestResponse, requestServer, tcpStream } from '../../bench/lib/traffic.ts';
 import type { Site } from './site.ts';
 
 const ROUNDS = 5;
@@ -19,7 +19,7 @@ export async function measure(site: Site): Promise<void> {
   for (const [name, { to }] of Object.entries(paths)) {
     const place = site.lab.prefix(site.place(to));
     servers.use(await iperfServer(place));
-    servers.use(await qperfServer(place));
+    servers.use(await requestServer(place));
     rates.set(name, { stream: [], exchanges: [] });
   }
   for (let round = 0; round < ROUNDS; round++)
@@ -28,7 +28,7 @@ export async function measure(site: Site): Promise<void> {
       const place = site.lab.prefix(site.place(from));
       const own = rates.get(name)!;
       own.stream.push(await tcpStream(place, address, SECONDS));
-      own.exchanges.push(await requestResponse(place, 'tcp', address, SECONDS));
+      own.exchanges.push(await requestResponse(place, address, SECONDS));
     }
   const of = (name: string, what: 'stream' | 'exchanges'): number => median(rates.get(name)![what]);
   for (const name of rates.keys())
