@@ -1,4 +1,4 @@
-export type { AttachMode } from './src/attachments.ts';
+export { type AttachMode, detachFilters } from './src/attachments.ts';
 export {
   type ConntrackTimeouts,
   constantsOf,

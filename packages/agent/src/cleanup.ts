@@ -1,5 +1,6 @@
 import fs from 'node:fs';
 import path from 'node:path';
+import { detachFilters } from '@causeway/datapath';
 import {
   BpfLink,
   causewayProtocol,
@@ -68,6 +69,11 @@ export async function cleanupNode(config: string | AgentConfig): Promise<Cleanup
       ),
     );
     if (gone) routes++;
+  }
+  // Filters have no pins; where the programs stood as links this finds nothing.
+  for (const { index, name } of socket.links()) {
+    const gone = await attempt(`filters of ${name}`, () => detachFilters(index));
+    if (gone) programs.push(`${name} (filters)`);
   }
   const own = socket
     .links()

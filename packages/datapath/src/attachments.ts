@@ -22,6 +22,13 @@ export type AttachMode = 'tcx' | 'clsact';
 const CLSACT = { handle: 0xca5e, priority: 0xca5e & 0x7fff } as const;
 const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
 
+/** Takes our filters off a device, as a clean-up does that no longer knows how they came there. */
+export function detachFilters(ifindex: number): boolean {
+  return DIRECTIONS.map((direction) => detachTcFilter({ ifindex, direction, ...CLSACT })).some(
+    (detached) => detached,
+  );
+}
+
 const pinName = (ifname: string, direction: Direction) => `${ifname}_${direction}`;
 
 /**

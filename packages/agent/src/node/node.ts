@@ -395,6 +395,14 @@ export class Node implements AsyncDisposable {
     this.datapath.configure(settings);
     this.#settings = text;
     this.#told.clear();
+    // Links have the new programs by now; filters, on kernels without links, get them one by one.
+    const { programs } = this.datapath;
+    for (const { record, state } of this.endpoints.rows()) {
+      const { hostIfname, hostIfindex } = record;
+      if (state === 'ready' && !programs.attached(hostIfname, hostIfindex)) {
+        programs.attach(hostIfname, hostIfindex);
+      }
+    }
   }
 
   /** Becomes a member of the cluster once it is known by which address; tells what changes later. */
