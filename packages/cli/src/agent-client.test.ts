@@ -21,19 +21,17 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
       response.end('no json');
       return;
     case '/refuse':
-      response
-        .writeHead(404)
-        .end(
-          JSON.stringify({
-            error: {
-              code: 'not-found',
-              message: 'nothing here',
-              field: 'id',
-              value: 7,
-              hint: 'look',
-            },
-          }),
-        );
+      response.writeHead(404).end(
+        JSON.stringify({
+          error: {
+            code: 'not-found',
+            message: 'nothing here',
+            field: 'id',
+            value: 7,
+            hint: 'look',
+          },
+        }),
+      );
       return;
     case '/stream':
       response.write('{"a":1}\n{"a"');
