@@ -18,7 +18,7 @@ export interface BarePod {
   readonly containerId: string;
 }
 
-export interface CniError {
+interface CniError {
   readonly code: number;
   readonly msg: string;
   readonly details?: string;
