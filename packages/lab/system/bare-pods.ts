@@ -18,12 +18,6 @@ export interface BarePod {
   readonly containerId: string;
 }
 
-interface CniError {
-  readonly code: number;
-  readonly msg: string;
-  readonly details?: string;
-}
-
 /** Makes the namespace and tells the lab of the place; nothing is attached. */
 export async function barePod(lab: Lab, node: string, name: string): Promise<BarePod> {
   const cluster = lab.clusters.find(({ plan }) => plan.nodes.some((each) => each.name === node));
