@@ -465,6 +465,19 @@ isolated(import.meta.filename, () => {
     assert.equal((await ask('POST', '/v1/gc', { validAttachments: [] })).body.removed.length, 5);
   });
 
+  test('the agent ends at once, also while the store is away', async () => {
+    for (const away of [() => etcd.stop(), () => etcd.freeze()]) {
+      const agent = await start();
+      away();
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      const from = performance.now();
+      await agent[Symbol.asyncDispose]();
+      assert.ok(performance.now() - from < 3_000, `it took ${performance.now() - from} ms`);
+      etcd.thaw();
+      etcd.start();
+    }
+  });
+
   test('requests that make no sense are refused in the form of the contract', async () => {
     await using _agent = await start();
     const cases: [
