@@ -13,7 +13,7 @@ import { messageWithCauses } from './errors.ts';
 import { type Log, stderrLog } from './log.ts';
 import { probeFeatures } from './node/features.ts';
 import { Foundation } from './node/foundation.ts';
-import { lockNode } from './node/lock.ts';
+import { lockNetwork, lockNode } from './node/lock.ts';
 import { Node, VERSION } from './node/node.ts';
 
 export interface RunOptions {
@@ -76,6 +76,7 @@ async function serve(
   signal: AbortSignal,
 ): Promise<void> {
   using _lock = lockNode(config.runDir);
+  await using _network = await lockNetwork();
   const started = performance.now();
   const features = probeFeatures(config);
   const { parts } = options;

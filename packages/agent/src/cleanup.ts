@@ -16,7 +16,7 @@ import { parseAlias } from './endpoints/alias.ts';
 import { LinuxEndpointKernel } from './endpoints/linux-kernel.ts';
 import { messageWithCauses } from './errors.ts';
 import { DEVICE_ALIAS } from './host/link-reconciler.ts';
-import { lockNode } from './node/lock.ts';
+import { lockNetwork, lockNode } from './node/lock.ts';
 
 /** What was taken away, by kind, and what would not go. */
 export interface CleanupReport {
@@ -45,6 +45,7 @@ export async function cleanupNode(config: string | AgentConfig): Promise<Cleanup
     }
   };
   using _lock = lockNode(settings.runDir);
+  await using _network = await lockNetwork();
   // Programs first, so that no packet meets one without its maps.
   const programs = await removePins(path.join(settings.bpffs, 'links'), attempt, detach);
   const maps = await removePins(path.join(settings.bpffs, 'maps'), attempt, unpin);
