@@ -14,7 +14,8 @@ import { type Log, stderrLog } from './log.ts';
 import { probeFeatures } from './node/features.ts';
 import { Foundation } from './node/foundation.ts';
 import { lockNetwork, lockNode } from './node/lock.ts';
-import { Node, VERSION } from './node/node.ts';
+import { Node } from './node/node.ts';
+import { VERSION } from './node/status.ts';
 
 export interface RunOptions {
   /** Ends the agent in good order. Without one, SIGTERM and SIGINT do. */

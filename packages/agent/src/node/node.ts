@@ -1,29 +1,24 @@
 import path from 'node:path';
 import type { Kv } from '@causeway/etcd';
 import { ClusterId, identityLayout, labelFilter } from '@causeway/identity';
-import { Address, Mac } from '@causeway/ip';
 import { Balancer } from '@causeway/loadbalancing';
 import { MeshReader } from '@causeway/mesh';
 import { PolicyEngine } from '@causeway/policy';
 import type { Clock, Database } from '@causeway/tables';
-import type { AgentStatus, HealthRow } from '../api/types.ts';
-import { ClusterMember } from '../cluster/member.ts';
+import type { AgentStatus } from '../api/types.ts';
 import type { ClusterTables } from '../cluster/tables.ts';
 import type { AgentConfig } from '../config/schema.ts';
-import type { DatapathSettings, NetworkDevice, NodeDatapath } from '../datapath/ports.ts';
+import type { DatapathSettings, NodeDatapath } from '../datapath/ports.ts';
 import { replayDeletions } from '../endpoints/deletions.ts';
 import { LinuxEndpointKernel } from '../endpoints/linux-kernel.ts';
 import { EndpointManager } from '../endpoints/manager.ts';
 import { NodeAddressPool } from '../endpoints/pool.ts';
 import { type EndpointRecord, endpointRecord } from '../endpoints/record.ts';
-import { type RestoreReport, recoverFromRows, restoreEndpoints } from '../endpoints/restore.ts';
+import { recoverFromRows, restoreEndpoints } from '../endpoints/restore.ts';
 import { type EndpointTable, endpointTable } from '../endpoints/table.ts';
 import { AgentError, messageWithCauses } from '../errors.ts';
 import { reconcilerHealth } from '../health.ts';
-import { addressesOf } from '../host/devices.ts';
 import type { HostNetwork } from '../host/network.ts';
-import type { HostPlan } from '../host/planner.ts';
-import type { IdentityNumbers } from '../identity/resolver.ts';
 import { IdentityResolver } from '../identity/resolver.ts';
 import { protectedTable, StoreSockets } from '../ipcache/protected.ts';
 import { ipcacheReconcilers } from '../ipcache/reconcilers.ts';
@@ -38,9 +33,10 @@ import type { QuestionContext } from '../policy/questions.ts';
 import { ServiceController } from '../services/controller.ts';
 import { StateDirectory } from '../state/directory.ts';
 import type { Foundation } from './foundation.ts';
-import { gatewaysOf } from './gateways.ts';
+import { Membership } from './membership.ts';
+import { PlanFollower } from './plan-follower.ts';
+import { agentStatus } from './status.ts';
 
-export const VERSION = '0.1.0';
 /** Removals that arrive while the API is up are for the API; this is for those that just missed it. */
 const REPLAY_MS = 30_000;
 const PROTECT_MS = 60_000;
@@ -85,13 +81,9 @@ export class Node implements AsyncDisposable {
   readonly #storeSockets: StoreSockets;
   readonly #startedAt = new Date().toISOString();
   readonly #timers: NodeJS.Timeout[] = [];
-  #member: ClusterMember | undefined;
-  #settings: string;
+  readonly #membership: Membership;
+  readonly #plans: PlanFollower;
   #servicesPruned = false;
-  readonly #told = new Map<string, string>();
-  #datapathProblem: string | undefined;
-  #cidrProblem: string | undefined;
-  #restored: RestoreReport | undefined;
 
   constructor(options: NodeOptions) {
     this.#options = options;
@@ -101,7 +93,6 @@ export class Node implements AsyncDisposable {
     this.database = database;
     this.datapath = datapath;
     this.host = foundation.host;
-    this.#settings = JSON.stringify(options.settings);
     this.#cluster = foundation.cluster;
     this.endpoints = endpointTable(database);
     const cidrs = cidrIdentityTable(database);
@@ -109,6 +100,17 @@ export class Node implements AsyncDisposable {
     this.#storeSockets = new StoreSockets(config.etcd.endpoints);
     this.#state = new StateDirectory(path.join(config.runDir, 'state/endpoints'), endpointRecord);
     this.#pool = new NodeAddressPool(families, () => clock.now());
+
+    this.#plans = new PlanFollower({
+      config,
+      host: foundation.host,
+      datapath,
+      loaded: options.settings,
+      settings: (plan) => foundation.settings(plan),
+      pool: this.#pool,
+      endpoints: this.endpoints,
+      log,
+    });
 
     const engine = new PolicyEngine({
       cluster: config.cluster.name,
@@ -138,9 +140,26 @@ export class Node implements AsyncDisposable {
       pods: tables.pods,
       namespaces: tables.namespaces,
     };
+    this.#membership = new Membership({
+      config,
+      ownNode: foundation.ownNode,
+      member: {
+        kv,
+        database,
+        cluster: { ...config.cluster, id: ClusterId(config.cluster.id) },
+        layout: identityLayout(config.cluster.maxConnectedClusters),
+        node: config.node.name,
+        tables: this.#cluster,
+        endpoints: this.endpoints,
+        clock,
+        random,
+        log,
+      },
+      onNumbers: () => this.#resolver.refreshAll(),
+    });
     this.#resolver = new IdentityResolver({
       sources: labels,
-      numbers: this.#numbers(),
+      numbers: this.#membership,
       endpoints: this.endpoints,
       relabel: (id, identity) => this.manager.relabel(id, identity),
       clock,
@@ -253,19 +272,20 @@ export class Node implements AsyncDisposable {
   readonly #cidrsKnown;
 
   /**
-   * Brings the node up, the endpoints of an earlier run above all. It does not wait for the store. When it resolves, requests can be taken.
+   * Brings the node up, the endpoints of an earlier run above all. It does not wait for the store.
+   * When it resolves, requests can be taken.
    */
   async start(signal: AbortSignal): Promise<void> {
     const { config, clock, log } = this.#options;
-    this.#follow(this.host.plan);
-    this.host.onPlan((plan) => this.#follow(plan));
+    this.#plans.follow(this.host.plan);
+    this.host.onPlan((plan) => this.#plans.follow(plan));
     this.#cluster.nodes.onCommit(() => this.host.replan());
     void this.#cluster.nodes.whenInitialized(signal).then(
       () => this.host.nodesKnown(),
       () => {},
     );
     const started = performance.now();
-    this.#restored = await restoreEndpoints({
+    const restored = await restoreEndpoints({
       state: this.#state,
       kernel: this.#kernel,
       programs: this.datapath.programs,
@@ -276,12 +296,13 @@ export class Node implements AsyncDisposable {
       log,
     });
     const ms = Math.round(performance.now() - started);
-    log.info({ ...this.#restored, ms }, 'endpoints are restored');
+    log.info({ ...restored, ms }, 'endpoints are restored');
     const deletions = path.join(config.runDir, 'deletions');
     const replay = () =>
       replayDeletions(deletions, (attachment) => this.manager.detach(attachment), log);
     await replay();
-    this.#join(this.host.plan);
+    this.#membership.follow(this.host.plan);
+    this.host.onPlan((plan) => this.#membership.follow(plan));
     this.#resolver.start();
     await this.#protect();
     this.#every(REPLAY_MS, replay);
@@ -291,93 +312,30 @@ export class Node implements AsyncDisposable {
   }
 
   status(): AgentStatus {
-    const { config } = this.#options;
-    const { plan } = this.host;
-    const problems = this.#problems();
-    const waiting = this.#notInStep();
-    const byState: Record<string, number> = {};
-    for (const { state } of this.endpoints.rows()) byState[state] = (byState[state] ?? 0) + 1;
-    return {
-      ready: problems.length === 0 && waiting.length === 0,
-      reasons: [...problems, ...waiting],
-      version: VERSION,
-      pid: process.pid,
+    const waiting: string[] = [];
+    if (!this.#controller.synced) waiting.push('policies are not in the kernel yet');
+    if (!this.services.synced) waiting.push('services are not in the kernel yet');
+    if (!this.#membership.joined) waiting.push('the node is not a member of its cluster yet');
+    return agentStatus({
+      config: this.#options.config,
       startedAt: this.#startedAt,
-      cluster: { name: config.cluster.name, id: config.cluster.id },
-      node: {
-        name: config.node.name,
-        addresses: plan.nodeAddresses,
-        podCIDRs: plan.gateways.map(({ prefix }) => prefix),
-        gateways: gatewaysOf(plan),
-      },
-      modes: {
-        routing: config.routingMode,
-        families: config.families,
-        masquerade: config.masquerade.enabled,
-        socketLB: config.socketLB.enabled,
-        mtu: plan.mtu,
-        devices: plan.devices.map(({ name }) => name),
-      },
-      cni: { ready: problems.length === 0, reasons: problems },
-      sources: [...this.#options.foundation.sources.health(), ...this.#meshHealth()],
+      plan: this.host.plan,
+      endpoints: this.endpoints,
+      latency: this.manager.latency,
+      sources: this.#options.foundation.sources,
+      mesh: this.#mesh,
+      resolver: this.#resolver,
+      problems: this.#plans.problems(),
+      waiting,
       reconcilers: [
         ...this.host.health(),
         ...this.#ipcache.map((each) => reconcilerHealth(each)),
         this.#controller.health(),
         this.#feed.health(),
         this.services.health(),
-        ...(this.#member?.health() ?? []),
-        ...this.#resolverHealth(),
+        ...this.#membership.health(),
       ],
-      endpoints: { total: this.endpoints.size, byState },
-      latency: this.manager.latency,
-    };
-  }
-
-  /** Follows a plan: programs, devices, addresses for pods, and what the others are told. */
-  #follow(plan: HostPlan): void {
-    const { config, log } = this.#options;
-    try {
-      this.#pool.setCidrs(plan.gateways.map(({ prefix }) => ({ prefix })));
-      this.#cidrProblem = undefined;
-    } catch (error) {
-      this.#cidrProblem = `the pod CIDRs cannot be used: ${messageWithCauses(error)}`;
-    }
-    try {
-      this.#configure(plan);
-      this.#tell(
-        'devices',
-        plan.devices.map((device) => networkDevice(device, config.families)),
-        (devices) => this.datapath.setDevices(devices),
-      );
-      const gateways = plan.gateways.map(({ gateway }) => gateway);
-      const hosts = addressesOf([...this.host.tables.devices.rows()]);
-      this.#tell('hosts', [...new Set([...hosts, ...gateways])], (addresses) =>
-        this.datapath.setHostAddresses(addresses),
-      );
-      const native = [...config.nativeRoutingCIDRs, ...config.masquerade.exceptions];
-      this.#tell(
-        'exceptions',
-        [...native, ...plan.gateways.map(({ prefix }) => prefix)],
-        (prefixes) => this.datapath.setNatExceptions(prefixes),
-      );
-      this.#datapathProblem = undefined;
-    } catch (error) {
-      this.#datapathProblem = `the datapath: ${messageWithCauses(error)}`;
-      log.error({ error: messageWithCauses(error) }, 'the datapath cannot follow the plan');
-      // Somebody may be at work on the devices: look again soon.
-      setTimeout(() => this.host.replan(), 1_000).unref();
-    }
-    if (this.#restored !== undefined) this.#join(plan);
-  }
-
-  /** Plans come often and mostly say the same again: the kernel is told only what is new. */
-  #tell<T>(what: string, value: T, tell: (value: T) => void): void {
-    const text = JSON.stringify(value);
-    if (this.#told.get(what) === text) return;
-    this.#told.delete(what);
-    tell(value);
-    this.#told.set(what, text);
+    });
   }
 
   /** What an earlier run left half written goes once everything that is wanted is there. */
@@ -386,83 +344,6 @@ export class Node implements AsyncDisposable {
     this.#servicesPruned = true;
     const pruned = this.datapath.pruneServices();
     if (pruned > 0) this.#options.log.info({ pruned }, 'service rows of an earlier run are gone');
-  }
-
-  #configure(plan: HostPlan): void {
-    const settings = this.#options.foundation.settings(plan);
-    const text = JSON.stringify(settings);
-    if (text === this.#settings) return;
-    this.datapath.configure(settings);
-    this.#settings = text;
-    this.#told.clear();
-    // Links have the new programs by now; filters, on kernels without links, get them one by one.
-    const { programs } = this.datapath;
-    for (const { record, state } of this.endpoints.rows()) {
-      const { hostIfname, hostIfindex } = record;
-      if (state === 'ready' && !programs.attached(hostIfname, hostIfindex)) {
-        programs.attach(hostIfname, hostIfindex);
-      }
-    }
-  }
-
-  /** Becomes a member of the cluster once it is known by which address; tells what changes later. */
-  #join(plan: HostPlan): void {
-    const { config, kv, clock, random, log } = this.#options;
-    const own = this.#options.foundation.ownNode.get(config.node.name);
-    const underlay = config.tunnel.underlayFamily;
-    const address =
-      plan.nodeAddresses.find((each) => Address.family(each) === underlay) ?? plan.nodeAddresses[0];
-    if (own === undefined || address === undefined) return;
-    if (this.#member === undefined) {
-      this.#member = new ClusterMember({
-        kv,
-        database: this.database,
-        cluster: { ...config.cluster, id: ClusterId(config.cluster.id) },
-        layout: identityLayout(config.cluster.maxConnectedClusters),
-        node: config.node.name,
-        address,
-        tables: this.#cluster,
-        endpoints: this.endpoints,
-        onRenumbered: () => this.#resolver.refreshAll(),
-        clock,
-        random,
-        log,
-      });
-      for (const { record } of this.endpoints.rows()) this.#member.restore(record);
-      this.#describe(plan, own.labels);
-      this.#member.complete();
-      this.#resolver.refreshAll();
-    } else {
-      this.#describe(plan, own.labels);
-    }
-  }
-
-  #describe(plan: HostPlan, labels: Readonly<Record<string, string>>): void {
-    this.#member?.describe({
-      addresses: plan.nodeAddresses,
-      gateways: plan.gateways.map(({ gateway }) => gateway),
-      podCIDRs: plan.gateways.map(({ prefix }) => prefix),
-      labels,
-    });
-  }
-
-  /** Numbers come from the cluster as soon as the node is a member. */
-  #numbers(): IdentityNumbers {
-    const member = () => this.#member;
-    return {
-      get connected() {
-        return member()?.connected ?? false;
-      },
-      known: (labels) => member()?.known(labels),
-      acquire: (labels, signal) => {
-        const joined = member();
-        if (joined !== undefined) return joined.acquire(labels, signal);
-        return Promise.reject(
-          new AgentError('store-unavailable', 'the node is not a member of its cluster yet'),
-        );
-      },
-      release: (labels) => member()?.release(labels),
-    };
   }
 
   async #whenPoliciesKnown(signal: AbortSignal, clock: Clock): Promise<void> {
@@ -483,56 +364,11 @@ export class Node implements AsyncDisposable {
   }
 
   #assertReady(): void {
-    const reasons = this.#problems();
+    const reasons = this.#plans.problems();
     if (reasons.length === 0) return;
     throw new AgentError('not-ready', `pods cannot be attached now: ${reasons.join('; ')}`, {
       hint: 'try again once the reasons are gone; GET /v1/status shows them',
     });
-  }
-
-  /** What keeps pods from being attached. */
-  #problems(): string[] {
-    return [...this.host.plan.problems, this.#datapathProblem, this.#cidrProblem].filter(
-      (problem) => problem !== undefined,
-    );
-  }
-
-  /** What an observer waits for who wants everything to be in step. */
-  #notInStep(): string[] {
-    const waiting: string[] = [];
-    for (const { name, synced } of this.#options.foundation.sources.status())
-      if (!synced) waiting.push(`${name} is not read yet`);
-    for (const { kind, synced } of this.#mesh.status().kinds)
-      if (!synced) waiting.push(`cluster ${kind} are not read yet`);
-    if (!this.#controller.synced) waiting.push('policies are not in the kernel yet');
-    if (!this.services.synced) waiting.push('services are not in the kernel yet');
-    if (this.#member === undefined) waiting.push('the node is not a member of its cluster yet');
-    return waiting;
-  }
-
-  #meshHealth(): HealthRow[] {
-    return this.#mesh
-      .status()
-      .kinds.map(({ kind, synced, connected, accepted, rejected, lastError }) => ({
-        name: `cluster-${kind}`,
-        healthy: connected && synced,
-        detail: connected
-          ? `${accepted} accepted, ${rejected} refused`
-          : `no contact with the store (${lastError ?? 'connecting'}); what was known stays in force`,
-      }));
-  }
-
-  #resolverHealth(): HealthRow[] {
-    const pending = this.#resolver.pending();
-    if (pending.length === 0) return [];
-    const [first] = pending;
-    return [
-      {
-        name: 'identities',
-        healthy: false,
-        detail: `${pending.length} endpoints are without an identity; ${first!.id}: ${first!.reason}`,
-      },
-    ];
   }
 
   #every(ms: number, work: () => Promise<unknown>): void {
@@ -556,26 +392,9 @@ export class Node implements AsyncDisposable {
     this.services[Symbol.dispose]();
     this.#controller[Symbol.dispose]();
     await Promise.all(this.#ipcache.map((each) => each[Symbol.asyncDispose]()));
-    await this.#member?.[Symbol.asyncDispose]();
+    await this.#membership[Symbol.asyncDispose]();
     this.#kernel[Symbol.dispose]();
   }
-}
-
-function networkDevice(
-  device: HostPlan['devices'][number],
-  families: readonly string[],
-): NetworkDevice {
-  const address = (family: 'ipv4' | 'ipv6') =>
-    families.includes(family)
-      ? addressesOf([device]).find((each) => Address.family(each) === family)
-      : undefined;
-  return {
-    index: device.index,
-    name: device.name,
-    mac: Mac.fromBytes(device.mac),
-    ipv4: address('ipv4'),
-    ipv6: address('ipv6'),
-  };
 }
 
 /** Greater than any revision that a connection may remember a verdict under. */

@@ -1,0 +1,84 @@
+import type { LabelSet } from '@causeway/identity';
+import { Address } from '@causeway/ip';
+import type { HealthRow } from '../api/types.ts';
+import { ClusterMember, type MemberOptions } from '../cluster/member.ts';
+import type { AgentConfig } from '../config/schema.ts';
+import { AgentError } from '../errors.ts';
+import type { HostPlan } from '../host/planner.ts';
+import type { IdentityNumbers } from '../identity/resolver.ts';
+import type { OwnNodeTable } from './own-node.ts';
+
+export interface MembershipOptions {
+  readonly config: AgentConfig;
+  readonly ownNode: OwnNodeTable;
+  readonly member: Omit<MemberOptions, 'address' | 'onRenumbered'>;
+  /** Numbers can be had from now on, or have changed. */
+  readonly onNumbers: () => void;
+}
+
+/**
+ * The node's way into its cluster: it becomes a member once it is known by which address it is
+ * reached, and has numbers for identities from then on.
+ */
+export class Membership implements IdentityNumbers, AsyncDisposable {
+  readonly #options: MembershipOptions;
+  #member: ClusterMember | undefined;
+
+  constructor(options: MembershipOptions) {
+    this.#options = options;
+  }
+
+  get joined(): boolean {
+    return this.#member !== undefined;
+  }
+
+  get connected(): boolean {
+    return this.#member?.connected ?? false;
+  }
+
+  known(labels: LabelSet): number | undefined {
+    return this.#member?.known(labels);
+  }
+
+  async acquire(labels: LabelSet, signal: AbortSignal): Promise<number> {
+    if (this.#member !== undefined) return this.#member.acquire(labels, signal);
+    throw new AgentError('store-unavailable', 'the node is not a member of its cluster yet');
+  }
+
+  release(labels: LabelSet): void {
+    this.#member?.release(labels);
+  }
+
+  health(): HealthRow[] {
+    return this.#member?.health() ?? [];
+  }
+
+  /** Joins if it can, and tells the cluster what is new of this node. Call it once endpoints are restored. */
+  follow(plan: HostPlan): void {
+    const { config, ownNode, member, onNumbers } = this.#options;
+    const own = ownNode.get(config.node.name);
+    const { nodeAddresses, gateways } = plan;
+    const underlay = config.tunnel.underlayFamily;
+    const address =
+      nodeAddresses.find((each) => Address.family(each) === underlay) ?? nodeAddresses[0];
+    if (own === undefined || address === undefined) return;
+    const joining = this.#member === undefined;
+    this.#member ??= new ClusterMember({ ...member, address, onRenumbered: onNumbers });
+    if (joining) {
+      for (const { record } of member.endpoints.rows()) this.#member.restore(record);
+    }
+    this.#member.describe({
+      addresses: nodeAddresses,
+      gateways: gateways.map(({ gateway }) => gateway),
+      podCIDRs: gateways.map(({ prefix }) => prefix),
+      labels: own.labels,
+    });
+    if (!joining) return;
+    this.#member.complete();
+    onNumbers();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#member?.[Symbol.asyncDispose]();
+  }
+}

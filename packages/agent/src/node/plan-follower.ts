@@ -1,0 +1,124 @@
+import { Address, Mac } from '@causeway/ip';
+import type { AgentConfig } from '../config/schema.ts';
+import type { DatapathSettings, NetworkDevice, NodeDatapath } from '../datapath/ports.ts';
+import type { NodeAddressPool } from '../endpoints/pool.ts';
+import type { EndpointTable } from '../endpoints/table.ts';
+import { messageWithCauses } from '../errors.ts';
+import { addressesOf } from '../host/devices.ts';
+import type { HostNetwork } from '../host/network.ts';
+import type { HostPlan } from '../host/planner.ts';
+import type { Log } from '../log.ts';
+
+const RETRY_MS = 1_000;
+
+export interface PlanFollowerOptions {
+  readonly config: AgentConfig;
+  readonly host: HostNetwork;
+  readonly datapath: NodeDatapath;
+  /** What the programs were loaded with. */
+  readonly loaded: DatapathSettings;
+  readonly settings: (plan: HostPlan) => DatapathSettings;
+  readonly pool: NodeAddressPool;
+  readonly endpoints: EndpointTable;
+  readonly log: Log;
+}
+
+/** Carries the node's plan on: to the programs, to their devices and maps, and to the addresses for pods. */
+export class PlanFollower {
+  readonly #options: PlanFollowerOptions;
+  readonly #told = new Map<string, string>();
+  #settings: string;
+  #datapathProblem: string | undefined;
+  #cidrProblem: string | undefined;
+
+  constructor(options: PlanFollowerOptions) {
+    this.#options = options;
+    this.#settings = JSON.stringify(options.loaded);
+  }
+
+  /** What keeps pods from being attached. */
+  problems(): string[] {
+    const { plan } = this.#options.host;
+    return [...plan.problems, this.#datapathProblem, this.#cidrProblem].filter(
+      (problem) => problem !== undefined,
+    );
+  }
+
+  follow(plan: HostPlan): void {
+    const { pool, host, log } = this.#options;
+    try {
+      pool.setCidrs(plan.gateways.map(({ prefix }) => ({ prefix })));
+      this.#cidrProblem = undefined;
+    } catch (error) {
+      this.#cidrProblem = `the pod CIDRs cannot be used: ${messageWithCauses(error)}`;
+    }
+    try {
+      this.#configure(plan);
+      this.#tellDatapath(plan);
+      this.#datapathProblem = undefined;
+    } catch (error) {
+      this.#datapathProblem = `the datapath: ${messageWithCauses(error)}`;
+      log.error({ error: messageWithCauses(error) }, 'the datapath cannot follow the plan');
+      // Somebody may be at work on the devices: look again soon.
+      setTimeout(() => host.replan(), RETRY_MS).unref();
+    }
+  }
+
+  #tellDatapath(plan: HostPlan): void {
+    const { config, datapath, host } = this.#options;
+    const devices = plan.devices.map((device) => networkDevice(device, config.families));
+    this.#tell('devices', devices, (value) => datapath.setDevices(value));
+    const gateways = plan.gateways.map(({ gateway }) => gateway);
+    const hosts = addressesOf([...host.tables.devices.rows()]);
+    this.#tell('hosts', [...new Set([...hosts, ...gateways])], (value) =>
+      datapath.setHostAddresses(value),
+    );
+    const native = [...config.nativeRoutingCIDRs, ...config.masquerade.exceptions];
+    const own = plan.gateways.map(({ prefix }) => prefix);
+    this.#tell('exceptions', [...native, ...own], (value) => datapath.setNatExceptions(value));
+  }
+
+  /** Plans come often and mostly say the same again: the kernel is told only what is new. */
+  #tell<T>(what: string, value: T, tell: (value: T) => void): void {
+    const text = JSON.stringify(value);
+    if (this.#told.get(what) === text) return;
+    this.#told.delete(what);
+    tell(value);
+    this.#told.set(what, text);
+  }
+
+  #configure(plan: HostPlan): void {
+    const { datapath, endpoints, settings } = this.#options;
+    const wanted = settings(plan);
+    const text = JSON.stringify(wanted);
+    if (text === this.#settings) return;
+    datapath.configure(wanted);
+    this.#settings = text;
+    this.#told.clear();
+    // Links have the new programs by now; filters, on kernels without links, get them one by one.
+    const { programs } = datapath;
+    for (const { record, state } of endpoints.rows()) {
+      const { hostIfname, hostIfindex } = record;
+      if (state === 'ready' && !programs.attached(hostIfname, hostIfindex)) {
+        programs.attach(hostIfname, hostIfindex);
+      }
+    }
+  }
+}
+
+function networkDevice(
+  device: HostPlan['devices'][number],
+  families: readonly string[],
+): NetworkDevice {
+  const address = (family: 'ipv4' | 'ipv6') =>
+    families.includes(family)
+      ? addressesOf([device]).find((each) => Address.family(each) === family)
+      : undefined;
+  return {
+    index: device.index,
+    name: device.name,
+    mac: Mac.fromBytes(device.mac),
+    ipv4: address('ipv4'),
+    ipv6: address('ipv6'),
+  };
+}
