@@ -190,6 +190,65 @@ function agentFigures(way: string, latency: AgentStatus['latency']): Figure[] {
   );
 }
 
+/**
+ * A hundred requests at once over the agent's socket, without plugins: from the question to its answer,
+ * the wait for the others before it included.
+ */
+async function socketBursts(
+  site: BenchLab,
+  rounds: number,
+  netns: (index: number) => string,
+): Promise<Figure[]> {
+  const agent = site.lab.agent('n1');
+  const samples = { ADD: [] as number[][], DEL: [] as number[][] };
+  const all = (one: (index: number) => ReturnType<typeof agent.ask>): Promise<number[]> =>
+    Promise.all(
+      Array.from({ length: BURST }, async (_, index) => {
+        const started = performance.now();
+        const { status, body } = await one(index);
+        if (status >= 300) throw new Error(`the agent answers ${status}: ${JSON.stringify(body)}`);
+        return performance.now() - started;
+      }),
+    );
+  for (let round = -1; round < rounds; round += 1) {
+    const add = await all((index) =>
+      agent.ask('POST', '/v1/endpoints', {
+        containerId: containerId(index),
+        netns: netns(index),
+        ifname: 'eth0',
+        podNamespace: 'default',
+        podName: podName(index),
+      }),
+    );
+    const del = await all((index) =>
+      agent.ask('DELETE', `/v1/endpoints/by-container/${containerId(index)}/eth0`),
+    );
+    if (round < 0) continue;
+    samples.ADD.push(add);
+    samples.DEL.push(del);
+  }
+  return (['ADD', 'DEL'] as const).flatMap((command) =>
+    (
+      [
+        ['p50', 0.5],
+        ['p99', 0.99],
+      ] as const
+    ).map(([label, share]) => {
+      const own = samples[command].map((round) => quantile(round, share));
+      return {
+        metric: `${command} ${BURST} at once, question to answer at the socket, ${label}`,
+        unit: 'ms',
+        better: 'lower' as const,
+        variant: 'causeway',
+        median: median(own),
+        samples: own,
+        reference: 'itself',
+        ratio: 1,
+      };
+    }),
+  );
+}
+
 const cniAdd: Benchmark = async ({ quick, log }) => {
   const rounds = quick ? 2 : 5;
   const singles = quick ? 10 : 30;
@@ -261,6 +320,8 @@ const cniAdd: Benchmark = async ({ quick, log }) => {
   const atAgent = await latencyOf(site);
   figures.push(...agentFigures(burst.name, atAgent));
 
+  figures.push(...(await socketBursts(site, rounds, (index) => `/run/netns/cwb${pid}o${index}`)));
+
   const bars: Bar[] = (['add', 'del'] as const).map((command) => ({
     what: `${command.toUpperCase()} ${burst.name}, at the agent, p99`,
     wanted: 'under 50 ms',
@@ -275,6 +336,7 @@ const cniAdd: Benchmark = async ({ quick, log }) => {
     bars,
     notes: [
       'ptp runs without masquerading rules and without portmap; both attach IPv4 and IPv6.',
+      'at the agent: from the start of the work on a request to its end; at the socket: with the wait for the requests before it.',
       'the first ADDs of an agent, when its code is cold, are among the figures at the agent.',
     ],
   };

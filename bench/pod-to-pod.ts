@@ -2,7 +2,7 @@
  * Pod to pod on two nodes, native and through the tunnel, against node to node over the same links and
  * against the kernel's own routing of plain pods over equal links (which no eBPF touches). IPv4 and IPv6.
  */
-import { type Benchmark, compare, type Figure, ratioBar } from './lib/benchmark.ts';
+import { type Benchmark, compare, type Figure, ratioBar, ratioBetween } from './lib/benchmark.ts';
 import { plainSite } from './lib/plain.ts';
 import { type BenchLab, benchLab, twoNodes } from './lib/site.ts';
 import {
@@ -111,11 +111,7 @@ const podToPod: Benchmark = async ({ quick, log }) => {
     .filter((metric) => /stream|request/.test(metric))
     .map((metric) => ratioBar(figures, metric, 'native', 0.95));
   for (const metric of metrics) {
-    const own = figures.find((figure) => figure.metric === metric && figure.variant === 'native');
-    const kernel = figures.find(
-      (figure) => figure.metric === metric && figure.variant === 'kernel routing',
-    );
-    const ratio = (own?.median ?? 0) / (kernel?.median ?? Number.NaN);
+    const ratio = ratioBetween(figures, metric, 'native', 'kernel routing');
     bars.push({
       what: `${metric}: native against kernel routing of plain pods`,
       wanted: 'at least 1.000',

@@ -49,7 +49,7 @@ async function known(site: BenchLab, services: number): Promise<void> {
 const service: Benchmark = async ({ quick, log }) => {
   const sizes = quick ? [10, 200] : [10, 1000, 10000];
   const rounds = quick ? 2 : 5;
-  const seconds = quick ? 1 : 2;
+  const seconds = 1;
   const pods = twoNodes({ mode: 'native', net: 88, extra: servers(9) });
   const packets = twoNodes({ mode: 'native', net: 92, extra: servers(9) }).replace(
     'podCIDRs:',

@@ -97,11 +97,27 @@ export async function compare(measure: Measure, log: Context['log']): Promise<Fi
   });
 }
 
-/** The ratio of one figure, which must have been measured. */
-export function ratioOf(figures: readonly Figure[], metric: string, variant: string): number {
+function figureOf(figures: readonly Figure[], metric: string, variant: string): Figure {
   const figure = figures.find((one) => one.metric === metric && one.variant === variant);
   if (figure === undefined) throw new Error(`no figure for ${metric} of ${variant}`);
-  return figure.ratio;
+  return figure;
+}
+
+/** The ratio of one figure to its reference. */
+export function ratioOf(figures: readonly Figure[], metric: string, variant: string): number {
+  return figureOf(figures, metric, variant).ratio;
+}
+
+/** The median of the ratios round by round of two variants that were measured in turn. */
+export function ratioBetween(
+  figures: readonly Figure[],
+  metric: string,
+  variant: string,
+  other: string,
+): number {
+  const base = figureOf(figures, metric, other).samples;
+  const own = figureOf(figures, metric, variant).samples;
+  return median(own.map((value, round) => value / (base[round] ?? Number.NaN)));
 }
 
 /** A bar on a ratio: at least `limit` where more is better, at most where less is. */
@@ -111,8 +127,7 @@ export function ratioBar(
   variant: string,
   limit: number,
 ): Bar {
-  const figure = figures.find((one) => one.metric === metric && one.variant === variant);
-  if (figure === undefined) throw new Error(`no figure for ${metric} of ${variant}`);
+  const figure = figureOf(figures, metric, variant);
   const met = figure.better === 'higher' ? figure.ratio >= limit : figure.ratio <= limit;
   return {
     what: `${metric}: ${variant} against ${figure.reference}`,
