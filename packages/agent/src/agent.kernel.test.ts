@@ -142,6 +142,16 @@ isolated(import.meta.filename, () => {
   const ready = () =>
     until('ready', async () => (await ask('GET', '/v1/status')).body.ready === true);
 
+  const ownNode = {
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumNode',
+    metadata: { name: 'a' },
+    spec: {
+      addresses: [{ type: 'InternalIP', ip: '192.0.2.1' }],
+      ipam: { podCIDRs: ['10.7.1.0/24', 'fd00:7:1::/64'] },
+    },
+  };
+
   test('without its node the agent says what it waits for; with it, it serves', async () => {
     await using _agent = await start();
     const { body } = await ask('GET', '/v1/status');
@@ -155,15 +165,7 @@ isolated(import.meta.filename, () => {
     assert.equal(refused.status, 503);
     assert.equal(refused.body.error.code, 'not-ready');
     await store.apply([
-      {
-        apiVersion: 'cilium.io/v2',
-        kind: 'CiliumNode',
-        metadata: { name: 'a' },
-        spec: {
-          addresses: [{ type: 'InternalIP', ip: '192.0.2.1' }],
-          ipam: { podCIDRs: ['10.7.1.0/24', 'fd00:7:1::/64'] },
-        },
-      },
+      ownNode,
       { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop', labels: { team: 'a' } } },
       {
         apiVersion: 'v1',
@@ -463,6 +465,68 @@ isolated(import.meta.filename, () => {
         ).status === 201,
     );
     assert.equal((await ask('POST', '/v1/gc', { validAttachments: [] })).body.removed.length, 5);
+  });
+
+  test('an empty store is no reason to take anything away, and is said to be the reason', async () => {
+    await using _agent = await start();
+    const { body } = await ask('GET', '/v1/status');
+    assert.match(body.reasons.join(), /holds no object at all/);
+    await store.apply([
+      ownNode,
+      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } },
+    ]);
+    await ready();
+  });
+
+  test('the monitor tells in words what was dropped, as long as somebody reads', async () => {
+    await using _agent = await start();
+    await ready();
+    const event = {
+      type: 'drop' as const,
+      reason: 'spoofed-source',
+      sentence: 'the source address is not one of the sender',
+      hook: 'from_pod',
+      direction: 'egress' as const,
+      source: Address.parse('203.0.113.7'),
+      destination: Address.parse('10.7.1.9'),
+      sourcePort: 4000,
+      destinationPort: 80,
+      protocol: 6,
+      icmpType: 0,
+      length: 74,
+      sourceIdentity: 0,
+      destinationIdentity: 1,
+      rule: 0,
+      endpoint: 0,
+      ifindex: 7,
+    };
+    const line = await new Promise<Body>((resolve, reject) => {
+      const call = http.get(
+        {
+          agent: false,
+          socketPath: path.join(runDir, 'agent.sock'),
+          path: '/v1/monitor?type=drop,verdict',
+        },
+        (response) => {
+          response.once('data', (chunk) => {
+            resolve(JSON.parse(String(chunk)));
+            call.destroy();
+          });
+        },
+      );
+      call.on('error', reject);
+      void until('somebody reads', () => datapath.wish?.verdicts === true).then(
+        () => datapath.emit(event),
+        reject,
+      );
+    });
+    assert.match(
+      line.text,
+      /^dropped: 203\.0\.113\.7:4000 -> 10\.7\.1\.9:80 \(host\) TCP: the source/,
+    );
+    await until('nobody reads any more', () => datapath.wish?.verdicts === false);
+    const drops = (await ask('GET', '/v1/drops')).body;
+    assert.equal(drops.recent[0].reason, 'spoofed-source');
   });
 
   test('the agent ends at once, also while the store is away', async () => {

@@ -66,6 +66,11 @@ function unread({ sources, mesh }: StatusParts): string[] {
   for (const { name, synced } of sources.status()) {
     if (!synced) waiting.push(`${name} is not read yet`);
   }
+  if (sources.empty) {
+    waiting.push(
+      'the store holds no object at all; what the kernel has stays in force until it does',
+    );
+  }
   for (const { kind, synced } of mesh.status().kinds) {
     if (!synced) waiting.push(`cluster ${kind} are not read yet`);
   }

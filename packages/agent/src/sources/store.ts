@@ -47,6 +47,7 @@ export function storeTables(database: Database): StoreTables {
 /** Every kind that the agent reads from the resource store, each into its table. */
 export class StoreSources implements AsyncDisposable {
   readonly #stop = new AbortController();
+  readonly #guard: EmptyStoreGuard;
   readonly #followers: (AsyncDisposable & { status(): SourceStatus })[];
 
   constructor(
@@ -57,6 +58,7 @@ export class StoreSources implements AsyncDisposable {
     log: Log,
   ) {
     const guard = new EmptyStoreGuard(clock, this.#stop.signal);
+    this.#guard = guard;
     const { pods, namespaces, services, slices, policies, storedNode } = tables;
     this.#followers = [
       new KindFollower(
@@ -140,6 +142,11 @@ export class StoreSources implements AsyncDisposable {
         log,
       ),
     ];
+  }
+
+  /** The store answers and holds not one object: that is not believed. */
+  get empty(): boolean {
+    return !this.#guard.hasObjects && this.status().every(({ synced }) => synced);
   }
 
   status(): SourceStatus[] {
