@@ -230,6 +230,15 @@ isolated(import.meta.filename, () => {
       'ingress is enforced',
       () => datapath.endpointRows.get(endpoint.addresses.ipv4)?.ingress === 'enforced',
     );
+    const audit = async (policyAudit: boolean) =>
+      (await ask('PATCH', `/v1/endpoints/${endpoint.id}`, { policyAudit })).body.policy;
+    assert.deepEqual(await audit(true), { ingress: false, egress: false, audit: true });
+    assert.equal(datapath.endpointRows.get(endpoint.addresses.ipv4)?.ingress, 'audit');
+    assert.deepEqual(await audit(false), { ingress: true, egress: false, audit: false });
+    assert.equal(
+      (await ask('PATCH', `/v1/endpoints/${endpoint.id}`, { policyAudit: 'yes' })).status,
+      400,
+    );
     await until(
       'the CIDR has its identity',
       () => (datapath.ipcacheRows.get('203.0.113.0/24' as never)?.identity ?? 0) >>> 24 === 1,
