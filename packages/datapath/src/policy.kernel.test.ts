@@ -288,12 +288,19 @@ describe('policy', () => {
 
   test('a full policy map says so and keeps what is there', () => {
     using tiny = new Rig({ name: 'pf', number: 9, datapath: { limits: { policy: 64 } } });
-    const upserts = Array.from({ length: 200 }, (_, index) => allow({ port: index }));
+    const ports = (count: number) => Array.from({ length: count }, (_, port) => allow({ port }));
+    const { enforcement } = tiny.datapath;
+    enforcement.applySet({ policyId: 1, type: 'created', upserts: ports(40), deletes: [] });
+    const before = new Map(tiny.datapath.map('policy').entries());
     assert.throws(
       () =>
-        tiny.datapath.enforcement.applySet({ policyId: 1, type: 'created', upserts, deletes: [] }),
+        enforcement.applySet({ policyId: 2, type: 'created', upserts: ports(200), deletes: [] }),
       { code: 'map-full', message: /policy is full at its limit of 64/ },
     );
+    assert.equal(before.size, 40);
+    // Nothing of the change stays: there is room again for one that fits.
+    assert.deepEqual(new Map(tiny.datapath.map('policy').entries()), before);
+    enforcement.applySet({ policyId: 2, type: 'created', upserts: ports(24), deletes: [] });
     assert.equal(tiny.datapath.map('policy').map.count(), 64);
   });
 });

@@ -4,8 +4,6 @@ import { test } from 'node:test';
 import { Database, deriveGroups, formatTable, input, Reconciler, VirtualClock } from '../index.ts';
 
 test('the README’s example runs, and is this one', async () => {
-  const kernel = new Map<string, number>();
-  const clock = new VirtualClock();
   // example
   interface Pod {
     readonly name: string;
@@ -15,6 +13,8 @@ test('the README’s example runs, and is this one', async () => {
     readonly node: string;
     readonly pods: number;
   }
+  const clock = new VirtualClock(); // in a program: clockFrom(...)
+  const kernel = new Map<string, number>(); // the world, for this example
   const database = new Database();
   const pods = database.table({
     name: 'pods',
