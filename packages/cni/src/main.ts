@@ -25,7 +25,9 @@ async function run(): Promise<CniOutcome> {
   const netns = process.env.CNI_NETNS ?? '';
   let fd: number | undefined;
   try {
-    if (netns !== '') fd = fs.openSync(netns, 'r');
+    // Without O_NONBLOCK a pipe in its place would wait for a writer.
+    const { O_RDONLY, O_NONBLOCK } = fs.constants;
+    if (netns !== '') fd = fs.openSync(netns, O_RDONLY | O_NONBLOCK);
   } catch {
     // `execute` says so where it matters; DEL goes on without.
   }

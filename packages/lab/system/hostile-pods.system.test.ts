@@ -249,7 +249,7 @@ test('no pod reaches the store, by any of its addresses, and nodes do', async ()
     }
   assert.ok((await counted(lab(), 'n1', 'protected')) > before, 'drops are counted as protected');
   for (const address of addresses) {
-    const url = `http://${address.includes(':') ? `[${address}]` : address}:2379/health`;
-    assert.match(await sh(lab(), 'n1', `curl -s -m 3 ${url}`), /"true"/);
+    const { outcome, detail } = await lab().traffic.http('n1', address, 2379);
+    assert.equal(outcome, 'answered', `the node asks ${address}: ${detail}`);
   }
 });

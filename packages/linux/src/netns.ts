@@ -1,4 +1,12 @@
-import { closeSync, fstatSync, mkdirSync, openSync, readdirSync, unlinkSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  unlinkSync,
+} from 'node:fs';
 import { callError, invalidArgument, LinuxError } from './errors.ts';
 import { Fd } from './fd.ts';
 import { lastErrno, libc } from './ffi/libc.ts';
@@ -24,7 +32,10 @@ export class Netns implements Disposable {
 
   /** A bind mount, /proc/PID/ns/net or /proc/PID/fd/N. Refuses what is no network namespace. */
   static open(path: string): Netns {
-    const number = onFile('open network namespace', path, () => openSync(path, 'r'));
+    // Without O_NONBLOCK a pipe in its place would hold this thread until somebody writes into it.
+    const number = onFile('open network namespace', path, () =>
+      openSync(path, constants.O_RDONLY | constants.O_NONBLOCK),
+    );
     const fd = Fd.adopt(number, `network namespace ${path}`);
     if (libc.ioctl(fd.number, getNamespaceType, null) !== newNet) {
       fd.close();
