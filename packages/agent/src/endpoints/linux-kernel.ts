@@ -127,14 +127,14 @@ export class LinuxEndpointKernel implements EndpointKernel, Disposable {
       throw cause;
     }
     const host = this.#socket.link({ name: spec.hostIfname });
-    if (host === undefined) {
+    if (host?.peerIndex === undefined) {
       throw new AgentError('interface-missing', `${spec.hostIfname} vanished while it was made`, {
         field: 'netns',
         hint: "the container's network namespace has probably gone; try again",
       });
     }
     this.#relaxReversePath(spec.hostIfname);
-    this.#dress(netns, spec);
+    this.#dress(netns, host.peerIndex, spec);
     return { hostIfindex: host.index };
   }
 
@@ -258,21 +258,15 @@ export class LinuxEndpointKernel implements EndpointKernel, Disposable {
   }
 
   /** Addresses, routes and the loopback of the pod, in one batch on one socket in its namespace. */
-  #dress(netns: Netns, spec: PodInterface): void {
+  #dress(netns: Netns, ifindex: number, spec: PodInterface): void {
     using socket = RtSocket.open(netns);
-    const link = socket.link({ name: spec.ifname });
-    if (link === undefined) {
-      throw new AgentError('interface-missing', `${spec.ifname} vanished while it was made`, {
-        field: 'netns',
-      });
-    }
     const batch: RtRequest[] = [request.setLink({ name: 'lo' }, { up: true })];
     for (const family of FAMILIES) {
       const address = spec.addresses[family];
       if (address === undefined) continue;
       batch.push(
         request.addAddress({
-          ifindex: link.index,
+          ifindex,
           address: Address.toBytes(address),
           prefixLength: Address.width(family),
           // The address is ours alone: detection of duplicates would cost the pod its first second.
@@ -287,11 +281,11 @@ export class LinuxEndpointKernel implements EndpointKernel, Disposable {
         request.addRoute({
           family: number,
           destination: via,
-          ifindex: link.index,
+          ifindex,
           scope: 'link',
           protocol: 3,
         }),
-        request.addRoute({ family: number, via, ifindex: link.index, protocol: 3 }),
+        request.addRoute({ family: number, via, ifindex, protocol: 3 }),
       );
     }
     const errors = socket.tryApply(batch);
