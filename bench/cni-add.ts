@@ -32,7 +32,7 @@ clusters:
   - name: main
     id: 1
     routing: {mode: native}
-    podCIDRs: {ipv4: 10.60.0.0/16, ipv6: "fd60:1::/48"}
+    podCIDRs: {ipv4: 10.60.0.0/16, ipv6: "fd60:1::/48", nodeLength: {ipv4: 18}}
     nodes: [{name: n1, rack: rack}]
 `;
 
