@@ -1,4 +1,3 @@
-import { identityName, NumericIdentity } from '@causeway/identity';
 import { Prefix } from '@causeway/ip';
 import { PolicyError, type WhatIf } from '@causeway/policy';
 import type { AnyTable } from '@causeway/tables';
@@ -7,6 +6,7 @@ import type { TraceBody } from './api/schemas.ts';
 import type { AgentStatus, Attachment, AttachRequest, Endpoint } from './api/types.ts';
 import { podText } from './endpoints/table.ts';
 import { AgentError } from './errors.ts';
+import { nameOfIdentity } from './monitor/drops.ts';
 import type { Monitor } from './monitor/monitor.ts';
 import type { Node } from './node/node.ts';
 import { answerTrace, identityRows } from './policy/questions.ts';
@@ -59,7 +59,7 @@ export class NodeBackend implements ApiBackend {
 
   /** What the kernel shall say of each prefix; the `ipcache` reconcilers tell where it does not yet. */
   ipcache(): unknown {
-    const { ipcache, cluster } = this.#node.questions;
+    const { engine, ipcache, cluster } = this.#node.questions;
     const rows = new Map<Prefix, unknown>();
     for (const prefix of ipcache.all()) {
       if (rows.size >= MAX_ROWS) break;
@@ -70,7 +70,7 @@ export class NodeBackend implements ApiBackend {
       rows.set(prefix, {
         prefix,
         identity: value.identity,
-        name: value.identity === 0 ? 'world' : identityName(NumericIdentity(value.identity)),
+        name: value.identity === 0 ? 'world' : nameOfIdentity(engine, value.identity),
         tunnelEndpoint: value.tunnelEndpoint ?? null,
         ...(entry?.pod ? { pod: `${entry.namespace}/${entry.pod}` } : {}),
         ...(value.isProtected ? { protected: true } : {}),

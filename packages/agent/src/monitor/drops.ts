@@ -78,7 +78,8 @@ export class Explainer {
           : `${address}:${port}`;
     const local = this.#options.endpoints.first('address', address);
     const name = local === undefined ? this.#options.nameOf(address) : podText(local.record);
-    const who = name ?? (identity === 0 ? undefined : identityName(NumericIdentity(identity)));
+    const who =
+      name ?? (identity === 0 ? undefined : nameOfIdentity(this.#options.engine, identity));
     return who === undefined ? shown : `${shown} (${who})`;
   }
 
@@ -125,3 +126,9 @@ export const nameOfPod = (
   pod === undefined || pod === ''
     ? undefined
     : objectKey(namespace === '' ? undefined : namespace, pod);
+
+/** A reserved name, the prefix of a node-local identity, or the number. */
+export function nameOfIdentity(engine: PolicyEngine, identity: number): string {
+  const prefix = identity >>> 24 === 1 ? engine.identities.get(identity)?.prefix : undefined;
+  return prefix ?? identityName(NumericIdentity(identity));
+}
