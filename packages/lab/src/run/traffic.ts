@@ -29,7 +29,7 @@ const end = (code, words) => { if (words) console.error(words); process.exit(cod
 socket.on('error', (error) => end(1, error.code === 'ECONNREFUSED' ? 'Connection refused' : error.message));
 socket.on('message', (data) => { process.stdout.write(data.toString()); end(0); });
 setTimeout(() => end(1, 'timed out'), seconds * 1000);
-if (connected === 'true') socket.connect(Number(port), address, () => socket.send(say + '\\n'));
+if (connected === 'true') socket.connect(Number(port), address, (error) => error ? socket.emit('error', error) : socket.send(say + '\\n'));
 else socket.send(say + '\\n', Number(port), address);`;
 
 /** Clients of the field, run in a place: socat, busybox ping, and one of our own for UDP. */
