@@ -75,7 +75,7 @@ const restart: Benchmark = async ({ quick, log }) => {
     // Per packet: only there do services need state that a restart could lose.
     const text = twoNodes({ mode, net }).replace(
       'podCIDRs:',
-      'socketLB: {enabled: true, pods: false}\n    podCIDRs:',
+      'socketLB: {enabled: false}\n    podCIDRs:',
     );
     await using site = await benchLab(`bench-restart-${mode}`, text, log);
     const server = site.place('main/default/server');

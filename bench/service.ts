@@ -53,7 +53,7 @@ const service: Benchmark = async ({ quick, log }) => {
   const pods = twoNodes({ mode: 'native', net: 88, extra: servers(9) });
   const packets = twoNodes({ mode: 'native', net: 92, extra: servers(9) }).replace(
     'podCIDRs:',
-    'socketLB: {enabled: true, pods: false}\n    podCIDRs:',
+    'socketLB: {enabled: false}\n    podCIDRs:',
   );
   await using stack = new AsyncDisposableStack();
   const atConnect = stack.use(await benchLab('bench-connect', pods, log));
