@@ -76,10 +76,11 @@ async function serve(
   log: Log,
   signal: AbortSignal,
 ): Promise<void> {
+  // First what only looks: a kernel that cannot do it is the more useful answer.
+  const features = probeFeatures(config);
   using _lock = lockNode(config.runDir);
   await using _network = await lockNetwork();
   const started = performance.now();
-  const features = probeFeatures(config);
   const { parts } = options;
   await using kv = parts?.kv ?? connect(config);
   const [clock, random] = [systemClock, Math.random];
