@@ -91,9 +91,9 @@ const service: Benchmark = async ({ quick, log }) => {
     const kinds = [
       ['TCP stream', 'Gbit/s', (place: Place, to: string) => tcpStream(place, to, seconds)],
       [
-        'TCP request/response',
+        'TCP request/response on one processor',
         'exchanges/s',
-        (place: Place, to: string) => requestResponse(place, to, seconds),
+        (place: Place, to: string) => requestResponse(place, to, seconds, true),
       ],
       [
         'new connections',
@@ -127,7 +127,7 @@ const service: Benchmark = async ({ quick, log }) => {
     }
   }
   const last = sizes.at(-1) ?? 0;
-  for (const name of ['TCP stream', 'TCP request/response', 'new connections']) {
+  for (const name of ['TCP stream', 'TCP request/response on one processor', 'new connections']) {
     for (const way of ['ClusterIP at connect()', 'ClusterIP per packet']) {
       const few = ratioOf(figures, `${name}, ${sizes[0]} services`, way);
       const many = ratioOf(figures, `${name}, ${last} services`, way);
