@@ -36,10 +36,14 @@ export function makeCgroup(path: string): void {
 /** Ends every process below a cgroup and removes it. Nothing happens when it is not there. */
 export async function removeCgroup(path: string): Promise<void> {
   if (!existsSync(path)) return;
-  killCgroup(path);
   await until(
     `ending the processes of ${path}`,
-    () => (isPopulated(path) ? 'some run' : undefined),
+    () => {
+      if (!isPopulated(path)) return undefined;
+      // Each time anew: a process on its way in may join after those that were there have ended.
+      killCgroup(path);
+      return 'some run';
+    },
     { timeoutMs: 10_000 },
   );
   removeTree(path);
