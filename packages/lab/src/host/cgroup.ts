@@ -39,14 +39,24 @@ export async function removeCgroup(path: string): Promise<void> {
   await until(
     `ending the processes of ${path}`,
     () => {
-      if (!isPopulated(path)) return undefined;
+      if (!isPopulated(path) && removed(path)) return undefined;
       // Each time anew: a process on its way in may join after those that were there have ended.
       killCgroup(path);
       return 'some run';
     },
     { timeoutMs: 10_000 },
   );
-  removeTree(path);
+}
+
+/** False while somebody has just joined, or has not quite left. */
+function removed(path: string): boolean {
+  try {
+    removeTree(path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EBUSY') return false;
+    throw error;
+  }
 }
 
 /** cgroup.kill is Linux 5.14; before it, processes are signalled one by one. */
