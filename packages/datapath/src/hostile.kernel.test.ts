@@ -139,11 +139,14 @@ describe('hostile frames', () => {
     });
     let told = 0;
     const counted = new Set<string>();
-    for (let i = 0; i < 50; i++) {
+    const once = () => {
       const out = rig.run('from_pod', spoofed, { ifindex: pod.hostIfindex });
       told += out.events.length;
       for (const reason of out.counted) counted.add(reason);
-    }
+    };
+    // What the tests before have used of this second's budget comes back with the next.
+    for (const end = performance.now() + 3000; told === 0 && performance.now() < end; ) once();
+    for (let i = 0; i < 50; i++) once();
     assert.ok(told >= 5 && told <= 15 * 2, `${told} events`);
     assert.ok(counted.has('event-suppressed'));
   });

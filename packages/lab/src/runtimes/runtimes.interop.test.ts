@@ -5,7 +5,8 @@ import { globSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { must } from '../host/process.ts';
+import { must, run } from '../host/process.ts';
+import { until } from '../host/wait.ts';
 import { removeCgroups } from './cgroups.ts';
 import { CONTAINERD_IMAGE, Containerd } from './containerd.ts';
 import { Podman } from './podman.ts';
@@ -43,6 +44,17 @@ after(async () => {
   assert.deepEqual(left, []);
 });
 
+/** ptp's side of the pair looks for duplicates of its IPv6 address first, for a second or two. */
+const reaches = (address: string) =>
+  until(
+    `an answer of ${address}`,
+    async () => {
+      const { code, stdout } = await run([...enter, 'busybox', 'ping', '-c1', '-W1', address]);
+      return code === 0 ? undefined : stdout;
+    },
+    { timeoutMs: 10_000 },
+  );
+
 const links = () => must(['ip', '-n', netns, '-br', 'link']);
 
 test('containerd: a pod with a container, through CRI', async () => {
@@ -64,8 +76,7 @@ test('containerd: a pod with a container, through CRI', async () => {
       name: 'main',
       image: CONTAINERD_IMAGE,
     });
-    for (const address of addresses)
-      await must([...enter, 'busybox', 'ping', '-c1', '-W3', address]);
+    for (const address of addresses) await reaches(address);
     const inside = await cri.exec(container, ['/bin/ping', '-c1', '-W3', '10.93.0.1']);
     assert.equal(inside.code, 0, inside.stdout + inside.stderr);
     assert.equal((await cri.exec(container, ['/bin/sh', '-c', 'exit 7'])).code, 7);
@@ -98,8 +109,7 @@ test('podman: a container on a CNI network', async () => {
     await podman.run(name);
     const addresses = await podman.addresses(name);
     assert.equal(addresses.length, 2);
-    for (const address of addresses)
-      await must([...enter, 'busybox', 'ping', '-c1', '-W3', address]);
+    for (const address of addresses) await reaches(address);
     const inside = await podman.exec(name, ['/bin/ping', '-c1', '-W3', '10.93.0.1']);
     assert.equal(inside.code, 0, inside.stdout + inside.stderr);
     const cgroups = await podman.exec(name, ['/bin/cat', '/proc/self/cgroup']);
