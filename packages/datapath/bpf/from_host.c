@@ -54,12 +54,11 @@ int from_host(struct __sk_buff *ctx)
 	reason = parse_l3(ctx, &p);
 	if (reason)
 		return drop(ctx, &p, (__u32)reason);
-	if (p.ipv6 && p.tuple.protocol == IPPROTO_ICMPV6 && !(p.flags & PACKET_FRAGMENT)) {
-		if (bpf_skb_load_bytes(ctx, p.l4, &p.icmp_type, 1))
-			return drop(ctx, &p, DROP_MALFORMED);
-		if (is_neighbour_message(&p) || is_listener_message(&p))
-			return answer_neighbour(ctx, &p);
-	}
+	reason = parse_discovery(ctx, &p);
+	if (unlikely(reason))
+		return drop(ctx, &p, (__u32)reason);
+	if (is_neighbour_message(&p) || is_listener_message(&p))
+		return answer_neighbour(ctx, &p);
 	identity = speaker(ctx, &p);
 	p.source_identity = identity;
 	ep = endpoint_lookup(&p.tuple.daddr);

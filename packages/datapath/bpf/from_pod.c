@@ -6,6 +6,7 @@
 #include "lib/neighbour.h"
 #include "lib/protect.h"
 #include "lib/route.h"
+#include "lib/tcp_reset.h"
 
 /* The pod's own row, or NULL if the address is not one of the pod behind this device. */
 inlined struct endpoint *sender(const struct __sk_buff *ctx, const union addr *address)
@@ -249,14 +250,13 @@ int from_pod(struct __sk_buff *ctx)
 	reason = parse_l3(ctx, &p);
 	if (unlikely(reason))
 		return drop(ctx, &p, (__u32)reason);
-	if (p.tuple.protocol == IPPROTO_ICMPV6 && p.ipv6 && !(p.flags & PACKET_FRAGMENT)) {
-		if (bpf_skb_load_bytes(ctx, p.l4, &p.icmp_type, 1))
-			return drop(ctx, &p, DROP_MALFORMED);
-		if (is_listener_message(&p))
-			return drop(ctx, &p, DROP_NEIGHBOUR_QUIET);
-		if (is_neighbour_message(&p))
-			return answer_ndp(ctx, &p);
-	}
+	reason = parse_discovery(ctx, &p);
+	if (unlikely(reason))
+		return drop(ctx, &p, (__u32)reason);
+	if (is_listener_message(&p))
+		return drop(ctx, &p, DROP_NEIGHBOUR_QUIET);
+	if (is_neighbour_message(&p))
+		return answer_ndp(ctx, &p);
 	ep = sender(ctx, &p.tuple.saddr);
 	if (unlikely(!ep))
 		return drop(ctx, &p, addr_is_link_local_v6(&p.tuple.saddr) ? DROP_LINK_LOCAL : DROP_SPOOFED_SOURCE);
@@ -264,7 +264,8 @@ int from_pod(struct __sk_buff *ctx)
 	p.endpoint = ep->id;
 	verdict = from_known_pod(ctx, &p, ep);
 	if (unlikely(verdict == VERDICT_ERROR))
-		return icmp_error_reply(ctx, &p, ep);
+		return p.error == ERROR_PORT_UNREACHABLE && tcp_can_reset(&p) ? tcp_reset_reply(ctx, &p, ep) :
+										icmp_error_reply(ctx, &p, ep);
 	return verdict;
 }
 

@@ -29,12 +29,11 @@ int to_pod(struct __sk_buff *ctx)
 	reason = parse_l3(ctx, &p);
 	if (reason)
 		return drop(ctx, &p, (__u32)reason);
-	if (p.ipv6 && p.tuple.protocol == IPPROTO_ICMPV6 && !(p.flags & PACKET_FRAGMENT)) {
-		if (bpf_skb_load_bytes(ctx, p.l4, &p.icmp_type, 1))
-			return drop(ctx, &p, DROP_MALFORMED);
-		if (is_neighbour_message(&p) || is_listener_message(&p))
-			return VERDICT_PASS;
-	}
+	reason = parse_discovery(ctx, &p);
+	if (unlikely(reason))
+		return drop(ctx, &p, (__u32)reason);
+	if (is_neighbour_message(&p) || is_listener_message(&p))
+		return VERDICT_PASS;
 	ep = endpoint_lookup(&p.tuple.daddr);
 	if (!ep || ep->ifindex != ctx->ifindex)
 		return drop(ctx, &p, DROP_NO_ENDPOINT);

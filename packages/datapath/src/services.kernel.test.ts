@@ -144,22 +144,69 @@ describe('services per packet', () => {
       assert.equal(choices(family, 83).size, 1);
     });
 
-    test(`no backend: the sender hears at once that nobody listens, ${family}`, () => {
-      putService(rig.datapath, { id: id++, address: vip[family], port: 84, backends: [] });
-      const out = send(client, family, vip[family], {
-        type: 'tcp',
-        sport: port++,
-        dport: 84,
-        flags: 'S',
+    describe(`no backend, ${family}`, () => {
+      const nobody = (payload: Payload, extra: { ipv4Options?: number } = {}) => {
+        putService(rig.datapath, {
+          id: id++,
+          address: vip[family],
+          port: 84,
+          protocol: payload.type === 'udp' ? 'UDP' : 'TCP',
+          backends: [],
+        });
+        return rig.run(
+          'from_pod',
+          frame({ source: client[family], destination: vip[family], payload, ...extra }),
+          { ifindex: client.hostIfindex },
+        );
+      };
+      const sport = 31_000;
+      const data = Uint8Array.of(1, 2, 3);
+
+      // Sequence and acknowledgement numbers of our frames are 1 (RFC 9293, 3.10.7.1 says what comes back).
+      const segments = [
+        { flags: 'S', wanted: { seq: 0, ack: 2, flags: 'RA' } },
+        { flags: 'SA', wanted: { seq: 1, ack: 0, flags: 'R' } },
+        { flags: 'A', data, wanted: { seq: 1, ack: 0, flags: 'R' } },
+        { flags: 'F', data, wanted: { seq: 0, ack: 5, flags: 'RA' } },
+      ];
+      for (const { wanted, ...segment } of segments) {
+        test(`TCP ${segment.flags}${segment.data ? ' with data' : ''} is reset`, () => {
+          const out = nobody({ type: 'tcp', sport, dport: 84, ...segment });
+          assert.equal(out.verdict, 'redirect');
+          assert.deepEqual(out.counted, ['answered', 'no-backend']);
+          const { frame: reset } = out;
+          assert.deepEqual(
+            [reset.source, reset.destination, reset.sport, reset.dport, reset.tcp],
+            [vip[family], client[family], 84, sport, wanted],
+          );
+          assert.deepEqual([reset.ipChecksum, reset.l4Checksum], [true, true]);
+          assert.equal(reset.payload.length, 0);
+        });
+      }
+
+      test('a RST is not answered', () => {
+        const out = nobody({ type: 'tcp', sport, dport: 84, flags: 'R' });
+        assert.equal(out.verdict, 'drop');
+        assert.deepEqual(out.counted, ['no-backend']);
       });
-      assert.equal(out.verdict, 'redirect');
-      assert.deepEqual(out.counted, ['answered', 'no-backend']);
-      const { frame: error } = out;
-      assert.deepEqual(
-        [error.source, error.destination, error.icmpType, error.icmpCode, error.l4Checksum],
-        [vip[family], client[family], family === 'ipv4' ? 3 : 1, family === 'ipv4' ? 3 : 4, true],
-      );
-      assert.deepEqual([error.quoted?.destination, error.quoted?.dport], [vip[family], 84]);
+
+      test('UDP hears by ICMP that nobody listens', () => {
+        const out = nobody({ type: 'udp', sport, dport: 84, data: new Uint8Array(32) });
+        assert.equal(out.verdict, 'redirect');
+        assert.deepEqual(out.counted, ['answered', 'no-backend']);
+        const { frame: error } = out;
+        assert.deepEqual(
+          [error.source, error.destination, error.icmpType, error.icmpCode, error.l4Checksum],
+          [vip[family], client[family], family === 'ipv4' ? 3 : 1, family === 'ipv4' ? 3 : 4, true],
+        );
+        assert.deepEqual([error.quoted?.destination, error.quoted?.dport], [vip[family], 84]);
+      });
+
+      if (family === 'ipv4')
+        test('TCP behind IP options hears by ICMP: a RST would not fit in its place', () => {
+          const out = nobody({ type: 'tcp', sport, dport: 84, flags: 'S' }, { ipv4Options: 8 });
+          assert.deepEqual([out.verdict, out.frame.icmpType], ['redirect', 3]);
+        });
     });
 
     test(`a terminating backend keeps its connections and gets no new ones, ${family}`, () => {

@@ -44,15 +44,6 @@ __attribute__((noinline)) __s64 sum_bytes(struct __sk_buff *ctx, __u32 offset, _
 	return sum;
 }
 
-inlined __u16 fold(__s64 sum)
-{
-	__u32 s = (__u32)sum;
-
-	s = (s & 0xffff) + (s >> 16);
-	s = (s & 0xffff) + (s >> 16);
-	return (__u16)~s;
-}
-
 inlined int icmp_error_ipv4(struct __sk_buff *ctx, const struct packet *p, const struct icmp_error *e, __u32 quote)
 {
 	struct {
@@ -75,8 +66,8 @@ inlined int icmp_error_ipv4(struct __sk_buff *ctx, const struct packet *p, const
 
 	if (sum < 0)
 		return DROP_WRITE_FAILED;
-	header.icmp.checksum = fold(bpf_csum_diff(NULL, 0, (__be32 *)&header.icmp, sizeof(header.icmp), (__wsum)sum));
-	header.ip.check = fold(bpf_csum_diff(NULL, 0, (__be32 *)&header.ip, sizeof(header.ip), 0));
+	header.icmp.checksum = fold_checksum(bpf_csum_diff(NULL, 0, (__be32 *)&header.icmp, sizeof(header.icmp), (__wsum)sum));
+	header.ip.check = fold_checksum(bpf_csum_diff(NULL, 0, (__be32 *)&header.ip, sizeof(header.ip), 0));
 	if (bpf_skb_adjust_room(ctx, sizeof(header), BPF_ADJ_ROOM_MAC, 0) ||
 	    bpf_skb_store_bytes(ctx, ETH_HLEN, &header, sizeof(header), BPF_F_RECOMPUTE_CSUM))
 		return DROP_WRITE_FAILED;
@@ -109,7 +100,7 @@ inlined int icmp_error_ipv6(struct __sk_buff *ctx, const struct packet *p, const
 	__builtin_memcpy(&header.ip.daddr, &p->tuple.saddr, 16);
 	sum = bpf_csum_diff(NULL, 0, pseudo, sizeof(pseudo), (__wsum)sum);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)&header.ip.saddr, 32, (__wsum)sum);
-	header.icmp.icmp6_cksum = fold(bpf_csum_diff(NULL, 0, (__be32 *)&header.icmp, sizeof(header.icmp), (__wsum)sum));
+	header.icmp.icmp6_cksum = fold_checksum(bpf_csum_diff(NULL, 0, (__be32 *)&header.icmp, sizeof(header.icmp), (__wsum)sum));
 	if (bpf_skb_adjust_room(ctx, sizeof(header), BPF_ADJ_ROOM_MAC, 0) ||
 	    bpf_skb_store_bytes(ctx, ETH_HLEN, &header, sizeof(header), BPF_F_RECOMPUTE_CSUM))
 		return DROP_WRITE_FAILED;

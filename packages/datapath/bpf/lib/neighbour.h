@@ -65,6 +65,15 @@ inlined int arp_answer(struct __sk_buff *ctx, const __u8 *mac, __be32 sender, st
 	return 0;
 }
 
+/* Reads the type of an ICMPv6 message ahead of the rest of L4: these end before policy is asked. Others keep type 0.
+ * 0 or a drop reason. */
+inlined int parse_discovery(struct __sk_buff *ctx, struct packet *p)
+{
+	if (!p->ipv6 || p->tuple.protocol != IPPROTO_ICMPV6 || p->flags & PACKET_FRAGMENT)
+		return 0;
+	return bpf_skb_load_bytes(ctx, p->l4, &p->icmp_type, 1) ? DROP_MALFORMED : 0;
+}
+
 inlined bool is_neighbour_message(const struct packet *p)
 {
 	return p->icmp_type >= NDP_ROUTER_SOLICIT && p->icmp_type <= NDP_REDIRECT;

@@ -143,6 +143,16 @@ inlined int route_frame(struct __sk_buff *ctx, const struct packet *p, const __u
 	return 0;
 }
 
+/* What a header's checksum field holds, from the sum over what it covers. */
+inlined __u16 fold_checksum(__s64 sum)
+{
+	__u32 s = (__u32)sum;
+
+	s = (s & 0xffff) + (s >> 16);
+	s = (s & 0xffff) + (s >> 16);
+	return (__u16)~s;
+}
+
 /* MAC addresses alone, for packets that end or begin on this node. */
 inlined int address_frame(struct __sk_buff *ctx, const __u8 *source, const __u8 *destination)
 {

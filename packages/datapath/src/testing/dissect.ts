@@ -18,6 +18,8 @@ export interface Packet {
   readonly id?: number;
   /** MTU of "too big". */
   readonly mtu?: number;
+  /** `flags` of "FSRPA", in that order. */
+  readonly tcp?: { readonly seq: number; readonly ack: number; readonly flags: string };
   /** What an ICMP error quotes. */
   readonly quoted?: Packet;
   readonly payload: Uint8Array;
@@ -27,6 +29,9 @@ export interface Frame extends Packet {
   readonly sourceMac: Mac;
   readonly destinationMac: Mac;
 }
+
+const tcpFlags = (bits: number): string =>
+  [...'FSRPA'].filter((_, bit) => bits & (1 << bit)).join('');
 
 /** `complete`: false for quoted packets, whose end is cut off. */
 export function dissectPacket(bytes: Uint8Array, complete = true): Packet {
@@ -91,6 +96,10 @@ export function dissectPacket(bytes: Uint8Array, complete = true): Packet {
       l4Checksum: absent ? 'absent' : intact(true),
       sport: view.getUint16(0),
       dport: view.getUint16(2),
+      ...(protocol === 6 &&
+        l4.length >= 20 && {
+          tcp: { seq: view.getUint32(4), ack: view.getUint32(8), flags: tcpFlags(l4[13]!) },
+        }),
       payload: l4.slice(protocol === 6 ? 20 : 8),
     };
   }
