@@ -3,6 +3,7 @@
  * connect(), and packet by packet; against the same call to the pod's own address. Beside it what a user
  * has today: kube-proxy's iptables rules for the same services, against plain pod to pod.
  */
+import type { AgentStatus } from '@causeway/agent';
 import {
   type Bar,
   type Benchmark,
@@ -36,14 +37,23 @@ async function serve(stack: AsyncDisposableStack, place: Place): Promise<void> {
   stack.use(await webServer(place));
 }
 
-/** Waits until the client's node has the service with all its backends. */
+/** Frontends of the service that is measured: six ports in two families. Each of the crowd has one. */
+const TARGET_FRONTENDS = 12;
+
+/** Waits until the client's node has `services` services, and the kernel has every row of them. */
 async function known(site: BenchLab, services: number): Promise<void> {
+  const wanted = TARGET_FRONTENDS + services - 1;
+  const agent = site.lab.agent('n1');
+  let seen = '';
   for (let attempt = 0; attempt < 600; attempt += 1) {
-    const rows = (await site.lab.agent('n1').get('/v1/services')) as unknown[];
-    if (rows.length >= services) return;
+    const rows = ((await agent.get('/v1/services')) as unknown[]).length;
+    const { reconcilers } = (await agent.get('/v1/status')) as AgentStatus;
+    const row = reconcilers.find(({ name }) => name === 'services');
+    seen = `${rows} of ${wanted} frontends; ${row?.detail ?? 'no health row `services`'}`;
+    if (rows >= wanted && row?.healthy) return;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
-  throw new Error(`node n1 does not know ${services} services after two minutes`);
+  throw new Error(`node n1 does not have ${services} services after two minutes: ${seen}`);
 }
 
 const service: Benchmark = async ({ quick, log }) => {
