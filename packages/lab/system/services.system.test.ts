@@ -65,7 +65,11 @@ clusters:${Object.entries(WAYS).map(cluster).join('')}
 
 for (const way of Object.keys(WAYS)) {
   const place = (pod: string) => `${way}/default/${pod}`;
-  const of = (name: string) => addresses.get(`${way} ${name}`) ?? [];
+  const of = (name: string) => {
+    const found = addresses.get(`${way} ${name}`) ?? [];
+    assert.equal(found.length, 2, `service ${name} has an address of each family`);
+    return found;
+  };
   const names = async (ask: () => Promise<{ answer: string }>, count = 16) => {
     const seen = new Set<string>();
     for (let i = 0; i < count; i++) seen.add((await ask()).answer.split(' ')[0]!);
@@ -102,10 +106,7 @@ for (const way of Object.keys(WAYS)) {
     for (const address of of('nobody')) {
       const tcp = await lab().traffic.http(place('client'), address, 8080);
       assert.equal(tcp.outcome, 'refused', `${address}: ${tcp.detail}`);
-      // Per packet the answer is an ICMP error, which meets a socket that its own connect() still holds
-      // locked: TCP then takes it for a soft error, and gives up at the first repetition, a second later.
-      const limit = way === 'sockets' ? 500 : 1500;
-      assert.ok(tcp.milliseconds < limit, `${address} is refused after ${tcp.milliseconds} ms`);
+      assert.ok(tcp.milliseconds < 500, `${address} is refused after ${tcp.milliseconds} ms`);
       const udp = await lab().traffic.udp(place('client'), address, 7007);
       assert.equal(udp.outcome, 'refused', `${address}: ${udp.detail}`);
     }
