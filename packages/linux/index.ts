@@ -66,6 +66,7 @@ export {
   UnsupportedError,
   VerifierError,
 } from './src/errors.ts';
+export { EventFd } from './src/event-fd.ts';
 export { Fd } from './src/fd.ts';
 
 export { FileLock } from './src/file-lock.ts';
@@ -118,6 +119,14 @@ export { causewayProtocol, type RouteSpec } from './src/netlink/route-requests.t
 export { type RouteFilter, RtSocket } from './src/netlink/rt-socket.ts';
 export type { Rule, RuleAction, RuleSpec } from './src/netlink/rule.ts';
 export { Netns } from './src/netns.ts';
+export { PollSet } from './src/poll-set.ts';
+export { keepInMemory, type Preference, preferThisThread } from './src/scheduling.ts';
+export {
+  attachSocketFilter,
+  type FilterInstruction,
+  minimumTtl,
+  refuseAll,
+} from './src/socket-filter.ts';
 export {
   getIntOption,
   getSocketOption,
@@ -136,3 +145,5 @@ export {
   socketName,
 } from './src/sockets.ts';
 export { readSysctl, writeSysctl } from './src/sysctl.ts';
+export { type ReceivedDatagram, UdpReceiver } from './src/udp-receiver.ts';
+export { interfaceIndex, UdpSender, type UdpSenderOptions } from './src/udp-sender.ts';

@@ -22,6 +22,8 @@ export interface InetSocketOptions {
   readonly v6Only?: boolean;
   /** Bind also to an address that no device has yet. */
   readonly freeBind?: boolean;
+  /** The interface that a link-local address is on, by number. */
+  readonly scope?: number;
 }
 
 const inet = 2; // AF_INET
@@ -48,7 +50,7 @@ export function bindUdp(options: InetSocketOptions): Fd {
 }
 
 function bound(options: InetSocketOptions, type: number): Fd {
-  const name = encodeSocketName(options.address, options.port);
+  const name = encodeSocketName(options.address, options.port, options.scope);
   const v6 = options.address.length === 16;
   const open = () => {
     const number = libc.socket(v6 ? inet6 : inet, type | nonBlocking | closeOnExec, 0);
@@ -75,8 +77,8 @@ function bound(options: InetSocketOptions, type: number): Fd {
   }
 }
 
-/** struct sockaddr_in or sockaddr_in6. */
-function encodeSocketName(address: AddressBytes, port: number): Uint8Array {
+/** struct sockaddr_in or sockaddr_in6; `scope` is the interface of a link-local address. */
+export function encodeSocketName(address: AddressBytes, port: number, scope = 0): Uint8Array {
   if (address.length !== 4 && address.length !== 16) {
     throw invalidArgument('socket', `an address has 4 or 16 bytes, not ${address.length}`, address);
   }
@@ -89,6 +91,7 @@ function encodeSocketName(address: AddressBytes, port: number): Uint8Array {
   view.setUint16(0, v6 ? inet6 : inet, true);
   view.setUint16(2, port);
   bytes.set(address, v6 ? 8 : 4);
+  if (v6) view.setUint32(24, scope, true);
   return bytes;
 }
 

@@ -95,6 +95,54 @@ export const libc = {
   setsockopt: library.func(
     'int setsockopt(int fd, int level, int name, const void *value, uint32_t length)',
   ) as (fd: number, level: number, name: number, value: Uint8Array, length: number) => number,
+  sendto: library.func(
+    'long sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t size)',
+  ) as (
+    fd: number,
+    data: Uint8Array,
+    length: number,
+    flags: number,
+    address: Uint8Array,
+    size: number,
+  ) => number,
+  recvmmsg: library.func(
+    'int recvmmsg(int fd, void *messages, uint32_t count, int flags, void *timeout)',
+  ) as (fd: number, messages: Uint8Array, count: number, flags: number, timeout: null) => number,
+  ppoll: library.func('int ppoll(void *fds, unsigned long count, void *timeout, void *mask)') as (
+    fds: Uint8Array,
+    count: number,
+    timeout: Uint8Array | null,
+    mask: null,
+  ) => number,
+  eventfd: library.func('int eventfd(uint32_t value, int flags)') as (
+    value: number,
+    flags: number,
+  ) => number,
+  read: library.func('long read(int fd, void *data, size_t length)') as (
+    fd: number,
+    data: Uint8Array,
+    length: number,
+  ) => number,
+  write: library.func('long write(int fd, const void *data, size_t length)') as (
+    fd: number,
+    data: Uint8Array,
+    length: number,
+  ) => number,
+  ifNameToIndex: library.func('uint32_t if_nametoindex(const char *name)') as (
+    name: string,
+  ) => number,
+  schedSetscheduler: library.func(
+    'int sched_setscheduler(int thread, int policy, const void *parameter)',
+  ) as (thread: number, policy: number, parameter: Uint8Array) => number,
+  schedGetscheduler: library.func('int sched_getscheduler(int thread)') as (
+    thread: number,
+  ) => number,
+  setpriority: library.func('int setpriority(int which, uint32_t who, int priority)') as (
+    which: number,
+    who: number,
+    priority: number,
+  ) => number,
+  mlockall: library.func('int mlockall(int flags)') as (flags: number) => number,
   vsnprintf: library.func(
     'int vsnprintf(void *buffer, size_t size, uintptr_t format, uintptr_t arguments)',
   ) as (
