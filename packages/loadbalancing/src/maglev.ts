@@ -1,3 +1,4 @@
+import { hash32 } from '@causeway/wire';
 import { LoadBalancingError } from './errors.ts';
 
 /**
@@ -85,16 +86,3 @@ function weightOf({ key, weight = 1 }: MaglevBackend): number {
 }
 
 const FREE = 0xffff_ffff;
-
-/** FNV-1a with a final mix. Stable for ever: nodes of different versions must agree on tables. */
-export function hash32(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i);
-    hash = Math.imul(hash ^ (unit & 0xff), 0x01000193);
-    hash = Math.imul(hash ^ (unit >>> 8), 0x01000193);
-  }
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
-}
