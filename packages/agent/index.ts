@@ -14,4 +14,4 @@ export type {
 export { type CleanupReport, cleanupNode } from './src/cleanup.ts';
 export { checkAgentConfig, loadAgentConfig, parseAgentConfig } from './src/config/load.ts';
 export type { AgentConfig, ConfigInput } from './src/config/schema.ts';
-export { AgentError, type AgentErrorCode, type ErrorBody } from './src/errors.ts';
+export { AgentError, type AgentErrorCode } from './src/errors.ts';

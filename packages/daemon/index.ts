@@ -1,1 +1,31 @@
-export {};
+export {
+  type ApiOptions,
+  createApi,
+  found,
+  jsonAnswer,
+  parseBody,
+  readBody,
+  readJson,
+  streamAnswer,
+  withDeadline,
+} from './src/api.ts';
+export { ApiClient } from './src/client.ts';
+export { checkConfig, fieldName, loadConfig, parseConfig, refuseConfig } from './src/config.ts';
+export {
+  ApiError,
+  codeOf,
+  DAEMON_STATUS,
+  DaemonError,
+  type DaemonErrorCode,
+  type ErrorBody,
+  type ErrorDetail,
+  errorBody,
+  messageWithCauses,
+} from './src/errors.ts';
+export { type EventStreamOptions, EventStreams, type StreamRequest } from './src/events.ts';
+export { listenOnSocket } from './src/listen.ts';
+export { lockNetwork, lockRunDirectory } from './src/lock.ts';
+export { LOG_LEVELS, type Log, silentLog, stderrLog } from './src/log.ts';
+export { aborted, type ProgramOptions, runProgram } from './src/program.ts';
+export type { RecordKind } from './src/record.ts';
+export { type RecordStore, type RefusedFile, StateDirectory } from './src/state-directory.ts';

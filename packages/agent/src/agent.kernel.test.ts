@@ -4,6 +4,7 @@ import http from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { silentLog } from '@causeway/daemon';
 import { memoryEtcd, systemClock } from '@causeway/etcd';
 import { Address } from '@causeway/ip';
 import { Netns, RtSocket, request } from '@causeway/linux';
@@ -11,7 +12,6 @@ import { etcdStore } from '@causeway/resources';
 import { runAgent } from './agent.ts';
 import { checkAgentConfig } from './config/load.ts';
 import type { ConfigInput } from './config/schema.ts';
-import { silentLog } from './log.ts';
 import { FakeDatapath } from './testing/fake-datapath.ts';
 import { isolated } from './testing/isolated.ts';
 

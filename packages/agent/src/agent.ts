@@ -1,19 +1,24 @@
-import os from 'node:os';
 import path from 'node:path';
+import {
+  aborted,
+  type Log,
+  listenOnSocket,
+  lockNetwork,
+  lockRunDirectory,
+  messageWithCauses,
+  runProgram,
+  stderrLog,
+} from '@causeway/daemon';
 import { connectKv, type Kv, systemClock } from '@causeway/etcd';
 import { apiApp } from './api/app.ts';
-import { listenOnSocket } from './api/listen.ts';
 import { addRelay, type CniRelay } from './api/relay.ts';
 import { NodeBackend } from './backend.ts';
 import { loadAgentConfig } from './config/load.ts';
 import type { AgentConfig } from './config/schema.ts';
 import { EbpfDatapath } from './datapath/ebpf.ts';
 import type { DatapathSettings, NodeDatapath } from './datapath/ports.ts';
-import { messageWithCauses } from './errors.ts';
-import { type Log, stderrLog } from './log.ts';
 import { probeFeatures } from './node/features.ts';
 import { Foundation } from './node/foundation.ts';
-import { lockNetwork, lockNode } from './node/lock.ts';
 import { Node } from './node/node.ts';
 import { VERSION } from './node/status.ts';
 
@@ -35,39 +40,18 @@ export interface RunOptions {
 /**
  * Runs a node's agent until it is told to end. Nothing is taken out of the kernel at the end: pods
  * keep their network, and the next agent takes up where this one left.
- * @throws AgentError for a bad configuration, a second agent, or a kernel that lacks something.
+ * @throws DaemonError for a bad configuration or a second agent, AgentError for a kernel that lacks something.
  */
 export async function runAgent(
   config: string | AgentConfig,
   options: RunOptions = {},
 ): Promise<void> {
   const settings = typeof config === 'string' ? loadAgentConfig(config) : config;
-  const log = options.parts?.log ?? stderrLog(settings.log.level, settings.node.name);
-  const stop = new AbortController();
-  const end = () => stop.abort();
-  options.signal?.addEventListener('abort', end);
-  if (options.signal?.aborted) end();
-  if (options.signal === undefined) {
-    process.once('SIGTERM', end);
-    process.once('SIGINT', end);
-    precede();
-  }
-  // What nobody caught is a fault of ours, but no reason to leave the node's pods without an agent.
-  const stray = (error: unknown) =>
-    log.error(
-      { error: messageWithCauses(error), stack: (error as Error)?.stack },
-      'an error that nobody caught',
-    );
-  process.on('unhandledRejection', stray);
-  process.on('uncaughtException', stray);
-  try {
-    await serve(settings, options, log, stop.signal);
-  } finally {
-    process.off('unhandledRejection', stray);
-    process.off('uncaughtException', stray);
-    process.off('SIGTERM', end);
-    process.off('SIGINT', end);
-  }
+  const log = options.parts?.log ?? stderrLog(settings.log.level, { node: settings.node.name });
+  const { signal } = options;
+  await runProgram({ log, ...(signal === undefined ? {} : { signal }) }, (stop) =>
+    serve(settings, options, log, stop),
+  );
 }
 
 async function serve(
@@ -78,8 +62,8 @@ async function serve(
 ): Promise<void> {
   // First what only looks: a kernel that cannot do it is the more useful answer.
   const features = probeFeatures(config);
-  using _lock = lockNode(config.runDir);
-  await using _network = await lockNetwork();
+  using _lock = lockRunDirectory(config.runDir, 'agent');
+  await using _network = await lockNetwork('agent');
   const started = performance.now();
   const { parts } = options;
   await using kv = parts?.kv ?? connect(config);
@@ -114,10 +98,7 @@ async function serve(
     'the agent takes requests',
   );
   options.onListening?.(socket);
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve());
-  });
+  await aborted(signal);
   log.info({}, 'the agent ends; pods keep their network');
 }
 
@@ -135,13 +116,4 @@ function connect(config: AgentConfig): Kv {
           },
         }),
   });
-}
-
-/** A pod's start waits for the agent, so the agent does not wait behind the pods' own programs. */
-function precede(): void {
-  try {
-    os.setPriority(os.constants.priority.PRIORITY_ABOVE_NORMAL);
-  } catch {
-    // Not allowed here; it is only slower then.
-  }
 }

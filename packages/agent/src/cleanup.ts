@@ -1,5 +1,6 @@
 import fs from 'node:fs';
 import path from 'node:path';
+import { lockNetwork, lockRunDirectory, messageWithCauses } from '@causeway/daemon';
 import { detachFilters } from '@causeway/datapath';
 import {
   BpfLink,
@@ -14,9 +15,7 @@ import { loadAgentConfig } from './config/load.ts';
 import type { AgentConfig } from './config/schema.ts';
 import { parseAlias } from './endpoints/alias.ts';
 import { LinuxEndpointKernel } from './endpoints/linux-kernel.ts';
-import { messageWithCauses } from './errors.ts';
 import { DEVICE_ALIAS } from './host/link-reconciler.ts';
-import { lockNetwork, lockNode } from './node/lock.ts';
 
 /** What was taken away, by kind, and what would not go. */
 export interface CleanupReport {
@@ -31,7 +30,7 @@ export interface CleanupReport {
 /**
  * Takes everything of Causeway off this node: programs, maps, devices, routes and the run directory.
  * Pods lose their network. Idempotent; what will not go is reported and the rest goes on.
- * @throws AgentError `already-running` while an agent serves the node.
+ * @throws DaemonError `already-running` while an agent serves the node.
  */
 export async function cleanupNode(config: string | AgentConfig): Promise<CleanupReport> {
   const settings = typeof config === 'string' ? loadAgentConfig(config) : config;
@@ -44,8 +43,8 @@ export async function cleanupNode(config: string | AgentConfig): Promise<Cleanup
       return false;
     }
   };
-  using _lock = lockNode(settings.runDir);
-  await using _network = await lockNetwork();
+  using _lock = lockRunDirectory(settings.runDir, 'agent');
+  await using _network = await lockNetwork('agent');
   // Programs first, so that no packet meets one without its maps.
   const programs = await removePins(path.join(settings.bpffs, 'links'), attempt, detach);
   const maps = await removePins(path.join(settings.bpffs, 'maps'), attempt, unpin);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { silentLog } from '@causeway/daemon';
 import { flush, VirtualClock } from '@causeway/tables';
-import { silentLog } from './log.ts';
 import { OrderedWriter } from './ordered-writer.ts';
 
 test('a write that fails stops what is behind it, and goes on when it can', async () => {

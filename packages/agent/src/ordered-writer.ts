@@ -1,6 +1,5 @@
+import { type Log, messageWithCauses } from '@causeway/daemon';
 import { type Clock, exponentialBackoff } from '@causeway/tables';
-import { messageWithCauses } from './errors.ts';
-import type { Log } from './log.ts';
 
 /**
  * Applies operations in their order. One that fails stays at the head and is tried again after a

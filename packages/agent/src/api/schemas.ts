@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { AgentError } from '../errors.ts';
 
 // An interface name as the kernel takes it (dev_valid_name): 1 to 15 bytes, no '/', ':' or space,
 // neither "." nor "..".
@@ -81,31 +80,3 @@ export type TraceBody = z.infer<typeof traceBody>;
 export type FlowEnd = z.infer<typeof flowEnd>;
 
 export const whatIfBody = z.strictObject({ manifests: z.array(z.unknown()).min(1).max(1000) });
-
-/** @throws AgentError `bad-request` with the path of the first bad field and what is allowed there. */
-export function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
-  const result = schema.safeParse(body);
-  if (result.success) return result.data;
-  const issue = result.error.issues[0]!;
-  const at = [...issue.path, ...(issue.code === 'unrecognized_keys' ? [issue.keys[0]!] : [])];
-  const field = at.map(String).join('.') || '(body)';
-  throw new AgentError('bad-request', `${field}: ${describe(issue)}`, {
-    field,
-    value: valueAt(body, at),
-  });
-}
-
-function describe(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'unrecognized_keys') return 'no such field';
-  if (issue.code === 'invalid_format') return `must be ${issue.message}`;
-  return issue.message;
-}
-
-export function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
-  let current = root;
-  for (const part of path) {
-    if (current === null || typeof current !== 'object') return undefined;
-    current = (current as Record<PropertyKey, unknown>)[part];
-  }
-  return current;
-}

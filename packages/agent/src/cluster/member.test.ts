@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { silentLog } from '@causeway/daemon';
 import { type Kv, memoryEtcd, systemClock } from '@causeway/etcd';
 import { ClusterId, identityLayout, LabelSet } from '@causeway/identity';
 import { Address } from '@causeway/ip';
@@ -7,7 +8,6 @@ import { announceClusterConfig, meshTables } from '@causeway/mesh';
 import { Database } from '@causeway/tables';
 import { endpointTable } from '../endpoints/table.ts';
 import { AgentError } from '../errors.ts';
-import { silentLog } from '../log.ts';
 import { ClusterMember } from './member.ts';
 
 const LABELS = LabelSet.parse(

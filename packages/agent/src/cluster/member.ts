@@ -1,3 +1,4 @@
+import { codeOf, type Log, messageWithCauses } from '@causeway/daemon';
 import type { Kv } from '@causeway/etcd';
 import { type ClusterId, type IdentityLayout, LabelSet } from '@causeway/identity';
 import { Address, type Prefix } from '@causeway/ip';
@@ -16,10 +17,9 @@ import type { Clock, Database, InitialSource } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
 import type { EndpointRecord } from '../endpoints/record.ts';
 import { addressList, type EndpointTable } from '../endpoints/table.ts';
-import { AgentError, codeOf, messageWithCauses } from '../errors.ts';
+import { AgentError } from '../errors.ts';
 import { reconcilerHealth } from '../health.ts';
 import type { IdentityNumbers } from '../identity/resolver.ts';
-import type { Log } from '../log.ts';
 import type { ClusterTables } from './tables.ts';
 
 export interface MemberOptions {

@@ -167,7 +167,7 @@ export const configSchema = z.strictObject({
 });
 
 export type ConfigInput = z.input<typeof configSchema>;
-type Parsed = z.output<typeof configSchema>;
-export type AgentConfig = Omit<Parsed, 'node'> & {
-  readonly node: Parsed['node'] & { readonly name: string };
+export type ParsedConfig = z.output<typeof configSchema>;
+export type AgentConfig = Omit<ParsedConfig, 'node'> & {
+  readonly node: ParsedConfig['node'] & { readonly name: string };
 };

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { type Log, messageWithCauses } from '@causeway/daemon';
 import {
   type CounterRow,
   type Datapath,
@@ -14,11 +15,10 @@ import type { Assignment, MapOperation } from '@causeway/loadbalancing';
 import { socketKey } from '@causeway/loadbalancing';
 import type { AgentConfig } from '../config/schema.ts';
 import type { EndpointPrograms } from '../endpoints/ports.ts';
-import { AgentError, messageWithCauses } from '../errors.ts';
+import { AgentError } from '../errors.ts';
 import { HOST_DEVICE, isPodDevice, VXLAN_DEVICE } from '../host/names.ts';
 import type { ProtectedSocket } from '../ipcache/protected.ts';
 import type { IpcacheMaps } from '../ipcache/reconcilers.ts';
-import type { Log } from '../log.ts';
 import type { EnforcementMaps } from '../policy/maps.ts';
 import { quickly } from './grace-periods.ts';
 import type {

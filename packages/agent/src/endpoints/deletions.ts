@@ -1,9 +1,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { attachment, parseBody } from '../api/schemas.ts';
+import { type Log, messageWithCauses, parseBody } from '@causeway/daemon';
+import { attachment } from '../api/schemas.ts';
 import type { Attachment } from '../api/types.ts';
-import { messageWithCauses } from '../errors.ts';
-import type { Log } from '../log.ts';
 
 const MAX_FILE_BYTES = 64 * 1024;
 

@@ -39,6 +39,14 @@ const FAMILIES = ['ipv4', 'ipv6'] as const;
 /** Links of this group are on their way out. The number is ours by chance alone: nobody else counts so high. */
 const LEAVING_GROUP = 0x0c5a_de1e;
 
+/**
+ * The kernel takes 20 ms to take devices away, one or many, and the event loop stands still meanwhile. Node
+ * accepts one connection in each turn of the loop, so removals that follow each other would find one company
+ * each: a removal shortly after another gives the loop time to take in who else waits.
+ */
+const BURST_WINDOW_MS = 50;
+const GATHER_MS = 5;
+
 interface Removal {
   readonly name: string;
   readonly resolve: (removed: boolean) => void;
@@ -49,6 +57,7 @@ interface Removal {
 export class LinuxEndpointKernel implements EndpointKernel, Disposable {
   readonly #socket: RtSocket;
   readonly #removals: Removal[] = [];
+  #lastRemoval = Number.NEGATIVE_INFINITY;
   /** What a new device needs beside what it inherits; looked at once a second at most. */
   #reversePath: { readonly wanted: string | undefined; readonly until: number } = {
     wanted: undefined,
@@ -184,7 +193,9 @@ export class LinuxEndpointKernel implements EndpointKernel, Disposable {
   removeInterface(hostIfname: string): Promise<boolean> {
     return new Promise((resolve, reject) => {
       this.#removals.push({ name: hostIfname, resolve, reject });
-      if (this.#removals.length === 1) setImmediate(() => this.#removeAll());
+      if (this.#removals.length > 1) return;
+      const burst = performance.now() - this.#lastRemoval < BURST_WINDOW_MS;
+      setTimeout(() => this.#removeAll(), burst ? GATHER_MS : 0);
     });
   }
 
@@ -207,6 +218,7 @@ export class LinuxEndpointKernel implements EndpointKernel, Disposable {
     } catch (error) {
       for (const { reject } of removals) reject(error);
     }
+    this.#lastRemoval = performance.now();
   }
 
   /**

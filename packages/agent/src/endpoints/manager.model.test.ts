@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type RecordStore, silentLog } from '@causeway/daemon';
 import { Mac, Prefix } from '@causeway/ip';
 import { Database } from '@causeway/tables';
 import type { AttachRequest, Endpoint } from '../api/types.ts';
 import { AgentError } from '../errors.ts';
-import { silentLog } from '../log.ts';
-import type { RecordStore } from '../state/directory.ts';
 import { FakeEnforcement, FakeIdentities, FakePrograms } from '../testing/fakes.ts';
 import type {
   EndpointKernel,

@@ -1,10 +1,9 @@
+import { codeOf, type Log, messageWithCauses, type RecordStore } from '@causeway/daemon';
 import { Address } from '@causeway/ip';
 import type { Attachment, AttachRequest, Endpoint, LatencySummary } from '../api/types.ts';
-import { AgentError, codeOf, messageWithCauses } from '../errors.ts';
+import { AgentError } from '../errors.ts';
 import { KeyedQueue } from '../keyed-queue.ts';
 import { LatencyRing } from '../latency.ts';
-import type { Log } from '../log.ts';
-import type { RecordStore } from '../state/directory.ts';
 import { formatAlias } from './alias.ts';
 import type { EndpointKernel, FoundInterface, PodInterface, PodNamespace } from './kernel.ts';
 import { hostIfnameOf, macsOf } from './names.ts';

@@ -1,6 +1,6 @@
+import type { RecordKind } from '@causeway/daemon';
 import { Address, Mac } from '@causeway/ip';
 import { z } from 'zod';
-import type { RecordKind } from '../state/record.ts';
 
 /**
  * How far an attachment got. Written before the step is taken, so that after a crash the record

@@ -1,9 +1,7 @@
+import { type Log, messageWithCauses, type RecordStore } from '@causeway/daemon';
 import { RESERVED, reservedLabels } from '@causeway/identity';
 import { Address, Prefix } from '@causeway/ip';
-import { messageWithCauses } from '../errors.ts';
-import type { Log } from '../log.ts';
 import type { EndpointMapRow } from '../policy/maps.ts';
-import type { RecordStore } from '../state/directory.ts';
 import { formatAlias, parseAlias } from './alias.ts';
 import type { EndpointKernel, HostLink } from './kernel.ts';
 import type { EndpointManager } from './manager.ts';

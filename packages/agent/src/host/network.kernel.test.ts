@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { silentLog } from '@causeway/daemon';
 import { Address, Prefix } from '@causeway/ip';
 import { causewayProtocol, RtSocket, request } from '@causeway/linux';
 import { Database } from '@causeway/tables';
 import { checkAgentConfig } from '../config/load.ts';
-import { silentLog } from '../log.ts';
 import { ownNodeTable } from '../node/own-node.ts';
 import { realClock } from '../testing/fakes.ts';
 import { isolated } from '../testing/isolated.ts';

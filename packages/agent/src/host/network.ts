@@ -1,3 +1,4 @@
+import type { Log } from '@causeway/daemon';
 import type { RtSocket } from '@causeway/linux';
 import {
   type Clock,
@@ -9,7 +10,6 @@ import {
 import type { HealthRow } from '../api/types.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import { reconcilerHealth } from '../health.ts';
-import type { Log } from '../log.ts';
 import type { OwnNodeTable } from '../node/own-node.ts';
 import { addressOperations } from './address-reconciler.ts';
 import { linkOperations } from './link-reconciler.ts';

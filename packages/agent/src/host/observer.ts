@@ -1,7 +1,7 @@
+import type { Log } from '@causeway/daemon';
 import { Address } from '@causeway/ip';
 import { causewayProtocol, type RtEvent, RtMonitor, type RtSocket } from '@causeway/linux';
 import type { Table } from '@causeway/tables';
-import type { Log } from '../log.ts';
 import type { DeviceView } from './devices.ts';
 import { HOST_DEVICE, HOST_PEER, isOwnDevice, isPodDevice, VXLAN_DEVICE } from './names.ts';
 

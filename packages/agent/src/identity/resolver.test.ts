@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { silentLog } from '@causeway/daemon';
 import { LabelSet, labelFilter } from '@causeway/identity';
 import { Mac } from '@causeway/ip';
 import { Database, flush, VirtualClock } from '@causeway/tables';
 import type { EndpointRecord } from '../endpoints/record.ts';
 import { endpointTable } from '../endpoints/table.ts';
-import { silentLog } from '../log.ts';
 import { namespaceTable, type PodRow, podTable } from '../sources/pods.ts';
 import { type IdentityNumbers, IdentityResolver } from './resolver.ts';
 

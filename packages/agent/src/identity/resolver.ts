@@ -1,11 +1,10 @@
+import { type Log, messageWithCauses } from '@causeway/daemon';
 import { type LabelSet, RESERVED, reservedLabels } from '@causeway/identity';
 import type { Clock } from '@causeway/tables';
 import { Gate } from '@causeway/tables';
 import { podReference } from '../endpoints/manager.ts';
 import type { EndpointIdentities, EndpointIdentity, PodReference } from '../endpoints/ports.ts';
 import type { EndpointTable } from '../endpoints/table.ts';
-import { messageWithCauses } from '../errors.ts';
-import type { Log } from '../log.ts';
 import { type LabelSources, labelsOf } from './pod-labels.ts';
 
 /** Numbers for label sets, from the cluster's store. */

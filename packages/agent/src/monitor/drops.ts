@@ -1,8 +1,8 @@
+import { messageWithCauses } from '@causeway/daemon';
 import { identityName, NumericIdentity } from '@causeway/identity';
 import { type PolicyEngine, protocolName } from '@causeway/policy';
 import type { DatapathEvent } from '../datapath/ports.ts';
 import { type EndpointTable, podText } from '../endpoints/table.ts';
-import { messageWithCauses } from '../errors.ts';
 import { objectKey } from '../policy/tables.ts';
 
 const KEEP = 256;

@@ -1,6 +1,7 @@
+import { messageWithCauses } from '@causeway/daemon';
 import { type Feature, Features, LinuxError } from '@causeway/linux';
 import type { AgentConfig } from '../config/schema.ts';
-import { AgentError, messageWithCauses } from '../errors.ts';
+import { AgentError } from '../errors.ts';
 
 /** What every configuration needs; the rest has a fallback or is needed by a mode alone. */
 const ALWAYS: readonly Feature[] = ['ringbuf', 'redirect-peer', 'redirect-neigh', 'fib-lookup'];

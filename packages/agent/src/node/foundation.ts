@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { type Log, StateDirectory } from '@causeway/daemon';
 import type { Kv } from '@causeway/etcd';
 import { Mac } from '@causeway/ip';
 import { RtSocket } from '@causeway/linux';
@@ -12,10 +13,8 @@ import { HOST_DEVICE, VXLAN_DEVICE } from '../host/names.ts';
 import { HostNetwork } from '../host/network.ts';
 import type { HostPlan } from '../host/planner.ts';
 import type { RoutedNode } from '../host/routes.ts';
-import type { Log } from '../log.ts';
 import { StoreSources, type StoreTables, storeTables } from '../sources/store.ts';
 import { StoreTrust } from '../sources/trust.ts';
-import { StateDirectory } from '../state/directory.ts';
 import { gatewaysOf } from './gateways.ts';
 import { OwnNodeKeeper, type OwnNodeTable, ownNodeRecord, ownNodeTable } from './own-node.ts';
 

@@ -1,12 +1,14 @@
+import {
+  type Log,
+  messageWithCauses,
+  type RecordKind,
+  type StateDirectory,
+} from '@causeway/daemon';
 import { Address, type Family, Prefix } from '@causeway/ip';
 import { layout } from '@causeway/ipam';
 import type { CiliumNode } from '@causeway/resources';
 import type { Database, Table } from '@causeway/tables';
 import { z } from 'zod';
-import { messageWithCauses } from '../errors.ts';
-import type { Log } from '../log.ts';
-import type { StateDirectory } from '../state/directory.ts';
-import type { RecordKind } from '../state/record.ts';
 
 const address = z.custom<Address>((value) => typeof value === 'string' && Address.is(value));
 const prefix = z.custom<Prefix>((value) => typeof value === 'string' && Prefix.is(value));

@@ -1,13 +1,12 @@
+import { type Log, messageWithCauses } from '@causeway/daemon';
 import { Address, Mac } from '@causeway/ip';
 import type { AgentConfig } from '../config/schema.ts';
 import type { DatapathSettings, NetworkDevice, NodeDatapath } from '../datapath/ports.ts';
 import type { NodeAddressPool } from '../endpoints/pool.ts';
 import type { EndpointTable } from '../endpoints/table.ts';
-import { messageWithCauses } from '../errors.ts';
 import { addressesOf } from '../host/devices.ts';
 import type { HostNetwork } from '../host/network.ts';
 import type { HostPlan } from '../host/planner.ts';
-import type { Log } from '../log.ts';
 
 const RETRY_MS = 1_000;
 

@@ -1,3 +1,4 @@
+import { type Log, messageWithCauses } from '@causeway/daemon';
 import { LabelSet } from '@causeway/identity';
 import type { Prefix } from '@causeway/ip';
 import type { EndpointPolicy, PolicyDiff, PolicyEngine, PolicySetChange } from '@causeway/policy';
@@ -6,8 +7,7 @@ import type { HealthRow } from '../api/types.ts';
 import type { EndpointEnforcement } from '../endpoints/ports.ts';
 import type { EndpointRecord } from '../endpoints/record.ts';
 import { addressList, type EndpointTable } from '../endpoints/table.ts';
-import { AgentError, messageWithCauses } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { AgentError } from '../errors.ts';
 import { OrderedWriter } from '../ordered-writer.ts';
 import { compactPolicyOps, keyText, type PolicyOp } from './backlog.ts';
 import type { CidrIdentities } from './cidr-identities.ts';

@@ -1,3 +1,4 @@
+import { type Log, messageWithCauses } from '@causeway/daemon';
 import { ipRowKey } from '@causeway/mesh';
 import {
   type NamedPort,
@@ -9,8 +10,6 @@ import {
 import type { Table, TableKey } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
 import type { ClusterTables } from '../cluster/tables.ts';
-import { messageWithCauses } from '../errors.ts';
-import type { Log } from '../log.ts';
 import type { StoreTrust } from '../sources/trust.ts';
 import type { PolicyController } from './controller.ts';
 import type { PolicyTables } from './tables.ts';

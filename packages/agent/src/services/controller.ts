@@ -1,8 +1,8 @@
+import { type Log, messageWithCauses } from '@causeway/daemon';
 import type { Balancer, Frontend, MapOperation } from '@causeway/loadbalancing';
 import type { Clock, Table, TableKey, Tracker } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
-import { AgentError, messageWithCauses } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { AgentError } from '../errors.ts';
 import { type PodTable, podManifest } from '../sources/pods.ts';
 import type { EndpointSliceTable, ServiceTable } from './tables.ts';
 import { ServiceWriter } from './writer.ts';

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { silentLog } from '@causeway/daemon';
 import { Address } from '@causeway/ip';
 import { Balancer, type MapOperation } from '@causeway/loadbalancing';
 import { VirtualClock } from '@causeway/tables';
 import fc from 'fast-check';
-import { silentLog } from '../log.ts';
 import { ServiceWriter } from './writer.ts';
 
 /** The service maps with room for so many rows each; deletes always succeed. */

@@ -1,7 +1,6 @@
+import { type Log, messageWithCauses } from '@causeway/daemon';
 import type { MapOperation } from '@causeway/loadbalancing';
 import { type Clock, exponentialBackoff } from '@causeway/tables';
-import { messageWithCauses } from '../errors.ts';
-import type { Log } from '../log.ts';
 import { Backlog } from './backlog.ts';
 
 export interface ServiceWriterOptions {

@@ -1,3 +1,4 @@
+import { type Log, messageWithCauses } from '@causeway/daemon';
 import type {
   KindName,
   ResourceEvent,
@@ -6,8 +7,6 @@ import type {
   ResourceWatch,
 } from '@causeway/resources';
 import type { Table, TableKey } from '@causeway/tables';
-import { messageWithCauses } from '../errors.ts';
-import type { Log } from '../log.ts';
 import type { EmptyStoreGuard } from './trust.ts';
 
 /** How a kind's objects become a table's rows. */

@@ -1,8 +1,8 @@
+import type { Log } from '@causeway/daemon';
 import type { Family } from '@causeway/ip';
 import type { ResourceStore } from '@causeway/resources';
 import type { Clock, Database } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
-import type { Log } from '../log.ts';
 import { type OwnNodeTable, ownNodeOf, ownNodeTable } from '../node/own-node.ts';
 import { objectKey, type PolicyTables, policyTables } from '../policy/tables.ts';
 import {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { AgentError } from '../errors.ts';
+import { DaemonError } from './errors.ts';
 
 /**
  * The envelope of every state file: one line of JSON that says what it is, of which version, and a
@@ -26,41 +26,41 @@ export function encodeRecord<T>(kind: RecordKind<T>, value: T): string {
   return `${JSON.stringify({ format: kind.format, version: kind.version, checksum: checksum(payload), payload })}\n`;
 }
 
-/** @throws AgentError `state-truncated`, `state-corrupt` or `state-version`, naming the file. */
+/** @throws DaemonError `state-truncated`, `state-corrupt` or `state-version`, naming the file. */
 export function decodeRecord<T>(kind: RecordKind<T>, text: string, file: string): T {
   let envelope: Envelope;
   try {
     envelope = JSON.parse(text) as Envelope;
   } catch (cause) {
-    throw new AgentError('state-truncated', `state file ${file} is cut short or not JSON`, {
+    throw new DaemonError('state-truncated', `state file ${file} is cut short or not JSON`, {
       field: file,
       value: text.slice(0, 80),
       cause,
     });
   }
   if (envelope === null || typeof envelope !== 'object' || envelope.format !== kind.format) {
-    throw new AgentError('state-corrupt', `state file ${file} is not a ${kind.format} record`, {
+    throw new DaemonError('state-corrupt', `state file ${file} is not a ${kind.format} record`, {
       field: file,
       value: text.slice(0, 80),
     });
   }
   if (envelope.version !== kind.version) {
-    throw new AgentError(
+    throw new DaemonError(
       'state-version',
-      `state file ${file} has version ${String(envelope.version)}; this agent reads ${kind.version}`,
+      `state file ${file} has version ${String(envelope.version)}; this program reads ${kind.version}`,
       { field: file, value: envelope.version },
     );
   }
   const { payload } = envelope;
   if (typeof payload !== 'string' || envelope.checksum !== checksum(payload)) {
-    throw new AgentError('state-corrupt', `state file ${file} does not match its checksum`, {
+    throw new DaemonError('state-corrupt', `state file ${file} does not match its checksum`, {
       field: file,
     });
   }
   try {
     return kind.parse(JSON.parse(payload));
   } catch (cause) {
-    throw new AgentError('state-corrupt', `state file ${file} holds a record of the wrong shape`, {
+    throw new DaemonError('state-corrupt', `state file ${file} holds a record of the wrong shape`, {
       field: file,
       cause,
     });

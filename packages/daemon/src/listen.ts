@@ -3,25 +3,22 @@ import type { Server } from 'node:http';
 import path from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import type { Hono } from 'hono';
-import { AgentError } from '../errors.ts';
+import { DaemonError } from './errors.ts';
 
 /** Longest path of a Unix socket: sun_path without its final zero (unix(7)). */
 const MAX_SOCKET_PATH = 107;
 
 /**
- * Serves the API on a Unix socket that only root can open. The caller holds the node's lock, so a
- * socket file that is there already belongs to nobody.
+ * Serves the API on a Unix socket that only root can open. The caller holds the run directory's lock,
+ * so a socket file that is there already belongs to nobody.
+ * @throws DaemonError `bad-config` if the path is too long for a socket.
  */
 export async function listenOnSocket(app: Hono, socketPath: string): Promise<AsyncDisposable> {
   if (Buffer.byteLength(socketPath) > MAX_SOCKET_PATH) {
-    throw new AgentError(
+    throw new DaemonError(
       'bad-config',
       `the API socket's path has more than ${MAX_SOCKET_PATH} bytes`,
-      {
-        field: 'runDir',
-        value: socketPath,
-        hint: 'choose a shorter runDir',
-      },
+      { field: 'runDir', value: socketPath, hint: 'choose a shorter run directory' },
     );
   }
   fs.mkdirSync(path.dirname(socketPath), { recursive: true });

@@ -1,6 +1,6 @@
 import * as fs from 'node:fs';
 import path from 'node:path';
-import { AgentError } from '../errors.ts';
+import { DaemonError } from './errors.ts';
 import { decodeRecord, encodeRecord, type RecordKind } from './record.ts';
 
 /** Refused files are kept for a person to look at, but not without end. */
@@ -8,7 +8,7 @@ const KEEP_REFUSED = 32;
 
 export interface RefusedFile {
   readonly name: string;
-  readonly error: AgentError;
+  readonly error: DaemonError;
 }
 
 /** Records by name that outlive the process. */
@@ -53,7 +53,7 @@ export class StateDirectory<T> implements RecordStore<T> {
 
   /**
    * Every readable record by name. What cannot be believed is moved to `refused/` and reported, so
-   * that one bad file never keeps the agent from starting; temporaries of a crash are removed.
+   * that one bad file never keeps a program from starting; temporaries of a crash are removed.
    */
   load(): { records: Map<string, T>; refused: RefusedFile[] } {
     const records = new Map<string, T>();
@@ -70,9 +70,9 @@ export class StateDirectory<T> implements RecordStore<T> {
         records.set(name, decodeRecord(this.#kind, fs.readFileSync(file, 'utf8'), file));
       } catch (cause) {
         const error =
-          cause instanceof AgentError
+          cause instanceof DaemonError
             ? cause
-            : new AgentError('state-corrupt', `state file ${file} cannot be read`, { cause });
+            : new DaemonError('state-corrupt', `state file ${file} cannot be read`, { cause });
         refused.push({ name, error });
         this.#setAside(file, entry.name);
       }
@@ -84,7 +84,7 @@ export class StateDirectory<T> implements RecordStore<T> {
     try {
       step();
     } catch (cause) {
-      throw new AgentError('state-write-failed', `cannot write state file ${target}`, {
+      throw new DaemonError('state-write-failed', `cannot write state file ${target}`, {
         field: target,
         hint: 'check that the run directory is writable and not full',
         cause,

@@ -3,8 +3,8 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
-import { StateDirectory } from './directory.ts';
 import type { RecordKind } from './record.ts';
+import { StateDirectory } from './state-directory.ts';
 
 interface Thing {
   readonly name: string;

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { request } from 'node:http';
+import os from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { z } from 'zod';
+import { createApi, found, jsonAnswer, readBody, withDeadline } from './api.ts';
+import { listenOnSocket } from './listen.ts';
+
+function api() {
+  const failures: string[] = [];
+  const app = createApi({
+    program: 'thing',
+    requestBytes: 200,
+    onError: (error, { path }) => failures.push(`${path}: ${(error as Error).message}`),
+  });
+  app.post('/v1/things', async (c) =>
+    c.json(await readBody(c, z.strictObject({ name: z.string(), list: z.array(z.int()) }))),
+  );
+  app.get('/v1/things/:name', (c) => jsonAnswer(c, found(undefined, 'name', c.req.param('name'))));
+  app.get('/v1/counter', (c) => jsonAnswer(c, { small: 3n, map: new Map([['a', new Set([1])]]) }));
+  app.get('/v1/slow', (c) => withDeadline(c, 0.02, () => new Promise(() => {})));
+  app.get('/v1/broken', () => {
+    throw new TypeError('oh');
+  });
+  return { app, failures };
+}
+
+test('refusals have one body, and only our own faults are reported', async () => {
+  const { app, failures } = api();
+  const cases: [
+    path: string,
+    body: string | undefined,
+    status: number,
+    code: string,
+    field?: string,
+  ][] = [
+    ['/v1/things', '{"name":"a","list":[1,"x"]}', 400, 'bad-request', 'list.1'],
+    ['/v1/things', '{"name":"a","list":[],"more":1}', 400, 'bad-request', 'more'],
+    ['/v1/things', 'no json', 400, 'bad-request', '(body)'],
+    ['/v1/things', ' '.repeat(300), 413, 'body-too-large'],
+    ['/v1/things/b', undefined, 404, 'not-found', 'name'],
+    ['/v1/nothing', undefined, 404, 'unknown-route', 'path'],
+    ['/v1/slow', undefined, 504, 'timeout'],
+    ['/v1/broken', undefined, 500, 'internal'],
+  ];
+  for (const [at, body, status, code, field] of cases) {
+    const answer = await app.request(at, body === undefined ? {} : { method: 'POST', body });
+    const { error } = (await answer.json()) as { error: { code: string; field?: string } };
+    assert.deepEqual([answer.status, error.code, error.field], [status, code, field], at);
+  }
+  assert.deepEqual(
+    failures.map((each) => each.split(':')[0]),
+    ['/v1/slow', '/v1/broken'],
+  );
+  assert.deepEqual(await (await app.request('/v1/counter')).json(), { small: 3, map: { a: [1] } });
+});
+
+test('the socket takes the place of one that a dead program left, and is only for its owner', async () => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), `cw-api-${process.pid}-`));
+  try {
+    const socketPath = path.join(dir, 'thing.sock');
+    fs.writeFileSync(socketPath, 'left over');
+    const { app } = api();
+    await using _server = await listenOnSocket(app, socketPath);
+    assert.equal(fs.statSync(socketPath).mode & 0o777, 0o600);
+    const status = await new Promise((resolve, reject) => {
+      request({ socketPath, path: '/v1/counter' }, (answer) => {
+        answer.resume();
+        resolve(answer.statusCode);
+      })
+        .on('error', reject)
+        .end();
+    });
+    assert.equal(status, 200);
+    await assert.rejects(listenOnSocket(app, path.join(dir, 'x'.repeat(120))), {
+      code: 'bad-config',
+      field: 'runDir',
+    });
+  } finally {
+    fs.rmSync(dir, { recursive: true });
+  }
+});
