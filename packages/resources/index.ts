@@ -17,6 +17,15 @@ export {
   parseManifests,
   type RawObject,
 } from './src/manifest.ts';
+export { WELL_KNOWN_COMMUNITIES } from './src/schema/bgp-fields.ts';
+export type { BGPClusterOptions, BGPPeerOptions } from './src/schema/causeway-bgp.ts';
+export type {
+  CiliumBGPAdvertisement,
+  CiliumBGPClusterConfig,
+  CiliumBGPNodeConfig,
+  CiliumBGPNodeConfigOverride,
+  CiliumBGPPeerConfig,
+} from './src/schema/cilium-bgp.ts';
 export type { CiliumCIDRGroup, CiliumNode } from './src/schema/cilium-misc.ts';
 export type {
   CiliumClusterwideNetworkPolicy,
@@ -26,6 +35,7 @@ export type {
 export type { ObjectMeta } from './src/schema/common.ts';
 export type { Namespace, Node, Pod } from './src/schema/core.ts';
 export type { NetworkPolicy, NetworkPolicyPeer } from './src/schema/network-policy.ts';
+export { redacted, type Secret, secretValue } from './src/schema/secret.ts';
 export {
   type EndpointSlice,
   MANAGED_BY_LABEL,

@@ -1,4 +1,5 @@
 import type * as z from 'zod';
+import { checkBgpAdvertisement, checkBgpPeerConfig, checkBgpPeerOptions } from './bgp-checks.ts';
 import {
   type Check,
   checkCidrGroup,
@@ -7,6 +8,24 @@ import {
   checkPolicy,
   checkService,
 } from './checks.ts';
+import {
+  type BGPClusterOptions,
+  type BGPPeerOptions,
+  bgpClusterOptions,
+  bgpPeerOptions,
+} from './schema/causeway-bgp.ts';
+import {
+  type CiliumBGPAdvertisement,
+  type CiliumBGPClusterConfig,
+  type CiliumBGPNodeConfig,
+  type CiliumBGPNodeConfigOverride,
+  type CiliumBGPPeerConfig,
+  ciliumBgpAdvertisement,
+  ciliumBgpClusterConfig,
+  ciliumBgpNodeConfig,
+  ciliumBgpNodeConfigOverride,
+  ciliumBgpPeerConfig,
+} from './schema/cilium-bgp.ts';
 import {
   type CiliumCIDRGroup,
   type CiliumNode,
@@ -21,6 +40,7 @@ import {
 } from './schema/cilium-policy.ts';
 import { type Namespace, type Node, namespace, node, type Pod, pod } from './schema/core.ts';
 import { type NetworkPolicy, networkPolicy } from './schema/network-policy.ts';
+import { type Secret, secret } from './schema/secret.ts';
 import { type EndpointSlice, endpointSlice, type Service, service } from './schema/service.ts';
 import { type ServiceCIDR, serviceCidr } from './schema/service-cidr.ts';
 
@@ -37,6 +57,14 @@ export interface ResourceKinds {
   CiliumClusterwideNetworkPolicy: CiliumClusterwideNetworkPolicy;
   CiliumCIDRGroup: CiliumCIDRGroup;
   CiliumNode: CiliumNode;
+  Secret: Secret;
+  CiliumBGPClusterConfig: CiliumBGPClusterConfig;
+  CiliumBGPPeerConfig: CiliumBGPPeerConfig;
+  CiliumBGPAdvertisement: CiliumBGPAdvertisement;
+  CiliumBGPNodeConfigOverride: CiliumBGPNodeConfigOverride;
+  CiliumBGPNodeConfig: CiliumBGPNodeConfig;
+  BGPClusterOptions: BGPClusterOptions;
+  BGPPeerOptions: BGPPeerOptions;
 }
 
 export type KindName = keyof ResourceKinds;
@@ -77,6 +105,7 @@ function describe<K extends KindName>(
 }
 
 const v2 = { versions: ['v2'] as const };
+const v2alpha1 = { versions: ['v2', 'v2alpha1'] as const };
 
 /** Every kind, by name. */
 export const KINDS: { readonly [K in KindName]: KindDescriptor<K> } = Object.freeze({
@@ -132,6 +161,62 @@ export const KINDS: { readonly [K in KindName]: KindDescriptor<K> } = Object.fre
     shortNames: ['cn', 'ciliumn'],
     ...v2,
   }),
+  Secret: describe('Secret', 'core', 'secrets', true, secret as unknown as z.ZodType<Secret>),
+  CiliumBGPClusterConfig: describe(
+    'CiliumBGPClusterConfig',
+    'cilium.io',
+    'ciliumbgpclusterconfigs',
+    false,
+    ciliumBgpClusterConfig,
+    { shortNames: ['cbgpcluster'], ...v2alpha1 },
+  ),
+  CiliumBGPPeerConfig: describe(
+    'CiliumBGPPeerConfig',
+    'cilium.io',
+    'ciliumbgppeerconfigs',
+    false,
+    ciliumBgpPeerConfig,
+    { shortNames: ['cbgppeer'], check: checkBgpPeerConfig, ...v2alpha1 },
+  ),
+  CiliumBGPAdvertisement: describe(
+    'CiliumBGPAdvertisement',
+    'cilium.io',
+    'ciliumbgpadvertisements',
+    false,
+    ciliumBgpAdvertisement,
+    { shortNames: ['cbgpadvert'], check: checkBgpAdvertisement, ...v2alpha1 },
+  ),
+  CiliumBGPNodeConfigOverride: describe(
+    'CiliumBGPNodeConfigOverride',
+    'cilium.io',
+    'ciliumbgpnodeconfigoverrides',
+    false,
+    ciliumBgpNodeConfigOverride,
+    { shortNames: ['cbgpnodeoverride'], ...v2alpha1 },
+  ),
+  CiliumBGPNodeConfig: describe(
+    'CiliumBGPNodeConfig',
+    'cilium.io',
+    'ciliumbgpnodeconfigs',
+    false,
+    ciliumBgpNodeConfig,
+    { shortNames: ['cbgpnode'], ...v2alpha1 },
+  ),
+  BGPClusterOptions: describe(
+    'BGPClusterOptions',
+    'causeway.io',
+    'bgpclusteroptions',
+    false,
+    bgpClusterOptions,
+  ),
+  BGPPeerOptions: describe(
+    'BGPPeerOptions',
+    'causeway.io',
+    'bgppeeroptions',
+    false,
+    bgpPeerOptions,
+    { check: checkBgpPeerOptions },
+  ),
 });
 
 export const KIND_NAMES: readonly KindName[] = Object.freeze(Object.keys(KINDS) as KindName[]);

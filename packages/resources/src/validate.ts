@@ -27,8 +27,11 @@ export function validateObject(raw: RawObject, namespace = 'default'): Validatio
   for (const each of kind.check(raw.value)) {
     if (parsed.success || each.type === 'unsupported') issues.push(withShortValue(each));
   }
-  if (!parsed.success || issues.length > 0)
-    return { type: 'refused', error: refusal(what, issues) };
+  if (!parsed.success || issues.length > 0) {
+    // A password that is refused must not end in a log.
+    const shown = kind.kind === 'Secret' ? issues.map(({ value: _, ...rest }) => rest) : issues;
+    return { type: 'refused', error: refusal(what, shown) };
+  }
   const object = parsed.data as Resource;
   object.apiVersion = apiVersionOf(kind) as typeof object.apiVersion;
   if (kind.namespaced) object.metadata.namespace ??= namespace;

@@ -1,4 +1,4 @@
-import type { Resource } from '@causeway/resources';
+import { type Resource, redacted } from '@causeway/resources';
 import type { Target } from '../context.ts';
 import { printJson, printLine, printYaml } from '../output/print.ts';
 import type { Invocation } from '../program/invocation.ts';
@@ -16,7 +16,7 @@ export async function describe(
     : { name: name! };
   const { object, agents } = await invocation.withTarget(async (target) => {
     const found = await (await target.store()).get(kind.kind, ref);
-    return { object: found as Resource, agents: await seenByAgents(target, found) };
+    return { object: redacted(found as Resource), agents: await seenByAgents(target, found) };
   });
   if (invocation.json) return printJson({ object, agents });
   await printYaml(object);

@@ -1,4 +1,10 @@
-import type { ApplyReport, ObjectRef, Resource, ResourceStore } from '@causeway/resources';
+import {
+  type ApplyReport,
+  type ObjectRef,
+  type Resource,
+  type ResourceStore,
+  redacted,
+} from '@causeway/resources';
 import { CliError, EXIT, printError } from '../errors.ts';
 import { readManifests } from '../manifests.ts';
 import { printJson, printLine, printTable, printYaml } from '../output/print.ts';
@@ -27,7 +33,11 @@ export async function get(
     if (name === undefined) return store.list(kind.kind, scope);
     return { items: [await store.get(kind.kind, { ...scope, name })], rejected: [] };
   });
-  const chosen = items.filter(({ metadata }) => matches(metadata.labels ?? {})).sort(byName);
+  const shown = options.showSecrets === true ? (object: Resource) => object : redacted<Resource>;
+  const chosen = items
+    .filter(({ metadata }) => matches(metadata.labels ?? {}))
+    .sort(byName)
+    .map(shown);
   for (const { key, reason } of rejected)
     process.stderr.write(`causeway: ${key} is no valid ${kind.kind}: ${reason}\n`);
   if (form === 'json') return printJson(name === undefined ? listOf(chosen) : chosen[0]);
@@ -54,7 +64,10 @@ export async function apply(invocation: Invocation): Promise<void> {
       { namespace: String(options.namespace), dryRun },
     ),
   );
-  if (json) return printJson({ dryRun, ...report });
+  if (json) {
+    const results = report.results.map((each) => ({ ...each, object: redacted(each.object) }));
+    return printJson({ dryRun, ...report, results });
+  }
   for (const { action, kind, namespace, name, warnings } of report.results) {
     printLine(`${kind} ${refText({ namespace, name })} ${action}${dryRun ? ' (dry run)' : ''}`);
     for (const warning of warnings) process.stderr.write(`  warning: ${warning}\n`);

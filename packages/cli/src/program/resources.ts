@@ -17,7 +17,8 @@ export function addResources(program: Command): void {
         '-l, --selector <text>',
         'only objects with these labels: app=web,tier!=test, "env in (a,b)", !gone',
       )
-      .option('-o, --output <form>', 'yaml, json or wide'),
+      .option('-o, --output <form>', 'yaml, json or wide')
+      .option('--show-secrets', 'values of Secrets as they are stored, not only their sizes'),
     async () => (await objects()).get,
   );
   runs(
