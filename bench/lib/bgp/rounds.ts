@@ -1,0 +1,82 @@
+/** Contenders in turn, several figures from each run. A contender that takes very long has fewer rounds. */
+import { type Context, type Figure, median } from '../benchmark.ts';
+import type { Contender } from './contenders.ts';
+
+export interface Measured {
+  readonly metric: string;
+  readonly unit: string;
+  readonly better: 'higher' | 'lower';
+  readonly value: number;
+}
+
+export interface Rounds {
+  readonly name: string;
+  readonly contenders: readonly Contender[];
+  readonly rounds: number;
+  readonly reference: string;
+  /** A contender whose run took longer than this is not asked again. */
+  readonly patienceMs: number;
+  readonly run: (contender: Contender) => Promise<readonly Measured[]>;
+}
+
+/** Figures of every metric, ratios against the reference; failures become notes, not figures. */
+export async function inTurn(
+  rounds: Rounds,
+  log: Context['log'],
+  notes: string[],
+): Promise<Figure[]> {
+  const samples = new Map<string, Map<string, { measured: Measured; values: number[] }>>();
+  const out = new Set<string>();
+  for (let round = 0; round < rounds.rounds; round += 1) {
+    for (let place = 0; place < rounds.contenders.length; place += 1) {
+      const contender = rounds.contenders[(round + place) % rounds.contenders.length];
+      if (contender === undefined || out.has(contender.name)) continue;
+      const begin = performance.now();
+      try {
+        const measured = await rounds.run(contender);
+        const took = performance.now() - begin;
+        log(
+          `${rounds.name}, ${contender.name}, round ${round + 1}: ${measured
+            .map((one) => `${one.metric} ${Math.round(one.value * 10) / 10} ${one.unit}`)
+            .join(', ')}`,
+        );
+        for (const one of measured) {
+          const metric = `${rounds.name}: ${one.metric}`;
+          const ofMetric = samples.get(metric) ?? new Map();
+          samples.set(metric, ofMetric);
+          const own = ofMetric.get(contender.name) ?? { measured: one, values: [] };
+          ofMetric.set(contender.name, own);
+          own.values.push(one.value);
+        }
+        if (took > rounds.patienceMs) {
+          out.add(contender.name);
+          if (round + 1 < rounds.rounds)
+            notes.push(
+              `${rounds.name}: ${contender.name} has ${round + 1} of ${rounds.rounds} rounds, for one takes ${Math.round(took / 1000)} s.`,
+            );
+        }
+      } catch (error) {
+        out.add(contender.name);
+        const why = `${rounds.name}: ${contender.name} did not finish: ${(error as Error).message.slice(0, 300)}`;
+        log(why);
+        notes.push(why);
+      }
+    }
+  }
+  return [...samples].flatMap(([metric, ofMetric]) => {
+    const base = ofMetric.get(rounds.reference)?.values ?? [];
+    return [...ofMetric].map(([variant, { measured, values }]) => ({
+      metric,
+      unit: measured.unit,
+      better: measured.better,
+      variant,
+      median: median(values),
+      samples: values,
+      reference: rounds.reference,
+      ratio:
+        base.length === 0
+          ? Number.NaN
+          : median(values.map((value, round) => value / (base[round] ?? Number.NaN))),
+    }));
+  });
+}
