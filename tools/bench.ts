@@ -6,6 +6,7 @@ import { globSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Benchmark } from '../bench/lib/benchmark.ts';
+import { armInterrupt } from '../bench/lib/interrupt.ts';
 import { printReport } from '../bench/lib/report.ts';
 
 const names = globSync('bench/*.ts')
@@ -23,6 +24,7 @@ if (unknown.length > 0) {
 if (wanted.length === 0) {
   console.log(`benchmarks: ${names.join(', ')}\nrun one with: npm run bench -- NAME [--quick]`);
 }
+armInterrupt();
 mkdirSync('bench/out', { recursive: true });
 for (const name of wanted) {
   const module = (await import(pathToFileURL(`bench/${name}.ts`).href)) as { default: Benchmark };

@@ -3,6 +3,7 @@
  * veths, and the kernel's own forwarding with static routes. The reference that no eBPF touches.
  */
 import { execFileSync } from 'node:child_process';
+import { takeAwayOnInterrupt } from './interrupt.ts';
 import type { Place } from './traffic.ts';
 
 export interface PlainSite extends AsyncDisposable {
@@ -33,6 +34,7 @@ export function plainSite(family: 'ipv4' | 'ipv6'): PlainSite {
       }
     }
   };
+  const done = takeAwayOnInterrupt(remove);
   const ip = (words: string): void => {
     execFileSync('ip', words.split(' '), { stdio: ['ignore', 'ignore', 'pipe'] });
   };
@@ -73,6 +75,7 @@ export function plainSite(family: 'ipv4' | 'ipv6'): PlainSite {
     podAddresses: [pod(0), pod(1)],
     async [Symbol.asyncDispose]() {
       remove();
+      done();
     },
   };
 }

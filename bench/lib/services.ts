@@ -45,36 +45,47 @@ export function targetService(clusterIPs: readonly string[]): unknown {
 /** Adds services `from` to `to`, each of ten backends, with their slices. */
 export async function applyCrowd(store: ResourceStore, from: number, to: number): Promise<void> {
   const chunk = 25;
-  for (let first = from; first < to; first += chunk) {
-    const objects: unknown[] = [];
-    for (let index = first; index < Math.min(to, first + chunk); index += 1) {
-      const name = `crowd-${index}`;
-      objects.push(
-        {
-          apiVersion: 'v1',
-          kind: 'Service',
-          metadata: { name, namespace: 'default' },
-          spec: { ports: [{ port: 80, protocol: 'TCP', targetPort: 8080 }] },
-        },
-        {
-          apiVersion: 'discovery.k8s.io/v1',
-          kind: 'EndpointSlice',
-          metadata: {
-            name: `${name}-1`,
-            namespace: 'default',
-            labels: { 'kubernetes.io/service-name': name },
-          },
-          addressType: 'IPv4',
-          ports: [{ port: 8080, protocol: 'TCP' }],
-          endpoints: Array.from({ length: BACKENDS }, (_, backend) => ({
-            addresses: [crowdBackend(index, backend)],
-            conditions: { ready: true },
-          })),
-        },
-      );
+  let next = from;
+  const work = async () => {
+    while (next < to) {
+      const first = next;
+      next += chunk;
+      await store.apply(crowd(first, Math.min(to, first + chunk)));
     }
-    await store.apply(objects);
+  };
+  // Each write waits for the store's disk: several at once wait together.
+  await Promise.all(Array.from({ length: 8 }, work));
+}
+
+function crowd(from: number, to: number): unknown[] {
+  const objects: unknown[] = [];
+  for (let index = from; index < to; index += 1) {
+    const name = `crowd-${index}`;
+    objects.push(
+      {
+        apiVersion: 'v1',
+        kind: 'Service',
+        metadata: { name, namespace: 'default' },
+        spec: { ports: [{ port: 80, protocol: 'TCP', targetPort: 8080 }] },
+      },
+      {
+        apiVersion: 'discovery.k8s.io/v1',
+        kind: 'EndpointSlice',
+        metadata: {
+          name: `${name}-1`,
+          namespace: 'default',
+          labels: { 'kubernetes.io/service-name': name },
+        },
+        addressType: 'IPv4',
+        ports: [{ port: 8080, protocol: 'TCP' }],
+        endpoints: Array.from({ length: BACKENDS }, (_, backend) => ({
+          addresses: [crowdBackend(index, backend)],
+          conditions: { ready: true },
+        })),
+      },
+    );
   }
+  return objects;
 }
 
 /**

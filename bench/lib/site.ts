@@ -1,6 +1,7 @@
 /** Labs for benchmarks: brought up under a name of this process, taken down with their block. */
 import { buildLab, destroyLab, type Lab, parseLabFile } from '@causeway/lab';
 import type { Context } from './benchmark.ts';
+import { takeAwayOnInterrupt } from './interrupt.ts';
 import type { Place } from './traffic.ts';
 
 export interface BenchLab extends AsyncDisposable {
@@ -15,6 +16,9 @@ export async function benchLab(name: string, text: string, log: Context['log']):
   const own = `${name}-${process.pid}`;
   const file = parseLabFile(text, `${name}.yaml`);
   log(`bringing up lab ${own}`);
+  const done = takeAwayOnInterrupt(async () => {
+    await destroyLab(own);
+  });
   const lab = await buildLab(
     { file, source: `${name}.yaml`, name: own },
     { name: own, progress: (line) => log(line) },
@@ -34,6 +38,7 @@ export async function benchLab(name: string, text: string, log: Context['log']):
     async [Symbol.asyncDispose]() {
       await lab[Symbol.asyncDispose]();
       await destroyLab(own);
+      done();
     },
   };
 }
