@@ -13,59 +13,6 @@ export type {
   PeerState,
   StopHow,
 } from './src/events.ts';
-export type {
-  AsPathMatch,
-  CommunityChange,
-  CommunityMatch,
-  NumberRange,
-  OriginName,
-  Policy,
-  PolicyLibrary,
-  PolicyMatch,
-  PolicyReason,
-  PolicySet,
-  PolicyStatement,
-  PolicyVerdict,
-  PrefixRule,
-  PrefixSet,
-  RouteSource,
-} from './src/policy/types.ts';
-export type { SpeakerApi, SpeakerOptions, TestRoute } from './src/speaker/api.ts';
-export type {
-  DecisionConfig,
-  MaxPrefixes,
-  MultipathConfig,
-  OriginatedPath,
-  PeerChange,
-  ResetHow,
-  RestartConfig,
-  SpeakerConfig,
-  SpeakerFamilyConfig,
-  SpeakerPeerConfig,
-} from './src/speaker/config.ts';
-export type {
-  BestNextHop,
-  Comparison,
-  DecisionStep,
-  ExportOutcome,
-  FamilyCounters,
-  FeedId,
-  FeedItem,
-  FeedSpec,
-  NextHopState,
-  Page,
-  PeerRow,
-  RefusedWhy,
-  RouteQuery,
-  RouteRow,
-  RouteView,
-  SpeakerCounters,
-  SpeakerEffect,
-  SpeakerEvent,
-  Why,
-  WhyExport,
-  WhyPath,
-} from './src/speaker/types.ts';
 export {
   type AfiSafi,
   Asn,
@@ -76,18 +23,46 @@ export {
   Origin,
   RouterId,
 } from './src/types.ts';
+export { asPathLength, formatAsPath, prependAsPath } from './src/wire/as-path.ts';
+export { decodeAttributes, encodeAttributes, forExport } from './src/wire/attribute-codec.ts';
+export {
+  AttributeFlag,
+  type AttributeRow,
+  AttributeType,
+  attributeName,
+  attributeTable,
+} from './src/wire/attribute-table.ts';
 export type {
   AsPath,
   AsPathSegment,
   AsPathSegmentType,
-  LargeCommunity,
+  LargeCommunityValue,
   PathAttributes,
   UnknownAttribute,
 } from './src/wire/attributes.ts';
-export type { NlriCursor } from './src/wire/nlri.ts';
-export type { NotificationMessage } from './src/wire/notification.ts';
-export type { AddPathMode, Capability, OpenMessage } from './src/wire/open.ts';
-export type { RouteRefreshMessage } from './src/wire/route-refresh.ts';
+export type { AddPathMode, Capability } from './src/wire/capabilities.ts';
+export { Community, ExtendedCommunity, LargeCommunity } from './src/wire/communities.ts';
+export { type Frame, Framer } from './src/wire/framer.ts';
+export { hashBytes } from './src/wire/hash.ts';
+export { encodeKeepalive, frame, headerLength, MessageType } from './src/wire/message.ts';
+export { checkNlri, NlriCursor, prefixOf, writeNlri } from './src/wire/nlri.ts';
+export {
+  CeaseSubcode,
+  decodeNotification,
+  ErrorCode,
+  encodeNotification,
+  encodeShutdownText,
+  type NotificationMessage,
+  notification,
+  notificationName,
+  shutdownText,
+} from './src/wire/notification.ts';
+export { decodeOpen, encodeOpen, type OpenMessage, openAsn } from './src/wire/open.ts';
+export {
+  decodeRouteRefresh,
+  encodeRouteRefresh,
+  type RouteRefreshMessage,
+} from './src/wire/route-refresh.ts';
 export type {
   NlriBlock,
   ParsedUpdate,
@@ -95,3 +70,5 @@ export type {
   UpdateContext,
   UpdateProblem,
 } from './src/wire/update.ts';
+export { type EncodeContext, encodeEndOfRib, UpdateEncoder } from './src/wire/update-encoder.ts';
+export { parseUpdate, UpdateParser } from './src/wire/update-parser.ts';

@@ -58,6 +58,8 @@ export const rawKeepalive: Buffer = message(4, []);
 export interface Announcer {
   /** Put in front of each path; left out by an internal speaker. */
   readonly asn?: number;
+  /** How often its own AS stands in front besides the one time that is due. */
+  readonly prepend?: number;
   /** 4 bytes for IPv4, 16 for IPv6. */
   readonly nextHop: readonly number[];
   readonly localPreference?: number;
@@ -92,8 +94,12 @@ export function rawAttributes(
   announcer: Announcer,
   family: TableFamily,
 ): number[] {
-  const path =
-    announcer.asn === undefined ? attributes.asPath : [announcer.asn, ...attributes.asPath];
+  const own = announcer.asn === undefined ? [] : [announcer.asn];
+  const path = [
+    ...own,
+    ...Array.from({ length: announcer.prepend ?? 0 }).flatMap(() => own),
+    ...attributes.asPath,
+  ];
   const segments = [[2, path] as const, [1, attributes.asSet] as const];
   const width = announcer.fourOctets === false ? 2 : 4;
   const wide = [...path, ...attributes.asSet].some((asn) => asn > 65_535);

@@ -38,12 +38,12 @@ export interface PathAttributes {
   readonly clusterList?: readonly RouterId[];
   /** 64 bits each (RFC 4360). */
   readonly extendedCommunities?: readonly bigint[];
-  readonly largeCommunities?: readonly LargeCommunity[];
+  readonly largeCommunities?: readonly LargeCommunityValue[];
   readonly unknown?: readonly UnknownAttribute[];
 }
 
 /** RFC 8092. */
-export interface LargeCommunity {
+export interface LargeCommunityValue {
   readonly admin: number;
   readonly data1: number;
   readonly data2: number;

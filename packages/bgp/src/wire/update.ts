@@ -29,12 +29,11 @@ export interface NlriBlock {
   readonly nextHopLength: number;
 }
 
-/** RFC 7606 section 2, the strongest last. A `session-reset` leaves nothing else of the UPDATE to use. */
-export type UpdateAction =
-  | 'attribute-discard'
-  | 'treat-as-withdraw'
-  | 'afi-safi-disable'
-  | 'session-reset';
+/**
+ * RFC 7606 section 2, the strongest last. A `session-reset` leaves nothing else of the UPDATE to use. "AFI/SAFI
+ * disable" is not among them: wherever the RFC allows it, it allows the session reset, too, which also mends the fault.
+ */
+export type UpdateAction = 'attribute-discard' | 'treat-as-withdraw' | 'session-reset';
 
 export interface UpdateProblem {
   readonly action: UpdateAction;

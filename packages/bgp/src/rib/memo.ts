@@ -1,0 +1,60 @@
+import type { AttributeTable, SetListener } from './attribute-table.ts';
+import { grown } from './prefix-table.ts';
+
+/**
+ * What a policy made of attribute sets, by number: a set's number, or a negative verdict. A result other than
+ * the set itself is held (one reference) as long as the set lives or until it is asked anew.
+ */
+export class SetMemo implements SetListener {
+  readonly #sets: AttributeTable;
+  #values: Int32Array;
+  /** What else the value depended on: another key makes it void. */
+  #keys: Int32Array;
+
+  constructor(sets: AttributeTable) {
+    this.#sets = sets;
+    this.#values = new Int32Array(64);
+    this.#keys = new Int32Array(64);
+    sets.listen(this);
+  }
+
+  get tableBytes(): number {
+    return this.#values.byteLength + this.#keys.byteLength;
+  }
+
+  /** 0: not known. */
+  get(id: number, key: number): number {
+    return id < this.#values.length && this.#keys[id] === key ? this.#values[id]! : 0;
+  }
+
+  /** Takes its own reference. */
+  set(id: number, key: number, value: number): void {
+    if (id >= this.#values.length) {
+      const capacity = Math.max(this.#values.length * 2, this.#sets.capacity);
+      this.#values = grown(this.#values, capacity);
+      this.#keys = grown(this.#keys, capacity);
+    }
+    const old = this.#values[id]!;
+    if (value > 0 && value !== id) this.#sets.retain(value);
+    this.#values[id] = value;
+    this.#keys[id] = key;
+    if (old > 0 && old !== id) this.#sets.release(old);
+  }
+
+  forget(id: number): void {
+    if (id >= this.#values.length) return;
+    const value = this.#values[id]!;
+    this.#values[id] = 0;
+    if (value > 0 && value !== id) this.#sets.release(value);
+  }
+
+  clear(): void {
+    const values = this.#values;
+    for (let id = 0; id < values.length; id++) if (values[id] !== 0) this.forget(id);
+  }
+
+  close(): void {
+    this.clear();
+    this.#sets.unlisten(this);
+  }
+}

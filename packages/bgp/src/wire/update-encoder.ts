@@ -1,0 +1,277 @@
+/**
+ * Writes UPDATEs: attributes once, then NLRI one by one; a message that is full is closed and the next begun. RFC
+ * 4271 section 4.3 for IPv4 with IPv4 next hops, MP_REACH and MP_UNREACH (RFC 4760) for everything else, with
+ * MP_REACH as the first attribute (RFC 7606 section 5.1).
+ */
+import { BgpError } from '../errors.ts';
+import { Family, type FamilyKey } from '../types.ts';
+import { as4PathOf, fitsTwoOctets, readAsPath, writeAsPath } from './as-path.ts';
+import { AttributeFlag } from './attribute-table.ts';
+import { frame, headerLength, MessageType, writeHeader } from './message.ts';
+import { writeNlri } from './nlri.ts';
+
+export interface EncodeContext {
+  readonly family: FamilyKey;
+  readonly addPath: boolean;
+  readonly fourOctetAs: boolean;
+  /** Negotiated.maxMessage. */
+  readonly maxMessage: number;
+}
+
+const closed = 0;
+const classicAnnounce = 1;
+const multiAnnounce = 2;
+const classicWithdraw = 3;
+const multiWithdraw = 4;
+
+export class UpdateEncoder {
+  readonly context: EncodeContext;
+  readonly #afi: number;
+  readonly #safi: number;
+  readonly #classicFamily: boolean;
+  #buffer: Uint8Array;
+  /** End of what is written. */
+  #at = 0;
+  /** Start of the message that is open. */
+  #start = 0;
+  #mode = closed;
+  /** Bytes of the message that follow the NLRI. */
+  #tail = 0;
+  #empty = true;
+  /** The attributes of the announcements to come, without NLRI. */
+  #attributes = new Uint8Array(0);
+  #nextHop = new Uint8Array(0);
+
+  constructor(context: EncodeContext, capacity = 16_384) {
+    this.context = context;
+    const { afi, safi } = Family.row(context.family);
+    this.#afi = afi;
+    this.#safi = safi;
+    this.#classicFamily = context.family === 'ipv4-unicast';
+    this.#buffer = new Uint8Array(capacity);
+  }
+
+  /** Bytes of whole messages and the open one. */
+  get length(): number {
+    return this.#at + (this.#mode === closed ? 0 : this.#tail);
+  }
+
+  /**
+   * The prefixes that follow are announced with these canonical attributes and this next hop of 4, 16 or 32
+   * bytes. Throws BgpError `too-long` when they leave no room for a prefix in a message.
+   */
+  announce(attributes: Uint8Array, start: number, end: number, nextHop: Uint8Array): void {
+    this.#close();
+    const own = this.context.fourOctetAs
+      ? attributes.subarray(start, end)
+      : narrow(attributes.subarray(start, end));
+    const classic = this.#classicFamily && nextHop.length === 4;
+    this.#nextHop = nextHop as Uint8Array<ArrayBuffer>;
+    this.#attributes = (classic ? withNextHop(own, nextHop) : own) as Uint8Array<ArrayBuffer>;
+    const room = this.context.maxMessage - headerLength - 4 - 9 - nextHop.length - 21;
+    if (this.#attributes.length > room) {
+      throw new BgpError(
+        'too-long',
+        `${this.#attributes.length} bytes of path attributes leave no room in a message of ${this.context.maxMessage}`,
+        { value: this.#attributes.length },
+      );
+    }
+    this.#open(classic ? classicAnnounce : multiAnnounce);
+  }
+
+  /** The prefixes that follow are withdrawn. */
+  withdraw(): void {
+    this.#close();
+    this.#open(this.#classicFamily ? classicWithdraw : multiWithdraw);
+  }
+
+  /** As NlriCursor gives it; after `announce` or `withdraw`. */
+  prefix(pathId: number, length: number, w0: number, w1: number, w2: number, w3: number): void {
+    const room = this.context.maxMessage - this.#tail - (this.context.addPath ? 5 : 1);
+    if (this.#at - this.#start + ((length + 7) >>> 3) > room) {
+      const mode = this.#mode;
+      this.#close();
+      this.#open(mode);
+    }
+    this.#ensure(21);
+    this.#at = writeNlri(
+      this.#buffer,
+      this.#at,
+      this.context.addPath,
+      pathId,
+      length,
+      w0,
+      w1,
+      w2,
+      w3,
+    );
+    this.#empty = false;
+  }
+
+  /** Whole messages so far; the encoder starts anew, without attributes. */
+  take(): Uint8Array {
+    this.#close();
+    const bytes = this.#buffer.slice(0, this.#at);
+    this.#at = 0;
+    return bytes;
+  }
+
+  #ensure(more: number): void {
+    if (this.#at + more + this.#tail <= this.#buffer.length) return;
+    const larger = new Uint8Array(Math.max(this.#buffer.length * 2, this.#at + more + this.#tail));
+    larger.set(this.#buffer.subarray(0, this.#at));
+    this.#buffer = larger;
+  }
+
+  #open(mode: number): void {
+    const attributes = this.#attributes;
+    this.#mode = mode;
+    this.#start = this.#at;
+    this.#empty = true;
+    this.#tail = mode === multiAnnounce ? attributes.length : mode === classicWithdraw ? 2 : 0;
+    this.#ensure(headerLength + 4 + attributes.length + 9 + 32);
+    const b = this.#buffer;
+    let at = this.#at + headerLength;
+    b[at++] = 0; // withdrawn routes' length
+    b[at++] = 0;
+    if (mode !== classicWithdraw) {
+      b[at++] = attributes.length >>> 8; // of the classic form; of the others written at the end
+      b[at++] = attributes.length;
+    }
+    if (mode === classicAnnounce) {
+      b.set(attributes, at);
+      at += attributes.length;
+    } else if (mode === multiAnnounce || mode === multiWithdraw) {
+      b[at++] = AttributeFlag.optional | AttributeFlag.extendedLength;
+      b[at++] = mode === multiAnnounce ? 14 : 15;
+      at += 2; // length
+      b[at++] = this.#afi >>> 8;
+      b[at++] = this.#afi;
+      b[at++] = this.#safi;
+      if (mode === multiAnnounce) {
+        b[at++] = this.#nextHop.length;
+        b.set(this.#nextHop, at);
+        at += this.#nextHop.length;
+        b[at++] = 0; // reserved
+      }
+    }
+    this.#at = at;
+  }
+
+  #close(): void {
+    const mode = this.#mode;
+    if (mode === closed) return;
+    this.#mode = closed;
+    if (this.#empty) {
+      this.#at = this.#start;
+      return;
+    }
+    const body = this.#start + headerLength;
+    switch (mode) {
+      case classicWithdraw:
+        this.#u16(body, this.#at - body - 2);
+        this.#u16(this.#at, 0);
+        this.#at += 2;
+        break;
+      case multiAnnounce:
+      case multiWithdraw: {
+        // Behind the withdrawn length (2), the attributes' length (2), flags, type and length (2).
+        this.#u16(body + 6, this.#at - body - 8);
+        if (mode === multiAnnounce) {
+          this.#buffer.set(this.#attributes, this.#at);
+          this.#at += this.#attributes.length;
+        }
+        this.#u16(body + 2, this.#at - body - 4);
+        break;
+      }
+    }
+    this.#tail = 0;
+    writeHeader(this.#buffer, this.#start, this.#at - this.#start, MessageType.update);
+  }
+
+  #u16(at: number, value: number): void {
+    this.#buffer[at] = value >>> 8;
+    this.#buffer[at + 1] = value;
+  }
+}
+
+/** RFC 4724 section 2: the End-of-RIB marker, a whole message. */
+export function encodeEndOfRib(family: FamilyKey): Uint8Array {
+  if (family === 'ipv4-unicast') return frame(MessageType.update, new Uint8Array(4));
+  const { afi, safi } = Family.row(family);
+  return frame(
+    MessageType.update,
+    Uint8Array.of(0, 0, 0, 6, AttributeFlag.optional, 15, 3, afi >>> 8, afi & 255, safi),
+  );
+}
+
+interface Slice {
+  readonly flags: number;
+  readonly type: number;
+  /** Of the header. */
+  readonly from: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+function* slices(bytes: Uint8Array): Generator<Slice> {
+  let at = 0;
+  while (at < bytes.length) {
+    const flags = bytes[at]!;
+    const extended = flags & AttributeFlag.extendedLength;
+    const length = extended ? (bytes[at + 2]! << 8) | bytes[at + 3]! : bytes[at + 2]!;
+    const start = at + (extended ? 4 : 3);
+    yield { flags, type: bytes[at + 1]!, from: at, start, end: start + length };
+    at = start + length;
+  }
+}
+
+/** NEXT_HOP (3) in its place: RFC 4271 section 5 asks for the order of type codes. */
+function withNextHop(attributes: Uint8Array, nextHop: Uint8Array): Uint8Array {
+  let place = attributes.length;
+  for (const { type, from } of slices(attributes)) {
+    if (type > 3) {
+      place = from;
+      break;
+    }
+  }
+  const bytes = new Uint8Array(attributes.length + 7);
+  bytes.set(attributes.subarray(0, place));
+  bytes.set([AttributeFlag.transitive, 3, 4], place);
+  bytes.set(nextHop, place + 3);
+  bytes.set(attributes.subarray(place), place + 7);
+  return bytes;
+}
+
+/** RFC 6793 section 4.2.2: the same attributes for a neighbour that has two octets for an AS. */
+function narrow(attributes: Uint8Array): Uint8Array {
+  const out: number[] = [];
+  const later: { type: number; value: Uint8Array }[] = [];
+  const put = (flags: number, type: number, value: Uint8Array) => {
+    const long = value.length > 255;
+    const plain = flags & ~AttributeFlag.extendedLength;
+    out.push(long ? plain | AttributeFlag.extendedLength : plain, type);
+    if (long) out.push(value.length >>> 8);
+    out.push(value.length & 255, ...value);
+  };
+  for (const { flags, type, from, start, end } of slices(attributes)) {
+    const next = later[0];
+    if (next !== undefined && type > next.type) {
+      for (const { type: t, value } of later.splice(0)) put(0xc0, t, value);
+    }
+    if (type === 2) {
+      const path = readAsPath(attributes, start, end, 4);
+      put(flags, type, writeAsPath(path, 2));
+      if (!fitsTwoOctets(path)) later.push({ type: 17, value: writeAsPath(as4PathOf(path), 4) });
+    } else if (type === 7) {
+      const wide = attributes[start] !== 0 || attributes[start + 1] !== 0;
+      const asn = wide ? [23456 >>> 8, 23456 & 255] : attributes.subarray(start + 2, start + 4);
+      put(flags, type, Uint8Array.from([...asn, ...attributes.subarray(start + 4, end)]));
+      if (wide) later.push({ type: 18, value: attributes.slice(start, end) });
+    } else {
+      for (let i = from; i < end; i++) out.push(attributes[i]!);
+    }
+  }
+  for (const { type, value } of later) put(0xc0, type, value);
+  return Uint8Array.from(out);
+}
