@@ -115,7 +115,7 @@ export {
 } from './src/netlink/neighbour.ts';
 export { request } from './src/netlink/requests.ts';
 export { type NextHop, type Route, RouteTable, type RouteType } from './src/netlink/route.ts';
-export { causewayProtocol, type RouteSpec } from './src/netlink/route-requests.ts';
+export { causewayProtocol, type RouteSpec, speakerProtocol } from './src/netlink/route-requests.ts';
 export { type RouteFilter, RtSocket } from './src/netlink/rt-socket.ts';
 export type { Rule, RuleAction, RuleSpec } from './src/netlink/rule.ts';
 export { Netns } from './src/netns.ts';

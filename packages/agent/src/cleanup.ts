@@ -8,6 +8,7 @@ import {
   isBpffs,
   RtSocket,
   request,
+  speakerProtocol,
   unmount,
   unpin,
 } from '@causeway/linux';
@@ -53,7 +54,10 @@ export async function cleanupNode(config: string | AgentConfig): Promise<Cleanup
   using socket = RtSocket.open();
   using kernel = new LinuxEndpointKernel();
   let routes = 0;
-  for (const route of socket.routes({ protocol: causewayProtocol })) {
+  const ours = [causewayProtocol, speakerProtocol].flatMap((protocol) =>
+    socket.routes({ protocol }),
+  );
+  for (const route of ours) {
     const { destination, ifindex, metric, ...rest } = route;
     const gone = await attempt('route', () =>
       socket.apply(

@@ -28,6 +28,8 @@ import {
 
 /** Our rtm_protocol: marks our routes and rules, so that they can be told from others'. */
 export const causewayProtocol = 0xc5;
+/** Of routes learned by BGP: the speaker's, apart from the agent's, since each prunes only its own. */
+export const speakerProtocol = 0xc6;
 
 export interface RouteSpec {
   readonly family: IpVersion;
@@ -138,7 +140,10 @@ function body(spec: RouteSpec, protocol: number, type: RouteType, scope: number)
     priority: spec.metric,
     preferredSource: spec.source,
     metrics: spec.mtu === undefined ? undefined : { mtu: spec.mtu },
-    multipath: spec.nextHops,
+    multipath: spec.nextHops?.map((hop) => ({
+      ...hop,
+      crossFamily: hop.via !== undefined && versionOfAddress(hop.via, 'nextHops.via') !== family,
+    })),
     table,
     via: crossFamily ? spec.via : undefined,
   });

@@ -65,7 +65,7 @@ export interface NextHop {
 }
 
 /** struct rtnexthop, one after the other, each with its attributes. */
-const nextHops: PayloadCodec<readonly NextHop[]> = {
+const nextHops: PayloadCodec<readonly (NextHop & { readonly crossFamily?: boolean })[]> = {
   write: (writer, hops) => {
     for (const hop of hops) {
       const start = writer.length;
@@ -74,7 +74,8 @@ const nextHops: PayloadCodec<readonly NextHop[]> = {
         .u8(hop.onlink ? onlinkFlag : 0)
         .u8((hop.weight ?? 1) - 1)
         .i32(hop.ifindex ?? 0);
-      writeAttributes(writer, nextHopTable, hop.via === undefined ? {} : { gateway: hop.via });
+      if (hop.via !== undefined)
+        writeAttributes(writer, nextHopTable, { [hop.crossFamily ? 'via' : 'gateway']: hop.via });
       writer.patchU16(start, writer.length - start);
     }
   },

@@ -8,7 +8,7 @@ import { Netns } from '../netns.ts';
 import { readSysctl, writeSysctl } from '../sysctl.ts';
 import { type RtEvent, RtMonitor } from './monitor.ts';
 import { request } from './requests.ts';
-import { causewayProtocol } from './route-requests.ts';
+import { causewayProtocol, speakerProtocol } from './route-requests.ts';
 import { RtSocket } from './rt-socket.ts';
 
 const names = [`cwrta${process.pid}`, `cwrtb${process.pid}`] as const;
@@ -174,6 +174,20 @@ test('routes: multipath, tables, replacement, blackholes, an IPv6 gateway for IP
     .find((r) => text(r.destination) === '10.8.0.0');
   assert.equal(text(cross?.via), 'fe80::1');
   assert.equal(cross?.onlink, true);
+  const mixed = [
+    { via: ip('fe80::2'), ifindex, weight: 1, onlink: true },
+    { via: ip('10.0.0.1'), ifindex, weight: 1, onlink: true },
+  ];
+  inside.apply(
+    request.addRoute({
+      family: 4,
+      destination: ip('10.7.0.0'),
+      prefixLength: 16,
+      nextHops: mixed,
+      protocol: speakerProtocol,
+    }),
+  );
+  assert.deepEqual(inside.routes({ protocol: speakerProtocol })[0]?.nextHops, mixed);
   inside.apply(
     request.addRoute({
       family: 6,
