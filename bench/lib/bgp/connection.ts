@@ -4,7 +4,7 @@
  */
 import { connect, type Socket } from 'node:net';
 import { rawKeepalive, rawOpen } from '@causeway/bgp/testing';
-import type { Counter } from './counter.ts';
+import type { Counter, HostCounter } from './counter.ts';
 
 export interface ConnectionPlan {
   readonly local: string;
@@ -20,7 +20,7 @@ const HOLD_SECONDS = 240;
 export class Connection {
   readonly plan: ConnectionPlan;
   readonly socket: Socket;
-  readonly #counter: Counter | undefined;
+  readonly #counter: Counter | HostCounter | undefined;
   /** The beginning of a message that came without its end. */
   #rest: Buffer | undefined;
   established = false;
@@ -31,7 +31,7 @@ export class Connection {
   onEnd: (reason: string) => void = () => {};
   readonly #timer: NodeJS.Timeout;
 
-  constructor(plan: ConnectionPlan, counter: Counter | undefined) {
+  constructor(plan: ConnectionPlan, counter: Counter | HostCounter | undefined) {
     this.plan = plan;
     this.#counter = counter;
     this.socket = connect({

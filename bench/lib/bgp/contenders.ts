@@ -10,7 +10,11 @@ export interface Contender {
   readonly name: string;
   /** How long it stays quiet before its first announcements once a session stands; half a second when left out. */
   readonly settleMs?: number;
+  /** How many may connect at a time without being lost in its listening queue; any number when left out. */
+  readonly atOnce?: number;
   start(namespace: Namespace, directory: string, scenario: Scenario): Promise<RunningRouter>;
+  /** Asks for a summary of its sessions, as an operator would. */
+  status(router: RunningRouter): Promise<unknown>;
   /** Lets the running router take the scenario with another policy. */
   change(router: RunningRouter, scenario: Scenario): Promise<void>;
 }
@@ -206,6 +210,7 @@ function openbgpd(scenario: Scenario): string {
 }
 
 const birdContender: Contender = {
+  status: (router) => router.ask('show protocols'),
   name: 'BIRD',
   start: (namespace, directory, scenario) =>
     startBird({ namespace, directory, config: bird(scenario) }),
@@ -213,6 +218,7 @@ const birdContender: Contender = {
 };
 
 const frrContender: Contender = {
+  status: (router) => router.ask('show bgp ipv4 unicast summary'),
   name: 'FRR',
   settleMs: 6000,
   start: (namespace, directory, scenario) =>
@@ -231,6 +237,7 @@ const frrContender: Contender = {
 };
 
 const gobgpContender: Contender = {
+  status: (router) => router.ask('neighbor'),
   name: 'GoBGP',
   start: (namespace, directory, scenario) =>
     startGobgp({ namespace, directory, config: gobgp(scenario) }),
@@ -253,7 +260,9 @@ const gobgpContender: Contender = {
 };
 
 const openbgpdContender: Contender = {
+  status: (router) => router.ask('show'),
   name: 'OpenBGPD',
+  atOnce: 4,
   start: (namespace, directory, scenario) =>
     startOpenbgpd({ namespace, directory, config: openbgpd(scenario) }),
   change: (router, scenario) => router.reload(openbgpd(scenario)),

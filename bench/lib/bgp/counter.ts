@@ -117,3 +117,56 @@ export class Counter {
     this.announced += this.#range(bytes, nlri, end, ofClass);
   }
 }
+
+/**
+ * One bit a route of `10.90.0.0/16`, told apart by its last two bytes: what a reflector's client learns. The client's
+ * own route, which a reflector may send back, is not counted.
+ */
+export class HostCounter {
+  readonly #bits: Uint8Array;
+  readonly own: number;
+  #present = 0;
+  announced = 0;
+  withdrawn = 0;
+
+  constructor(capacity: number, own = -1) {
+    this.#bits = new Uint8Array((capacity + 7) >> 3);
+    this.own = own;
+  }
+
+  clear(): void {
+    this.#bits.fill(0);
+    this.#present = 0;
+    this.announced = 0;
+    this.withdrawn = 0;
+  }
+
+  count(_ofClass?: number): number {
+    return this.#present;
+  }
+
+  #range(bytes: Buffer, start: number, end: number, there: boolean): number {
+    let seen = 0;
+    for (let at = start; at < end; at += 1 + ((bytes[at]! + 7) >> 3)) {
+      if (bytes[at] !== 32) continue;
+      seen += 1;
+      const index = (bytes[at + 3]! << 8) | bytes[at + 4]!;
+      if (index === this.own) continue;
+      const bit = 1 << (index & 7);
+      const byte = this.#bits[index >> 3]!;
+      if (((byte & bit) !== 0) === there) continue;
+      this.#bits[index >> 3] = byte ^ bit;
+      this.#present += there ? 1 : -1;
+    }
+    return seen;
+  }
+
+  update(bytes: Buffer, start: number, end: number): void {
+    const withdrawn = start + 21;
+    const attributes = withdrawn + ((bytes[start + 19]! << 8) | bytes[start + 20]!) + 2;
+    const nlri = attributes + ((bytes[attributes - 2]! << 8) | bytes[attributes - 1]!);
+    if (attributes - 2 > withdrawn)
+      this.withdrawn += this.#range(bytes, withdrawn, attributes - 2, false);
+    if (nlri < end) this.announced += this.#range(bytes, nlri, end, true);
+  }
+}

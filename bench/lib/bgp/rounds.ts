@@ -1,5 +1,5 @@
 /** Contenders in turn, several figures from each run. A contender that takes very long has fewer rounds. */
-import { type Context, type Figure, median } from '../benchmark.ts';
+import { type Bar, type Context, type Figure, median } from '../benchmark.ts';
 import type { Contender } from './contenders.ts';
 
 export interface Measured {
@@ -79,4 +79,34 @@ export async function inTurn(
           : median(values.map((value, round) => value / (base[round] ?? Number.NaN))),
     }));
   });
+}
+
+/** Faster than FRR, GoBGP and OpenBGPD in every `time`: the promise that holds everywhere. */
+export function againstOthers(figures: readonly Figure[]): Bar[] {
+  return figures
+    .filter((figure) => figure.variant === 'Causeway' && figure.metric.endsWith(': time'))
+    .flatMap((own) =>
+      figures
+        .filter((other) => other.metric === own.metric && isOther(other.variant))
+        .map((other) => ({
+          what: `${own.metric}, against ${other.variant}`,
+          wanted: `less than ${other.median.toFixed(3)} ${own.unit}`,
+          got: `${own.median.toFixed(3)} ${own.unit}`,
+          met: own.median < other.median,
+        })),
+    );
+}
+
+const isOther = (variant: string): boolean => ['FRR', 'GoBGP', 'OpenBGPD'].includes(variant);
+
+/** A bar on an absolute figure of ours, where it was measured. */
+export function absoluteBar(figures: readonly Figure[], metric: string, limit: number): Bar[] {
+  return figures
+    .filter((figure) => figure.variant === 'Causeway' && figure.metric === metric)
+    .map((figure) => ({
+      what: `${metric}, Causeway`,
+      wanted: `less than ${limit} ${figure.unit}`,
+      got: `${figure.median.toFixed(2)} ${figure.unit}`,
+      met: figure.median < limit,
+    }));
 }

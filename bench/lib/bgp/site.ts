@@ -112,3 +112,10 @@ export function usageOf(router: RunningRouter): Usage {
     residentKib: sum((usage) => usage.residentKib),
   };
 }
+
+/** The answer, unless the load says that it failed. */
+export async function must(asked: Promise<LoadAnswer>): Promise<LoadAnswer> {
+  const answer = await asked;
+  if (answer.failure !== undefined) throw new Error(answer.failure);
+  return answer;
+}
