@@ -7,6 +7,8 @@ import { suggest } from './suggest.ts';
 /** A configuration of a few kilobytes is large; more is a wrong file. */
 const MAX_CONFIG_BYTES = 1_048_576;
 const MAX_ISSUES = 20;
+/** Fields whose values no refusal repeats. */
+const SECRETS = new Set<PropertyKey | undefined>(['password', 'key', 'secret']);
 
 /** @throws DaemonError `bad-config`, naming every bad field, its value and what is allowed there. */
 export function loadConfig<T>(file: string, schema: z.ZodType<T>): T {
@@ -100,7 +102,8 @@ function explain(
 ): Problem[] {
   const path = [...at, ...issue.path];
   const field = fieldName(path) || '(file)';
-  const value = valueAt(root, path);
+  // A refusal is printed and logged.
+  const value = SECRETS.has(path.at(-1)) ? '(secret)' : valueAt(root, path);
   if (issue.code === 'unrecognized_keys') {
     const known = knownKeys(schema, path, root);
     return issue.keys.map((key) => {
