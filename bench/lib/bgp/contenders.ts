@@ -212,6 +212,7 @@ function openbgpd(scenario: Scenario): string {
 const birdContender: Contender = {
   status: (router) => router.ask('show protocols'),
   name: 'BIRD',
+  atOnce: 8,
   start: (namespace, directory, scenario) =>
     startBird({ namespace, directory, config: bird(scenario) }),
   change: (router, scenario) => router.reload(bird(scenario)),

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { cable, Namespace, type RunningRouter, type Usage } from '@causeway/speaker/testing';
+import { takeAwayOnInterrupt } from '../interrupt.ts';
 import type { Contender } from './contenders.ts';
 import type { LoadAnswer, LoadPeer, LoadRequest } from './load.ts';
 import { MONITOR, peerAddress, ROUTER, type Scenario } from './scenario.ts';
@@ -48,6 +49,7 @@ export class BgpSite implements AsyncDisposable {
   readonly #stack = new DisposableStack();
   readonly #directory: string;
   #started = 0;
+  #router: RunningRouter | undefined;
 
   /** @param peers how many addresses the load needs beside the monitor's */
   constructor(peers: number) {
@@ -69,15 +71,18 @@ export class BgpSite implements AsyncDisposable {
       ),
     );
     this.load = this.#stack.use(new Load(loadNamespace));
+    this.#stack.defer(takeAwayOnInterrupt(() => this[Symbol.asyncDispose]()));
   }
 
-  start(contender: Contender, scenario: Scenario): Promise<RunningRouter> {
+  async start(contender: Contender, scenario: Scenario): Promise<RunningRouter> {
     this.#started += 1;
     const directory = join(this.#directory, `${contender.name}-${this.#started}`);
-    return contender.start(this.routerNamespace, directory, scenario);
+    this.#router = await contender.start(this.routerNamespace, directory, scenario);
+    return this.#router;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#router?.[Symbol.asyncDispose]();
     this.#stack.dispose();
   }
 }
