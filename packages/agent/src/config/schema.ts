@@ -98,6 +98,26 @@ export const configSchema = z.strictObject({
     .max(2)
     .refine((list) => new Set(list).size === list.length, 'must not name a family twice')
     .default(['ipv4', 'ipv6']),
+  nativeRouting: z
+    .strictObject({
+      /**
+       * Who knows the way to other nodes' pods with routingMode native. `l2`: this node, by a route for each
+       * CIDR of each node on its networks. `bgp`: the network, which nodes announce their CIDRs to; the default
+       * route leads there, and the node's routes do not grow with the cluster.
+       */
+      mode: z.enum(['l2', 'bgp']).default('l2'),
+    })
+    .prefault({}),
+  /** What the store's kinds about BGP say of this node is carried out by `causeway speaker`. */
+  bgp: z
+    .strictObject({
+      enabled: z.boolean().default(true),
+      /** The speaker's API. Default: speaker.sock in the run directory. */
+      socket: absolutePath.optional(),
+      /** Where Secrets with passwords of sessions are looked for. */
+      secretsNamespace: nodeName.default('kube-system'),
+    })
+    .prefault({}),
   /** Ranges whose addresses the network carries as they are; never masqueraded. */
   nativeRoutingCIDRs: cidrs.default([]),
   masquerade: z

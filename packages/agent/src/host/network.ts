@@ -1,4 +1,5 @@
 import type { Log } from '@causeway/daemon';
+import type { Prefix } from '@causeway/ip';
 import type { RtSocket } from '@causeway/linux';
 import {
   type Clock,
@@ -29,6 +30,8 @@ export interface HostNetworkOptions {
   readonly ownNode: OwnNodeTable;
   /** Nodes of the cluster but this one. */
   readonly remoteNodes: () => readonly RoutedNode[];
+  /** Service addresses that this node announces to the network. Default: none. */
+  readonly attracted?: () => readonly Prefix[];
   readonly socket: RtSocket;
   readonly clock: Clock;
   readonly random: () => number;
@@ -162,6 +165,7 @@ export class HostNetwork implements AsyncDisposable {
       own: this.#options.ownNode.get(this.#options.config.node.name),
       observed: [...this.tables.devices.rows()],
       remote: this.#options.remoteNodes(),
+      attracted: this.#options.attracted?.() ?? [],
     });
   }
 

@@ -45,12 +45,14 @@ function plan(
   observed: readonly DeviceView[],
   remote: ReturnType<typeof node>[] = [],
   who: typeof own | undefined = own,
+  attracted: readonly string[] = [],
 ) {
   return planHost({
     config: checkAgentConfig({ node: { name: 'a' }, ...config }),
     own: who,
     observed,
     remote,
+    attracted: attracted.map((text) => Prefix.parse(text)),
   });
 }
 
@@ -96,6 +98,39 @@ test('native: neighbours get a route, others a reason, overlaps nothing', () => 
   assert.match(reasons[3]!, /^thief 10\.1\.0\.0\/16 overlaps/);
 });
 
+test('routed by the network: the node has the routes of its own CIDRs, however large the cluster', () => {
+  const cluster = (size: number) =>
+    Array.from({ length: size }, (_, i) =>
+      node(`n${i}`, [`192.0.2.${2 + (i % 200)}`], [`10.${2 + (i >> 8)}.${i & 255}.0/24`]),
+    );
+  const of = (size: number) =>
+    plan({ routingMode: 'native', nativeRouting: { mode: 'bgp' } }, [eth0], cluster(size));
+  assert.deepEqual(
+    of(1).routes.map(({ prefix }) => prefix),
+    ['10.1.1.0/24', 'fd00:1:1::/64'],
+  );
+  assert.deepEqual(of(2000).routes, of(1).routes);
+  assert.deepEqual(of(2000).routeProblems, [], 'nobody needs to share a network with anybody');
+  assert.equal(plan({ routingMode: 'native' }, [eth0], cluster(200)).routes.length, 202);
+});
+
+test('announced service addresses lead nowhere, unless they are somebody else of the node', () => {
+  const routes = (config: ConfigInput) =>
+    plan(config, [eth0], [], own, [
+      '10.96.0.7/32',
+      'fd00:96::/112',
+      '192.0.2.1/32', // the node's own
+      '192.0.0.0/16', // takes in the node's network
+      '192.0.2.77/32', // on it
+      '10.1.1.9/32', // a pod's
+    ])
+      .routes.filter(({ device }) => device === 'unreachable')
+      .map(({ prefix }) => prefix);
+  assert.deepEqual(routes({}), ['10.96.0.7/32', 'fd00:96::/112']);
+  assert.deepEqual(routes({ families: ['ipv6'] }), ['fd00:96::/112']);
+  assert.deepEqual(routes({ socketLB: { enabled: false } }), []);
+});
+
 test('the MTU follows mode, underlay, the least device and the configuration', () => {
   const jumbo = device('eth1', 3, ['192.0.2.1/24'], { mtu: 9000 });
   const mtu = (config: ConfigInput, devices = [eth0]) => plan(config, devices).mtu;
@@ -125,6 +160,7 @@ test('what keeps pods from being served is said with what to do', () => {
       own: undefined,
       observed: [eth0],
       remote: [],
+      attracted: [],
     }).problems.join(),
     /no CiliumNode named a; create it/,
   );

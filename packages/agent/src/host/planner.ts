@@ -14,6 +14,8 @@ export interface PlanInputs {
   readonly own: OwnNode | undefined;
   readonly observed: readonly DeviceView[];
   readonly remote: readonly RoutedNode[];
+  /** Service addresses that this node announces to the network. */
+  readonly attracted: readonly Prefix[];
 }
 
 /** Everything that the node's network must be, and what is wrong with the inputs. */
@@ -32,7 +34,7 @@ export interface HostPlan {
 }
 
 /** Pure: what is planned depends on the inputs and on nothing else. */
-export function planHost({ config, own, observed, remote }: PlanInputs): HostPlan {
+export function planHost({ config, own, observed, remote, attracted }: PlanInputs): HostPlan {
   const configured = config.node.addresses;
   const stored = own === undefined ? [] : reachableAddresses(own);
   const named = configured.length > 0 ? configured : stored;
@@ -49,10 +51,12 @@ export function planHost({ config, own, observed, remote }: PlanInputs): HostPla
     gateway: layout(prefix).gateway,
   }));
   const { routes, problems: routeProblems } = planRoutes({
-    mode: config.routingMode,
+    mode: routesMode(config),
     families: config.families,
     local: gateways,
     remote,
+    // With translation per packet the node's own connections need a route before they are translated.
+    attracted: config.socketLB.enabled ? attracted : [],
     devices,
     routeMtu: mtu.route,
     deviceMtu: mtu.device,
@@ -69,6 +73,10 @@ export function planHost({ config, own, observed, remote }: PlanInputs): HostPla
     routeProblems,
     problems: problemsOf(config, own, devices, unmatched, nodeAddresses),
   };
+}
+
+function routesMode({ routingMode, nativeRouting }: AgentConfig): 'tunnel' | 'native' | 'routed' {
+  return routingMode === 'native' && nativeRouting.mode === 'bgp' ? 'routed' : routingMode;
 }
 
 function linksOf(config: AgentConfig, mtu: MtuPlan): DesiredLink[] {

@@ -26,6 +26,15 @@ export function routeOperations(socket: RtSocket): Operations<DesiredRoute, stri
     );
 
   const specOf = (row: DesiredRoute): RouteSpec => {
+    if (row.device === 'unreachable') {
+      return {
+        family: Prefix.family(row.prefix) === 'ipv4' ? 4 : 6,
+        destination: Address.toBytes(Prefix.address(row.prefix)),
+        prefixLength: Prefix.length(row.prefix),
+        table: MAIN_TABLE,
+        type: 'unreachable',
+      };
+    }
     const ifindex =
       typeof row.device === 'number' ? row.device : socket.link({ name: HOST_DEVICE })?.index;
     if (ifindex === undefined) throw new Error(`the device ${HOST_DEVICE} does not exist yet`);
@@ -87,6 +96,9 @@ function prefixOf(route: Route): Prefix {
 }
 
 function same(present: Route, wanted: RouteSpec): boolean {
+  if (present.type !== (wanted.type ?? 'unicast')) return false;
+  // IPv6 says "lo" of a route that leads nowhere, IPv4 nothing.
+  if (wanted.type === 'unreachable') return true;
   return (
     present.ifindex === wanted.ifindex &&
     equal(present.via, wanted.via) &&

@@ -5,7 +5,8 @@ import { deviceReaching } from './devices.ts';
 /** One route that the node should have; `device` is a name, or the index of a foreign device. */
 export interface DesiredRoute {
   readonly prefix: Prefix;
-  readonly device: 'cw_host' | number;
+  /** `unreachable`: what comes for it and was not taken up before is answered, not sent on. */
+  readonly device: 'cw_host' | 'unreachable' | number;
   readonly via?: Address;
   readonly source?: Address;
   readonly mtu?: number;
@@ -28,11 +29,14 @@ export interface RouteProblem {
 }
 
 export interface RouteInputs {
-  readonly mode: 'tunnel' | 'native';
+  /** `routed`: the network knows the way to other nodes' pods, by BGP; the default route leads there. */
+  readonly mode: 'tunnel' | 'native' | 'routed';
   readonly families: readonly Family[];
   /** Own pod CIDRs with their gateways. */
   readonly local: readonly { readonly prefix: Prefix; readonly gateway: Address }[];
   readonly remote: readonly RoutedNode[];
+  /** Service addresses that this node announces: the network sends them here, the default route back. */
+  readonly attracted: readonly Prefix[];
   readonly devices: readonly DeviceView[];
   readonly routeMtu: number;
   readonly deviceMtu: number;
@@ -42,6 +46,7 @@ export interface RouteInputs {
  * Every route of ours. Local pod CIDRs and, in tunnel mode, those of other nodes go to cw_host,
  * where the from_host program takes the packets up; in native mode other nodes' CIDRs go straight
  * to the node when it shares a layer 2 with us, and are somebody else's to route when it does not.
+ * Where the network routes pods (`routed`) no other node has a route here.
  */
 export function planRoutes(inputs: RouteInputs): {
   routes: DesiredRoute[];
@@ -60,7 +65,13 @@ export function planRoutes(inputs: RouteInputs): {
     if (!gateways.has(family)) gateways.set(family, gateway);
   }
 
-  for (const node of inputs.remote) {
+  for (const prefix of inputs.attracted) {
+    if (!inputs.families.includes(Prefix.family(prefix))) continue;
+    if (overlapping(routes, prefix) !== undefined || ofNode(inputs.devices, prefix)) continue;
+    routes.set(prefix, { prefix, device: 'unreachable' });
+  }
+
+  for (const node of inputs.mode === 'routed' ? [] : inputs.remote) {
     for (const prefix of node.podCIDRs) {
       const family = Prefix.family(prefix);
       if (!inputs.families.includes(family)) continue;
@@ -110,6 +121,16 @@ function directPath(
     if (device !== undefined) return { device, via };
   }
   return undefined;
+}
+
+/** Whether a prefix takes in an address of the node or a network that it is on. */
+function ofNode(devices: readonly DeviceView[], prefix: Prefix): boolean {
+  return devices.some((device) =>
+    device.addresses.some(({ address, prefixLength }) => {
+      const subnet = Prefix.from(address, prefixLength);
+      return Prefix.contains(prefix, address) || Prefix.overlaps(prefix, subnet);
+    }),
+  );
 }
 
 /** A prefix in the trie that shares addresses with this one. */

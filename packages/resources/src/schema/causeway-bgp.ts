@@ -197,7 +197,7 @@ const bmpStation = closed({
         z.enum(['PrePolicy', 'PostPolicy', 'LocRIB', 'AdjRIBOutPrePolicy', 'AdjRIBOutPostPolicy']),
       )
       .meta({
-        description: 'Which routes are told (RFC 7854, 8671, 9069); PostPolicy and LocRIB.',
+        description: 'Which routes are told (RFC 7854, 8671, 9069); PrePolicy and LocRIB.',
       }),
   ),
   statisticsSeconds: maybe(seconds(1, 86_400)),

@@ -1,0 +1,68 @@
+import type { Address, Family, Prefix } from '@causeway/ip';
+import type {
+  BGPClusterOptions,
+  BGPPeerOptions,
+  CiliumBGPAdvertisement,
+  CiliumBGPClusterConfig,
+  CiliumBGPNodeConfigOverride,
+  CiliumBGPPeerConfig,
+} from '@causeway/resources';
+import type { Labels } from './selector.ts';
+
+/** Everything that decides what this node says by BGP and to whom. */
+export interface BgpInputs {
+  readonly node: {
+    readonly name: string;
+    readonly labels: Labels;
+    /** By which others reach it, best first. */
+    readonly addresses: readonly Address[];
+  };
+  readonly families: readonly Family[];
+  readonly podCIDRs: readonly Prefix[];
+  readonly clusterConfigs: readonly CiliumBGPClusterConfig[];
+  readonly clusterOptions: readonly BGPClusterOptions[];
+  readonly peerConfigs: readonly CiliumBGPPeerConfig[];
+  readonly peerOptions: readonly BGPPeerOptions[];
+  readonly advertisements: readonly CiliumBGPAdvertisement[];
+  readonly overrides: readonly CiliumBGPNodeConfigOverride[];
+  /** Name of a Secret in the secrets' namespace to its `password`; undefined: it has no such key. */
+  readonly passwords: ReadonlyMap<string, string | undefined>;
+  readonly services: readonly ServiceView[];
+  readonly interfaces: readonly InterfaceView[];
+  /** The other nodes of the cluster. */
+  readonly nodes: readonly PeerNode[];
+}
+
+/** A Service as announcements look at it. */
+export interface ServiceView {
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels: Labels;
+  readonly terminating: boolean;
+  /** `spec.loadBalancerClass`, of type LoadBalancer. */
+  readonly loadBalancerClass: string | undefined;
+  readonly addresses: readonly ServiceAddress[];
+}
+
+export type ServiceAddressType = 'ClusterIP' | 'ExternalIP' | 'LoadBalancerIP';
+
+export interface ServiceAddress {
+  readonly type: ServiceAddressType;
+  readonly address: Address;
+  /** The traffic policy that counts for this address. */
+  readonly policy: 'Cluster' | 'Local';
+  /** On this node there is a backend that takes new connections. */
+  readonly localReady: boolean;
+}
+
+export interface InterfaceView {
+  readonly name: string;
+  readonly up: boolean;
+  readonly addresses: readonly Address[];
+}
+
+export interface PeerNode {
+  readonly name: string;
+  readonly labels: Labels;
+  readonly addresses: readonly Address[];
+}

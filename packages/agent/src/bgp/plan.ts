@@ -1,0 +1,266 @@
+import { Prefix } from '@causeway/ip';
+import { type Candidate, candidatesOf } from './candidates.ts';
+import { given } from './given.ts';
+import type { BgpInputs } from './inputs.ts';
+import { type NodeInstance, routerIdOf, selectInstances } from './instance.ts';
+import { type Neighbors, neighborsOf } from './neighbors.ts';
+import {
+  attributesOfTag,
+  chosenRules,
+  exportPolicy,
+  importPolicy,
+  NOTHING,
+  nothing,
+  tagOf,
+} from './policies.ts';
+import type { Profile } from './profile.ts';
+import { type Attributes, type Rule, rulesOf } from './rules.ts';
+import {
+  type BmpStation,
+  type OriginatedPath,
+  type SpeakerConfig,
+  speakerName,
+} from './speaker-port.ts';
+
+/** One thing that could be announced: where it goes and why, or why not. */
+export interface Announcement {
+  readonly prefix: Prefix;
+  readonly source: string;
+  /** CiliumBGPAdvertisements that want it. */
+  readonly advertisements: readonly string[];
+  /** It is originated; what each session then sends, the speaker tells. */
+  readonly announced: boolean;
+  /** Neighbours whose export policy lets it through, and with what. */
+  readonly to: readonly ({ readonly neighbor: string } & Attributes)[];
+  /** Why it is announced, or what keeps it. */
+  readonly reason: string;
+}
+
+/** What the speaker shall do, and how that came about. */
+export interface BgpPlan {
+  readonly clusterConfig: string | undefined;
+  /** Undefined: this node does not speak BGP. */
+  readonly wanted:
+    | {
+        /** Policies for these paths and for `alsoTags`, which the speaker still holds. */
+        readonly config: (alsoTags: readonly string[]) => SpeakerConfig;
+        readonly paths: readonly OriginatedPath[];
+      }
+    | undefined;
+  readonly announcements: readonly Announcement[];
+  readonly problems: readonly string[];
+}
+
+/** Pure: what is planned depends on the inputs and on nothing else. */
+export function planBgp(inputs: BgpInputs): BgpPlan {
+  const selection = selectInstances(inputs);
+  const [first] = selection.instances;
+  const rules = rulesOf(inputs.advertisements);
+  const candidates = candidatesOf(inputs, rules.values());
+  if (first === undefined) {
+    const why =
+      selection.config === undefined
+        ? 'no CiliumBGPClusterConfig selects this node'
+        : `CiliumBGPClusterConfig ${selection.config} has no instance that can be run`;
+    return {
+      clusterConfig: selection.config,
+      wanted: undefined,
+      announcements: candidates.map((each) => announcement(each, rules, [], each.obstacle ?? why)),
+      problems: selection.problems,
+    };
+  }
+  const problems = [...selection.problems];
+  const groups = selection.instances.map((at) => neighborsOf(at, first, inputs));
+  for (const group of groups) problems.push(...group.problems);
+  const all = withoutTwins(groups, problems);
+  const profiles = new Map<string, Profile>();
+  for (const { profile } of [...all, ...groups.flatMap(({ dynamic }) => dynamic)])
+    profiles.set(profile.name, profile);
+
+  const tags = tagsOf(candidates);
+  const chosen = new Map<string, Set<string>>();
+  for (const profile of profiles.values())
+    for (const each of profile.families) chosen.set(each.export, chosenRules(each.family, rules));
+
+  const receivers = [
+    ...all.map(({ neighbor, profile }) => ({ name: neighbor.name, profile })),
+    ...groups.flatMap(({ dynamic }) =>
+      dynamic.map(({ group, profile }) => ({ name: `${group.name}:*`, profile })),
+    ),
+  ];
+  const announcements = candidates.map((candidate) => {
+    if (candidate.obstacle !== undefined)
+      return announcement(candidate, rules, [], candidate.obstacle);
+    const tag = tags.get(candidate.prefix)!;
+    const key = Prefix.family(candidate.prefix) === 'ipv4' ? 'ipv4-unicast' : 'ipv6-unicast';
+    const to = receivers.flatMap(({ name, profile }) => {
+      const family = profile.families.find((each) => each.key === key);
+      if (family === undefined) return [];
+      const attributes = attributesOfTag(tag, chosen.get(family.export)!, rules);
+      return attributes === undefined ? [] : [{ neighbor: name, ...attributes }];
+    });
+    return announcement(
+      candidate,
+      rules,
+      to,
+      to.length === 0
+        ? `no peer's CiliumBGPPeerConfig chooses ${named(candidate, rules)} for ${key}`
+        : `${named(candidate, rules)} selects it`,
+    );
+  });
+
+  const config = (alsoTags: readonly string[]): SpeakerConfig => {
+    const everyTag = [...new Set([...tags.values(), ...alsoTags])];
+    return speakerConfig(selection.instances, first, inputs, all, groups, [
+      [NOTHING, nothing],
+      ...[...profiles.values()].flatMap((profile) =>
+        profile.families.flatMap((family): [string, typeof nothing][] => [
+          [
+            family.export,
+            exportPolicy(
+              family.key,
+              everyTag,
+              chosen.get(family.export)!,
+              rules,
+              family.options.transit ?? profile.options.routeReflectorClient ?? false,
+            ),
+          ],
+          ...(family.import === NOTHING
+            ? []
+            : [
+                [family.import, importPolicy(family.options.import ?? [])] as [
+                  string,
+                  typeof nothing,
+                ],
+              ]),
+        ]),
+      ),
+    ]);
+  };
+  // What no peer chooses is not originated: it would be a route of the speaker that leads nowhere.
+  const sent = new Set(announcements.filter(({ announced }) => announced).map((row) => row.prefix));
+  const paths = Array.from(tags, ([prefix, tag]): OriginatedPath => ({ prefix, tag }))
+    .filter(({ prefix }) => sent.has(prefix as Prefix))
+    .sort((a, b) => (a.prefix < b.prefix ? -1 : 1));
+  return {
+    clusterConfig: selection.config,
+    wanted: { config, paths },
+    announcements,
+    problems: [...new Set(problems)],
+  };
+}
+
+/** One path a prefix, tagged with every rule of everything that stands behind it. */
+function tagsOf(candidates: readonly Candidate[]): Map<Prefix, string> {
+  const usable = candidates.filter(({ obstacle }) => obstacle === undefined);
+  const tags = new Map<Prefix, string>();
+  for (const [prefix, group] of Map.groupBy(usable, (each) => each.prefix)) {
+    tags.set(prefix, tagOf(group.flatMap(({ rules }) => rules)));
+  }
+  return tags;
+}
+
+/** Names are how sessions are known: of two the first counts. So it is with addresses. */
+function withoutTwins(groups: readonly Neighbors[], problems: string[]): Neighbors['neighbors'] {
+  const seen = new Map<string, string>();
+  return groups
+    .flatMap(({ neighbors }) => neighbors)
+    .filter(({ neighbor }) => {
+      const target = JSON.stringify([neighbor.peer, neighbor.port ?? 179]);
+      for (const key of [neighbor.name, target]) {
+        const other = seen.get(key);
+        if (other === undefined) continue;
+        problems.push(
+          key === target
+            ? `${neighbor.name} is the same router as ${other}: one session counts, ${other}`
+            : `two peers are called ${key}: the first counts`,
+        );
+        return false;
+      }
+      seen.set(neighbor.name, neighbor.name);
+      seen.set(target, neighbor.name);
+      return true;
+    });
+}
+
+function speakerConfig(
+  instances: readonly NodeInstance[],
+  first: NodeInstance,
+  inputs: BgpInputs,
+  all: Neighbors['neighbors'],
+  groups: readonly Neighbors[],
+  policies: readonly (readonly [string, typeof nothing])[],
+): SpeakerConfig {
+  const { options } = first;
+  const { kernelRoutes, gracefulRestart, multipath } = options;
+  const listen = instances.flatMap(({ instance, override, options: own }) => {
+    const port = override.localPort ?? instance.localPort;
+    if (port === undefined) return [];
+    return (own.listenAddresses ?? ['0.0.0.0', '::']).map((address) => ({ address, port }));
+  });
+  return {
+    asn: first.asn,
+    routerId: routerIdOf(first, inputs.node),
+    listen: [...new Map(listen.map((each) => [JSON.stringify(each), each])).values()],
+    neighbors: all.map(({ neighbor }) => neighbor),
+    dynamicNeighbors: groups.flatMap(({ dynamic }) => dynamic.map(({ group }) => group)),
+    policies: Object.fromEntries(policies),
+    kernel: {
+      mode: KERNEL[kernelRoutes?.mode ?? 'None'],
+      ...given({
+        prefixes: kernelRoutes?.prefixes,
+        table: kernelRoutes?.table,
+        metric: kernelRoutes?.metric,
+      }),
+    },
+    bmp: (options.bmpStations ?? []).map(
+      ({ name, address, port, monitor, statisticsSeconds }): BmpStation => ({
+        name: speakerName(name),
+        address,
+        port,
+        ...given({
+          views: monitor?.map((each) => VIEWS[each]),
+          statisticsInterval: statisticsSeconds,
+        }),
+      }),
+    ),
+    ...given({
+      clusterId: options.clusterID,
+      multipath,
+      gracefulRestart:
+        gracefulRestart &&
+        given({
+          restartTime: gracefulRestart.restartTimeSeconds,
+          deferral: gracefulRestart.deferralSeconds,
+        }),
+    }),
+  };
+}
+
+const KERNEL = { None: 'none', All: 'all', Prefixes: 'prefixes', SameRack: 'same-rack' } as const;
+const VIEWS = {
+  PrePolicy: 'in-pre',
+  PostPolicy: 'in-post',
+  AdjRIBOutPrePolicy: 'out-pre',
+  AdjRIBOutPostPolicy: 'out-post',
+  LocRIB: 'loc',
+} as const;
+
+function announcement(
+  { prefix, source, rules: ids, obstacle }: Candidate,
+  rules: ReadonlyMap<string, Rule>,
+  to: Announcement['to'],
+  reason: string,
+): Announcement {
+  return {
+    prefix,
+    source,
+    advertisements: [...new Set(ids.map((id) => rules.get(id)!.advertisement))],
+    announced: obstacle === undefined && to.length > 0,
+    to,
+    reason,
+  };
+}
+
+const named = ({ rules: ids }: Candidate, rules: ReadonlyMap<string, Rule>): string =>
+  [...new Set(ids.map((id) => rules.get(id)!.advertisement))].join(', ');
