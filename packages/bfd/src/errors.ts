@@ -7,6 +7,8 @@ export type BfdErrorCode =
   | 'too-many-sessions'
   /** Bytes that are no BFD Control packet, or one that must be discarded. */
   | 'bad-packet'
+  /** Another BFD has the UDP port. */
+  | 'port-taken'
   /** The thread that runs the sessions ended. */
   | 'stopped';
 

@@ -20,7 +20,8 @@ const loopback = {
 
 if (!isMainThread) {
   // The other half of the last test: a thread that only waits.
-  const poll = new PollSet([(workerData as { fd: number }).fd]);
+  using event = EventFd.copyOf((workerData as { fd: number }).fd);
+  const poll = new PollSet([event.fd.number]);
   const preference = preferThisThread();
   const began = performance.now();
   poll.wait(20_000_000);
@@ -151,7 +152,7 @@ if (!isMainThread) {
     assert.equal(poll.wait(5_000), 0);
     assert.equal(poll.ready(0), false);
     assert.ok(performance.now() - began >= 5);
-    EventFd.signal(event.fd.number);
+    event.signal();
     assert.equal(poll.wait(5_000_000), 1);
     assert.equal(poll.ready(0), true);
     event.clear();
@@ -169,7 +170,7 @@ if (!isMainThread) {
     );
     await new Promise((resolve) => worker.once('online', resolve));
     await new Promise((resolve) => setTimeout(resolve, 200));
-    EventFd.signal(event.fd.number);
+    event.signal();
     const { ready, waited, preference } = await answer;
     assert.equal(ready, true);
     assert.ok(waited < 15_000);

@@ -1,0 +1,268 @@
+import { createHash, randomFillSync } from 'node:crypto';
+import { type EventFd, type Netns, PollSet, type Preference } from '@causeway/linux';
+import { type BfdEffect, BfdEngine } from '../engine.ts';
+import { arrivalOf, now } from './clock.ts';
+import type { Events } from './events.ts';
+import type { Command, LoopFigures, PlainError, ThreadStatus } from './messages.ts';
+import { type Inlet, Outlets, openInlets } from './sockets.ts';
+
+/** Microseconds. Also how long the end of the process may have to wait for this thread. */
+const longestWait = 500_000;
+const retryAfter = 1_000_000;
+/** Datagrams of one socket in one turn: what comes faster is a flood, and packets must go out meanwhile. */
+const mostBatches = 32;
+
+export interface LoopOptions {
+  readonly ns: Netns | undefined;
+  readonly limit: number | undefined;
+  readonly preference: Preference;
+  readonly wake: EventFd;
+  readonly nextCommand: () => Command | undefined;
+  readonly answer: (id: number, value: unknown) => void;
+  readonly refuse: (id: number, error: PlainError) => void;
+  readonly events: (problemOf: Outlets['problemOf']) => Events;
+}
+
+/**
+ * The thread's whole life: wait until something came or is due, take all that came, do what is due.
+ * It decides nothing; it blocks, so it has a thread of its own.
+ */
+export class Loop implements Disposable {
+  readonly #options: LoopOptions;
+  readonly #engine: BfdEngine;
+  readonly #inlets: readonly Inlet[];
+  readonly #outlets: Outlets;
+  readonly #events: Events;
+  readonly #poll: PollSet;
+  readonly #datagram = {
+    bytes: new Uint8Array(0),
+    length: 0,
+    hops: 'single' as Inlet['hops'],
+    ttl: 0,
+    source: new Uint8Array(0),
+    destination: new Uint8Array(0),
+    ifindex: 0,
+  };
+  /** Everything that came before this was received. */
+  #heardUntil = now();
+  #retryAt = 0;
+  #stop: number | undefined;
+  readonly #figures: { -readonly [K in keyof LoopFigures]: LoopFigures[K] } = {
+    wakes: 0,
+    latestWake: 0,
+    lateOver5ms: 0,
+    lateOver50ms: 0,
+    longestTurn: 0,
+    faults: 0,
+  };
+
+  constructor(options: LoopOptions) {
+    this.#options = options;
+    this.#engine = new BfdEngine({
+      random: randomNumbers(),
+      digest: (algorithm, bytes) => createHash(algorithm).update(bytes).digest(),
+      ...(options.limit === undefined ? {} : { limit: options.limit }),
+    });
+    this.#inlets = openInlets(options.ns);
+    this.#outlets = new Outlets(options.ns);
+    this.#events = options.events((session) => this.#outlets.problemOf(session));
+    this.#poll = new PollSet([
+      options.wake.fd.number,
+      ...this.#inlets.map(({ receiver }) => receiver.fd.number),
+    ]);
+  }
+
+  /** Returns once told to stop; a turn that fails is counted and the next one begun. */
+  run(): void {
+    while (this.#stop === undefined) {
+      try {
+        this.#turn();
+      } catch (error) {
+        this.#figures.faults++;
+        this.#figures.lastFault = (error as Error).stack ?? String(error);
+        // Were it to fail for ever, it must not do so at full speed in real time.
+        new PollSet([]).wait(10_000);
+      }
+    }
+    this.#sayGoodbye();
+    this.#options.answer(this.#stop, undefined);
+  }
+
+  #turn(): void {
+    const due = this.#engine.deadline;
+    this.#poll.wait(Math.min(due - now(), longestWait));
+    const woken = now();
+    this.#noteWake(woken - due);
+    if (this.#poll.ready(0)) this.#takeCommands();
+    this.#heardUntil = this.#drain();
+    this.#do(this.#engine.advance(now(), this.#heardUntil));
+    if (woken >= this.#retryAt) this.#retry(woken);
+    this.#events.flush();
+    this.#figures.longestTurn = Math.max(this.#figures.longestTurn, (now() - woken) / 1000);
+  }
+
+  #noteWake(late: number): void {
+    const figures = this.#figures;
+    figures.wakes++;
+    if (late <= 0) return;
+    figures.latestWake = Math.max(figures.latestWake, late / 1000);
+    if (late > 5000) figures.lateOver5ms++;
+    if (late > 50_000) figures.lateOver50ms++;
+  }
+
+  /**
+   * Receives what is queued. Returns the time up to which nothing can be in the queue any more: now, or
+   * the last datagram's arrival where a flood has left some behind.
+   */
+  #drain(): number {
+    const began = now();
+    let heard = began;
+    for (const { receiver, hops } of this.#inlets) {
+      let last = this.#heardUntil;
+      for (let batches = 0; ; batches++) {
+        if (batches === mostBatches) {
+          heard = Math.min(heard, last);
+          break;
+        }
+        const count = receiver.receive();
+        for (let i = 0; i < count; i++) {
+          const received = receiver.datagram(i);
+          last = arrivalOf(received.receivedAt, this.#heardUntil, began);
+          const datagram = this.#datagram;
+          datagram.bytes = received.bytes as Uint8Array<ArrayBuffer>;
+          datagram.length = received.length;
+          datagram.hops = hops;
+          datagram.ttl = received.ttl;
+          datagram.source = received.source as Uint8Array<ArrayBuffer>;
+          datagram.destination = received.destination as Uint8Array<ArrayBuffer>;
+          datagram.ifindex = received.ifindex;
+          this.#do(this.#engine.receive(datagram, last));
+        }
+        if (count < receiver.batch) break;
+      }
+    }
+    return heard;
+  }
+
+  #do(effects: readonly BfdEffect[]): void {
+    for (const effect of effects) {
+      switch (effect.type) {
+        case 'send':
+          this.#outlets.send(effect.session, effect.bytes);
+          break;
+        case 'changed':
+          this.#events.changed(effect.session, effect.change);
+          break;
+        case 'removed':
+          this.#outlets.forget(effect.session);
+          this.#events.removed(effect.session);
+          break;
+        default:
+          effect satisfies never;
+      }
+    }
+  }
+
+  /** Sockets that could not be opened, or whose device has gone. */
+  #retry(at: number): void {
+    this.#retryAt = at + retryAfter;
+    for (const session of this.#engine.sessions()) this.#outlets.open(session);
+  }
+
+  #takeCommands(): void {
+    this.#options.wake.clear();
+    for (;;) {
+      const command = this.#options.nextCommand();
+      if (command === undefined) return;
+      try {
+        this.#command(command);
+      } catch (error) {
+        this.#options.refuse(command.id, plainError(error));
+      }
+    }
+  }
+
+  #command(command: Command): void {
+    const { answer } = this.#options;
+    switch (command.type) {
+      case 'configure': {
+        const { results, effects } = this.#engine.configure(command.sessions, now());
+        // Sockets come first: what a new session sends at once needs one.
+        for (const session of this.#engine.sessions()) this.#outlets.open(session);
+        this.#do(effects);
+        answer(command.id, { results: [...results].map(([key, result]) => ({ key, result })) });
+        break;
+      }
+      case 'sessions':
+        answer(
+          command.id,
+          [...this.#engine.sessions()].map((session) => this.#events.row(session)),
+        );
+        break;
+      case 'status':
+        answer(command.id, this.#status());
+        break;
+      case 'stop':
+        this.#stop = command.id;
+        break;
+      default:
+        command satisfies never;
+    }
+  }
+
+  #status(): ThreadStatus {
+    const sessions = [...this.#engine.sessions()];
+    return {
+      sessions: sessions.length,
+      up: sessions.filter(({ state }) => state === 'up').length,
+      preference: this.#options.preference,
+      discarded: { ...this.#engine.discards },
+      droppedByKernel: this.#inlets.reduce((sum, { receiver }) => sum + receiver.dropped, 0),
+      loop: { ...this.#figures },
+    };
+  }
+
+  /**
+   * The peers hear AdminDown, so that a restart of this process is no fault of the path to them. Three
+   * times, as this cannot wait a Detection Time for one that got lost.
+   */
+  #sayGoodbye(): void {
+    const { effects } = this.#engine.configure([], now());
+    const last = effects.flatMap((effect) =>
+      effect.type === 'send' ? [{ session: effect.session, bytes: effect.bytes.slice() }] : [],
+    );
+    for (let times = 0; times < 3; times++) {
+      if (times > 0) new PollSet([]).wait(10_000);
+      for (const { session, bytes } of last) this.#outlets.send(session, bytes);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const { receiver } of this.#inlets) receiver.close();
+    this.#outlets[Symbol.dispose]();
+  }
+}
+
+/** Unpredictable, and without asking the kernel for each. */
+function randomNumbers(): () => number {
+  const pool = new Uint32Array(1024);
+  let at = pool.length;
+  return () => {
+    if (at === pool.length) {
+      randomFillSync(pool);
+      at = 0;
+    }
+    return pool[at++]!;
+  };
+}
+
+export function plainError(error: unknown): PlainError {
+  const { message, code, field, value, hint } = error as Error & Partial<PlainError>;
+  return {
+    code: typeof code === 'string' ? code : 'internal',
+    message,
+    ...(field === undefined ? {} : { field }),
+    ...(value === undefined ? {} : { value }),
+    ...(hint === undefined ? {} : { hint }),
+  };
+}

@@ -1,0 +1,188 @@
+import { randomInt } from 'node:crypto';
+import { Address } from '@causeway/ip';
+import {
+  attachSocketFilter,
+  errnoName,
+  interfaceIndex,
+  LinuxError,
+  minimumTtl,
+  type Netns,
+  SocketOption,
+  setSocketOption,
+  UdpReceiver,
+  UdpSender,
+} from '@causeway/linux';
+import { BfdError } from '../errors.ts';
+import type { SessionProblem } from '../row.ts';
+import type { Session } from '../session.ts';
+import { bfdPort, type Hops, sourcePorts } from '../values.ts';
+
+/** A socket that takes packets of all sessions of one kind and family. */
+export interface Inlet {
+  readonly receiver: UdpReceiver;
+  readonly hops: Hops;
+}
+
+const unspecified = { ipv4: new Uint8Array(4), ipv6: new Uint8Array(16) };
+const batch = 32;
+/** The longest packet has 52 bytes; what is longer is one with something behind it. */
+const bufferSize = 64;
+/** A backlog of seconds, should the whole machine stand still. */
+const receiveBuffer = 4 << 20;
+
+const addressInUse = 98;
+/** The device or the address under the socket is gone: another socket is needed. ENXIO, ENODEV, EINVAL, EADDRNOTAVAIL */
+const deadSocket = new Set([6, 19, 22, 99]);
+
+/**
+ * RFC 5881 section 4 and RFC 5883 section 5: both ports for both families. On a single hop the kernel
+ * itself drops what does not come with TTL 255, so that a flood from further away costs nothing.
+ */
+export function openInlets(ns: Netns | undefined): Inlet[] {
+  const inlets: Inlet[] = [];
+  try {
+    for (const hops of ['single', 'multi'] as const)
+      for (const family of ['ipv4', 'ipv6'] as const) {
+        const receiver = openReceiver(ns, hops, family);
+        inlets.push({ receiver, hops });
+        const fd = receiver.fd.number;
+        setSocketOption(fd, SocketOption.receiveBufferForce, receiveBuffer);
+        if (hops === 'single') attachSocketFilter(fd, minimumTtl(family, 255));
+      }
+    return inlets;
+  } catch (error) {
+    for (const { receiver } of inlets) receiver.close();
+    throw error;
+  }
+}
+
+function openReceiver(ns: Netns | undefined, hops: Hops, family: 'ipv4' | 'ipv6'): UdpReceiver {
+  const port = bfdPort[hops];
+  try {
+    return new UdpReceiver({
+      ...(ns === undefined ? {} : { ns }),
+      address: unspecified[family],
+      port,
+      batch,
+      bufferSize,
+    });
+  } catch (cause) {
+    if (!(cause instanceof LinuxError) || cause.errno !== addressInUse) throw cause;
+    throw new BfdError('port-taken', `UDP port ${port} (${family}) is taken`, {
+      field: 'port',
+      value: port,
+      hint: 'another BFD runs in this network namespace; only one can',
+      cause,
+    });
+  }
+}
+
+/** What sessions send by: each has a socket and, as RFC 5881 section 4 wants it, a source port of its own. */
+export class Outlets implements Disposable {
+  readonly #ns: Netns | undefined;
+  readonly #senders = new Map<Session, { readonly sender: UdpSender; readonly port: number }>();
+  readonly #ports = new Set<number>();
+  readonly #problems = new Map<Session, SessionProblem>();
+
+  constructor(ns: Netns | undefined) {
+    this.#ns = ns;
+  }
+
+  problemOf(session: Session): SessionProblem | undefined {
+    return this.#problems.get(session);
+  }
+
+  /** Sends, opening the session's socket first if it has none. What fails is counted and remembered. */
+  send(session: Session, bytes: Uint8Array): void {
+    const open = this.#senders.get(session);
+    if (open === undefined) {
+      session.sendErrors++;
+      return;
+    }
+    const errno = open.sender.send(bytes);
+    if (errno === 0) {
+      if (this.#problems.size > 0) this.#problems.delete(session);
+      return;
+    }
+    session.sendErrors++;
+    this.#problems.set(session, {
+      code: 'send-failed',
+      message: `the last packet could not be sent: ${errnoName(errno)}`,
+    });
+    if (deadSocket.has(errno)) this.close(session);
+  }
+
+  /** Opens the session's socket where there is none; returns whether there is one now. */
+  open(session: Session): boolean {
+    if (this.#senders.has(session)) return true;
+    try {
+      const problem = this.#tryOpen(session);
+      if (problem === undefined) this.#problems.delete(session);
+      else this.#problems.set(session, problem);
+      return problem === undefined;
+    } catch (error) {
+      const gone = error instanceof LinuxError && error.errno === 99;
+      this.#problems.set(session, {
+        code: gone ? 'address-missing' : 'system',
+        message: gone
+          ? `the local address ${session.spec.local ?? ''} is not on this machine`
+          : (error as Error).message,
+      });
+      return false;
+    }
+  }
+
+  #tryOpen(session: Session): SessionProblem | undefined {
+    const { remote, local, hops, interface: device } = session.spec;
+    if (device !== undefined) {
+      const lookUp = () => interfaceIndex(device);
+      const index = this.#ns === undefined ? lookUp() : this.#ns.run(lookUp);
+      session.interfaceIndex = index ?? 0;
+      if (index === undefined)
+        return { code: 'interface-missing', message: `there is no interface ${device}` };
+    }
+    const scope = session.interfaceIndex;
+    for (let tries = 0; tries < 64; tries++) {
+      const port = randomInt(sourcePorts.first, sourcePorts.last + 1);
+      if (this.#ports.has(port)) continue;
+      try {
+        const sender = new UdpSender({
+          ...(this.#ns === undefined ? {} : { ns: this.#ns }),
+          address:
+            local === undefined ? unspecified[Address.family(remote)] : Address.toBytes(local),
+          port,
+          ...(device === undefined ? {} : { device }),
+          scope,
+          remote: { address: Address.toBytes(remote), port: bfdPort[hops], scope },
+          // "MUST be sent with a TTL or Hop Limit value of 255" (RFC 5881 section 5).
+          ttl: 255,
+          trafficClass: 0xc0, // CS6, network control
+        });
+        this.#senders.set(session, { sender, port });
+        this.#ports.add(port);
+        return undefined;
+      } catch (error) {
+        if (!(error instanceof LinuxError) || error.errno !== addressInUse) throw error;
+      }
+    }
+    return { code: 'no-source-port', message: 'no free source port was found in 64 tries' };
+  }
+
+  close(session: Session): void {
+    const open = this.#senders.get(session);
+    if (open === undefined) return;
+    open.sender.close();
+    this.#senders.delete(session);
+    this.#ports.delete(open.port);
+  }
+
+  /** The session is gone. */
+  forget(session: Session): void {
+    this.close(session);
+    this.#problems.delete(session);
+  }
+
+  [Symbol.dispose](): void {
+    for (const session of [...this.#senders.keys()]) this.forget(session);
+  }
+}
