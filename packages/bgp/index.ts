@@ -13,6 +13,29 @@ export type {
   PeerState,
   StopHow,
 } from './src/events.ts';
+export { Peer, type PeerEnvironment } from './src/peer.ts';
+export { type ConfigChange, compareConfig } from './src/reconfigure.ts';
+export { AttributeTable } from './src/rib/attribute-table.ts';
+export { NextHopTable } from './src/rib/next-hops.ts';
+export {
+  fieldsOf,
+  grown,
+  maskWord,
+  type PrefixFields,
+  PrefixTable,
+  textOf,
+} from './src/rib/prefix-table.ts';
+export type { SpeakerApi } from './src/speaker/api.ts';
+export type {
+  FeedId,
+  FeedItem,
+  FeedSpec,
+  PeerRow,
+  SpeakerCounters,
+  SpeakerEffect,
+  SpeakerEvent,
+} from './src/speaker/types.ts';
+export type { TimerName } from './src/timers.ts';
 export {
   type AfiSafi,
   Asn,

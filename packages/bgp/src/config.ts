@@ -41,8 +41,8 @@ export interface PeerTimers {
 export interface PeerConfig {
   readonly name: string;
   readonly target: PeerTarget;
-  /** `internal`: our own; `external`: any other. */
-  readonly asn: Asn | 'internal' | 'external';
+  /** `internal`: our own; `external`: any other; a list: one of these (dynamic neighbours). */
+  readonly asn: Asn | readonly Asn[] | 'internal' | 'external' | 'any';
   /** Ours towards this neighbour. */
   readonly localAsn: Asn;
   readonly routerId: RouterId;
@@ -70,6 +70,8 @@ export interface PeerConfig {
   };
   /** Strict: nothing is connected or accepted before BFD is up. */
   readonly bfd?: { readonly strict?: boolean };
+  /** External only: refuse paths that do not start with the neighbour's AS (RFC 4271 section 6.3). Default true. */
+  readonly enforceFirstAs?: boolean;
   /** Announced in the FQDN capability; nothing depends on it. */
   readonly hostname?: string;
   /** Refuse a session in which the neighbour lacks one of our families. Default false: what both have is used. */

@@ -32,12 +32,17 @@ export type StopHow =
 
 export type PeerInput =
   | { readonly type: 'start' }
-  /** `restartAfter` in ms from now; absent: stays down until `start` (reset and config-change: at once). */
+  /**
+   * `restartAfter` in ms from now. Absent: `admin-reset` and `config-change` start again by themselves,
+   * the others stay down until `start`.
+   */
   | {
       readonly type: 'stop';
       readonly how: StopHow;
       readonly text?: string;
+      /** With `max-prefix`. */
       readonly family?: FamilyKey;
+      readonly limit?: number;
       readonly restartAfter?: number;
     }
   /** Our own `connect` came through. */
@@ -56,6 +61,8 @@ export type PeerInput =
   | { readonly type: 'closed'; readonly connection: ConnectionId; readonly error?: string }
   /** The bytes may be used again after the call. */
   | { readonly type: 'bytes'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
+  /** The socket does not take more for now, or all was taken: for the send hold timer (RFC 9687). */
+  | { readonly type: 'blocked' | 'drained'; readonly connection: ConnectionId }
   /** `deadline` has been reached. */
   | { readonly type: 'timer' }
   /** `unknown` (the daemon is away) changes nothing but that strict peers wait. */
@@ -152,6 +159,12 @@ export type PeerOutput =
       readonly target: PeerTarget & { readonly address: Address };
       readonly options: ConnectOptions;
     }
+  /** What an accepted socket needs before anything is sent on it. */
+  | {
+      readonly type: 'options';
+      readonly connection: ConnectionId;
+      readonly options: ConnectOptions;
+    }
   /** Send what was handed over, then close. No input for this connection is expected any more. */
   | { readonly type: 'close'; readonly connection: ConnectionId }
   | { readonly type: 'send'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
@@ -172,8 +185,10 @@ export type PeerOutput =
   | {
       readonly type: 'update';
       readonly update: ParsedUpdate;
-      /** The whole message with header. */
-      readonly message: Uint8Array;
+      /** The whole message with its header, for who mirrors messages. */
+      readonly bytes: Uint8Array;
+      readonly start: number;
+      readonly end: number;
     }
   | { readonly type: 'route-refresh'; readonly message: RouteRefreshMessage }
   /** Not acted upon, but worth a line in a log: an UPDATE's problem comes with the update instead. */
