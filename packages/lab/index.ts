@@ -8,12 +8,21 @@ export type { CommandOptions, CommandResult } from './src/host/process.ts';
 export { inParallel, type Missing, until } from './src/host/wait.ts';
 export { Lab, type LabClusterFace, openLab } from './src/lab.ts';
 export { planLab } from './src/plan/plan.ts';
-export type { ClusterPlan, HostPlan, LabPlan, NodePlan, PodPlan } from './src/plan/types.ts';
+export type {
+  ClusterPlan,
+  HostPlan,
+  LabPlan,
+  NodePlan,
+  PodPlan,
+  RouterPlan,
+} from './src/plan/types.ts';
+export type { RouterSession } from './src/routers/daemon.ts';
 export type { LabAgent } from './src/run/agents.ts';
 export type { Place } from './src/run/context.ts';
 export { podPlace } from './src/run/context.ts';
 export type { LabEtcd } from './src/run/etcd.ts';
 export type { Kubelet } from './src/run/kubelet.ts';
+export type { KernelRoute, LabRouter } from './src/run/routers.ts';
 export type { Traffic, TrafficOptions, TrafficResult } from './src/run/traffic.ts';
 export { isBeingBuilt, type LabState, labNames, readState } from './src/state.ts';
 export { buildLab, type UpOptions, upLab } from './src/up.ts';

@@ -14,6 +14,7 @@ export type LabErrorCode =
   | 'command-failed'
   | 'cni-failed'
   | 'agent-failed'
+  | 'router-failed'
   | 'timed-out';
 
 /** One thing that is wrong in a lab file: where, what stands there, and what may stand there. */

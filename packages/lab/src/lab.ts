@@ -8,8 +8,9 @@ import { LabAgent } from './run/agents.ts';
 import { LabContext, type Place, podPlace } from './run/context.ts';
 import { LabEtcd } from './run/etcd.ts';
 import { Kubelet } from './run/kubelet.ts';
-import { setCable, setDevice } from './run/links.ts';
-import { agentsReady, tablesComplete } from './run/ready.ts';
+import { setCable, setDevice, setFrozen } from './run/links.ts';
+import { agentsReady, routersReady, tablesComplete } from './run/ready.ts';
+import { LabRouter } from './run/routers.ts';
 import { type OpenStore, openStore } from './run/store.ts';
 import { Traffic } from './run/traffic.ts';
 import { isBeingBuilt, type LabState, requireState, writeState } from './state.ts';
@@ -30,12 +31,15 @@ export interface LabClusterFace {
 export class Lab implements AsyncDisposable {
   readonly context: LabContext;
   readonly clusters: readonly LabClusterFace[];
+  /** Routers that run a routing daemon. */
+  readonly routers: readonly LabRouter[];
   readonly traffic: Traffic;
   readonly #stores = new Map<string, Promise<OpenStore>>();
 
   constructor(state: LabState) {
     this.context = new LabContext(state);
     this.traffic = new Traffic(this.context);
+    this.routers = state.plan.routers.map((plan) => new LabRouter(this.context, plan));
     this.clusters = state.plan.clusters.map((plan) => this.#face(plan));
   }
 
@@ -72,6 +76,18 @@ export class Lab implements AsyncDisposable {
       'place-unknown',
       `lab ${this.name} has no node ${node}; its nodes: ${agents.map((agent) => agent.node.name).join(', ')}`,
       { value: node },
+    );
+  }
+
+  /** A router that runs a daemon. Throws `place-unknown`. */
+  router(name: string): LabRouter {
+    const found = this.routers.find((router) => router.name === name);
+    if (found !== undefined) return found;
+    const known = this.routers.map((router) => router.name).join(', ') || '(none)';
+    throw new LabError(
+      'place-unknown',
+      `lab ${this.name} has no router ${name} with a daemon; it has ${known}`,
+      { value: name },
     );
   }
 
@@ -125,6 +141,18 @@ export class Lab implements AsyncDisposable {
     return setDevice(this.context, place, device, state);
   }
 
+  /**
+   * Cuts a machine off in silence: its cable leaves the rack's bridge, so that neither it nor anybody
+   * else sees a carrier go. What is left is that nothing comes any more.
+   */
+  freeze(place: string): Promise<void> {
+    return setFrozen(this.context, place, true);
+  }
+
+  thaw(place: string): Promise<void> {
+    return setFrozen(this.context, place, false);
+  }
+
   /** A pod's addresses as its resource says them, a machine's as planned. Throws `place-unknown`. */
   async addresses(place: string): Promise<string[]> {
     const pod = this.pods.find((candidate) => podPlace(candidate) === place);
@@ -167,6 +195,7 @@ export class Lab implements AsyncDisposable {
     options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
   ): Promise<void> {
     const timeoutMs = options.timeoutMs ?? READY_MS;
+    await routersReady(this.routers, timeoutMs, options.signal);
     for (const cluster of this.clusters) {
       await agentsReady(cluster.agents, timeoutMs, options.signal);
       const pods = await (await cluster.store()).list('Pod');

@@ -8,7 +8,7 @@ import { isRunning, type ProcessMark } from './host/process.ts';
 import type { LabPlan, PodPlan } from './plan/types.ts';
 
 /** Raised when the form changes; a state of another version is not guessed at. */
-const STATE_VERSION = 1;
+const STATE_VERSION = 2;
 
 /** What later commands need to know about a lab: written before anything is built, so `down` finds all. */
 export interface LabState {
@@ -38,7 +38,11 @@ const stateShape = z.looseObject({
   builder: z.object({ pid: z.int(), started: z.string() }),
   cgroupRoot: z.string(),
   createdAt: z.string(),
-  plan: z.looseObject({ places: z.array(z.unknown()), clusters: z.array(z.unknown()) }),
+  plan: z.looseObject({
+    places: z.array(z.unknown()),
+    clusters: z.array(z.unknown()),
+    routers: z.array(z.unknown()),
+  }),
   pods: z.array(z.unknown()),
 });
 

@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { buildMachine } from './build/machine.ts';
+import { buildRouter } from './build/router.ts';
 import { buildTopology } from './build/topology.ts';
 import { destroyLab } from './down.ts';
 import { LabError } from './errors.ts';
@@ -116,6 +117,12 @@ async function bringUp(
   for (const { node } of lab.clusters.flatMap((cluster) => cluster.agents))
     await buildMachine(lab.name, node.name);
   say(`network: ${state.plan.places.length} namespaces, ${state.plan.cables.length} cables`);
+  signal?.throwIfAborted();
+  if (lab.routers.length > 0) {
+    for (const { plan } of lab.routers) await buildRouter(lab.name, plan);
+    await inParallel(lab.routers, 4, (router) => router.start());
+    say(`routers: ${lab.routers.map(({ plan }) => `${plan.name} (${plan.daemon})`).join(', ')}`);
+  }
   signal?.throwIfAborted();
   await inParallel(lab.clusters, 4, (cluster) => cluster.etcd.start());
   say(`etcd: ${lab.clusters.map((cluster) => cluster.plan.name).join(', ')}`);

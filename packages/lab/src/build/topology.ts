@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { Address } from '@causeway/ip';
 import { type LabNames, netnsName, netnsPath } from '../host/names.ts';
 import { must } from '../host/process.ts';
@@ -7,6 +8,7 @@ import type { LabPlan, PlacePlan } from '../plan/types.ts';
 /** Enough to keep two cores busy with short-lived `ip`s. */
 const AT_ONCE = 4;
 const SOLICIT_AGAIN_MS = 200;
+const HASH_SEED = '/proc/sys/net/ipv4/fib_multipath_hash_seed';
 
 /**
  * Set before any device is there, so that devices take them over. No duplicate address detection:
@@ -20,6 +22,14 @@ const SYSCTLS_EVERYWHERE: Readonly<Record<string, string>> = {
   'net/ipv4/conf/all/rp_filter': '0',
   'net/ipv4/conf/default/rp_filter': '0',
   'net/ipv4/ping_group_range': '0 2147483647',
+  // Equal paths are chosen by connection, never one that is known to be dead.
+  'net/ipv4/fib_multipath_hash_policy': '1',
+  'net/ipv6/fib_multipath_hash_policy': '1',
+  'net/ipv4/fib_multipath_use_neigh': '1',
+  'net/ipv4/conf/all/ignore_routes_with_linkdown': '1',
+  'net/ipv4/conf/default/ignore_routes_with_linkdown': '1',
+  'net/ipv6/conf/all/ignore_routes_with_linkdown': '1',
+  'net/ipv6/conf/default/ignore_routes_with_linkdown': '1',
 };
 /** What an administrator sets on a router, and on a node that carries pods. */
 const SYSCTLS_FORWARDING: Readonly<Record<string, string>> = {
@@ -31,7 +41,7 @@ const SYSCTLS_FORWARDING: Readonly<Record<string, string>> = {
 /** Makes the namespaces, cables, addresses and routes of a plan. */
 export async function buildTopology(names: LabNames, plan: LabPlan): Promise<void> {
   await ipBatch(plan.places.map(({ place }) => `netns add ${netnsName(names, place)}`));
-  await inParallel(plan.places, AT_ONCE, (place) => setSysctls(names, place));
+  await inParallel(plan.places, AT_ONCE, (place, i) => setSysctls(names, place, i + 1));
   await ipBatch(
     plan.cables.map(({ a, b }) => {
       const [left, right] = [netnsName(names, a.place), netnsName(names, b.place)];
@@ -60,8 +70,14 @@ export async function ipBatch(lines: readonly string[], netns?: string): Promise
   await must(['ip', ...within, '-batch', '-'], { input: `${lines.join('\n')}\n` });
 }
 
-async function setSysctls(names: LabNames, { place, kind }: PlacePlan): Promise<void> {
+async function setSysctls(
+  names: LabNames,
+  { place, kind }: PlacePlan,
+  seed: number,
+): Promise<void> {
   const settings = {
+    // Routers that hash alike would all take the same one of equal paths (Linux 6.11; older ones hash alike).
+    ...(existsSync(HASH_SEED) ? { 'net/ipv4/fib_multipath_hash_seed': String(seed) } : {}),
     ...SYSCTLS_EVERYWHERE,
     ...(kind === 'router' || kind === 'node' ? SYSCTLS_FORWARDING : {}),
   };
@@ -88,10 +104,12 @@ function placeCommands(place: PlacePlan): string[] {
     lines.push(`link set ${name} up`);
   }
   if (place.kind === 'rack') lines.push('link set br0 up');
-  for (const { destination, via } of place.routes) {
+  for (const { destination, via, metric } of place.routes) {
     const hops =
       via.length === 1 ? `via ${via[0]}` : via.map((hop) => `nexthop via ${hop}`).join(' ');
-    lines.push(`route add ${destination} ${hops}`);
+    lines.push(
+      `route add ${destination} ${metric === undefined ? '' : `metric ${metric} `}${hops}`,
+    );
   }
   return lines;
 }

@@ -1,7 +1,9 @@
 import { Address, Prefix } from '@causeway/ip';
 import type { LabFileIssue } from '../errors.ts';
+import { checkRouting } from './check-routing.ts';
 import { countedNames } from './counted.ts';
 import type { LabCluster, LabFile } from './schema.ts';
+import { segmentOf } from './segments.ts';
 
 /** Longer racks would leave no room for routers, machines and the store. */
 const LONGEST_RACK = { ipv4: 29, ipv6: 120 } as const;
@@ -52,8 +54,8 @@ export function checkLabFile(file: LabFile): LabFileIssue[] {
 
   for (const [i, rack] of file.racks.entries()) {
     const path = `racks[${i}]`;
-    if (rack.ipv4 === undefined && rack.ipv6 === undefined)
-      say(path, rack.name, 'needs ipv4, ipv6 or both');
+    if (rack.ipv4 === undefined && rack.ipv6 === undefined && rack.uplink === undefined)
+      say(path, rack.name, 'needs ipv4, ipv6 or both, or an uplink');
     for (const family of ['ipv4', 'ipv6'] as const) {
       const prefix = takePrefix(`${path}.${family}`, rack[family], family);
       if (prefix !== undefined && Prefix.length(prefix) > LONGEST_RACK[family])
@@ -94,7 +96,7 @@ export function checkLabFile(file: LabFile): LabFileIssue[] {
       const text = entry.addresses[family];
       if (text === undefined) continue;
       const address = Address.tryParse(text);
-      const prefix = Prefix.tryParse(racks.get(entry.rack)?.[family] ?? '');
+      const prefix = Prefix.tryParse(segmentOf(file.racks, entry.rack)?.[family] ?? '');
       if (address === undefined || Address.family(address) !== family)
         say(`${path}.addresses.${family}`, text, `must be an ${family} address`);
       else if (prefix !== undefined && !Prefix.contains(prefix, address))
@@ -107,6 +109,7 @@ export function checkLabFile(file: LabFile): LabFileIssue[] {
     needRack(`hosts[${i}].rack`, host.rack);
     checkAddresses(`hosts[${i}]`, host);
   }
+  checkRouting(file, say);
   const ids = new Map<number, string>();
   for (const [i, cluster] of file.clusters.entries()) {
     const path = `clusters[${i}]`;
@@ -119,7 +122,7 @@ export function checkLabFile(file: LabFile): LabFileIssue[] {
       checkAddresses(`${path}.nodes[${j}]`, node);
       if (node.count !== undefined && (node.addresses.ipv4 ?? node.addresses.ipv6) !== undefined)
         say(`${path}.nodes[${j}].addresses`, node.addresses, 'cannot stand beside count');
-      const rack = racks.get(node.rack);
+      const rack = segmentOf(file.racks, node.rack);
       for (const family of new Set([...cluster.families, cluster.routing.underlayFamily]))
         if (rack !== undefined && rack[family] === undefined)
           say(
@@ -132,7 +135,7 @@ export function checkLabFile(file: LabFile): LabFileIssue[] {
   return issues;
 }
 
-type Say = (path: string, value: unknown, message: string) => void;
+export type Say = (path: string, value: unknown, message: string) => void;
 
 function checkCluster(
   path: string,
@@ -148,6 +151,12 @@ function checkCluster(
   const nodes = countedNames(cluster.nodes);
   if (new Set(cluster.families).size !== cluster.families.length)
     say(`${path}.families`, cluster.families, 'names a family twice');
+  if (cluster.routing.bgp && cluster.routing.mode !== 'native')
+    say(
+      `${path}.routing.bgp`,
+      true,
+      `takes mode: native; in mode ${cluster.routing.mode} the fabric does not see pod addresses`,
+    );
   for (const family of ['ipv4', 'ipv6'] as const) {
     const text = cluster.podCIDRs[family];
     const at = `${path}.podCIDRs.${family}`;

@@ -42,7 +42,15 @@ function refused(text: string): LabError {
 }
 
 test('the shipped labs are lab files, and defaults fill what they leave out', () => {
-  assert.deepEqual(shippedLabs(), ['demo', 'native', 'ten', 'tiny']);
+  assert.deepEqual(shippedLabs(), [
+    'demo',
+    'native',
+    'reflector',
+    'spine-leaf',
+    'ten',
+    'three-tier',
+    'tiny',
+  ]);
   for (const name of shippedLabs()) assert.ok(loadLab(name).file.clusters.length > 0);
   const file = parseLabFile(JSON.stringify(SMALL), 'test.yaml');
   assert.deepEqual(file.clusters[0]?.families, ['ipv4', 'ipv6']);
@@ -111,7 +119,7 @@ test('every refusal names the path, the value and what is allowed', () => {
       'routers',
       [{ name: 'x', routing: { type: 'rip' } }],
       'routers[0].routing.type',
-      /one of static/,
+      /one of static, bird, frr, gobgp/,
     ],
     [
       'links',

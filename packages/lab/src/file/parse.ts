@@ -2,7 +2,8 @@ import { LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { LabError, type LabFileIssue } from '../errors.ts';
 import { checkLabFile } from './check.ts';
-import { type LabFile, labFileSchema, ROUTING_TYPES } from './schema.ts';
+import { ROUTING_TYPES } from './router-schema.ts';
+import { type LabFile, labFileSchema } from './schema.ts';
 
 /** A lab file is written by a person; more than this is a mistake. */
 const MAX_BYTES = 1 << 20;

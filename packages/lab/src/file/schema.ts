@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { routing } from './router-schema.ts';
 
 /**
  * The form of a lab file. What one field may hold stands here; what fields must agree on (a node's
@@ -44,13 +45,18 @@ const serve = z.strictObject({
     .optional(),
 });
 
-const rack = z.strictObject({ name: placeName, ...bothPrefixes, mtu: mtu.default(1500) });
-
-/** The file's only union of objects; its error message names these. */
-export const ROUTING_TYPES = ['static'] as const;
-
-/** How a router learns its routes. One way now; routing daemons become further members of this union. */
-const routing = z.discriminatedUnion('type', [z.strictObject({ type: z.literal('static') })]);
+const rack = z.strictObject({
+  name: placeName,
+  ...bothPrefixes,
+  mtu: mtu.default(1500),
+  /**
+   * Another rack that this one is cabled to, so that both are one layer 2: an access switch below an
+   * aggregation switch. Prefixes and routers are the uppermost one's.
+   */
+  uplink: placeName.optional(),
+  /** Becomes the label topology.kubernetes.io/zone of its nodes; `rack` is a label of theirs always. */
+  zone: kubeName.optional(),
+});
 
 const router = z.strictObject({
   name: placeName,
@@ -123,6 +129,11 @@ const cluster = z.strictObject({
       mode: z.enum(['tunnel', 'native']).default('tunnel'),
       underlayFamily: family.default('ipv4'),
       tunnelPort: port.default(8472),
+      /**
+       * With mode native: nodes run the BFD daemon and the speaker beside the agent and announce their
+       * pod CIDRs by BGP, as the cluster's CiliumBGP... manifests say; nobody is told routes by the plan.
+       */
+      bgp: z.boolean().default(false),
     })
     .prefault({}),
   podCIDRs,

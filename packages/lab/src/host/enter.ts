@@ -1,4 +1,4 @@
-import { type LabNames, labCgroup, netnsPath, nodePaths } from './names.ts';
+import { type LabNames, labCgroup, netnsPath, nodePaths, routerPaths } from './names.ts';
 
 /**
  * Command prefixes that put what follows them into a place, by exec all the way: the process that is
@@ -21,6 +21,16 @@ mount --rbind /sys/fs/cgroup "$3/sys/fs/cgroup"
 mount --bind "$3/bpffs" "$3/sys/fs/bpf"
 mount --rbind "$3/sys" /sys
 mount --bind "$3/run" /run/causeway
+shift 3
+exec "$@"`;
+
+/** $1 cgroup, $2 router name, $3 the router's directory. */
+const ENTER_ROUTER = `set -e
+echo 0 > "$1/cgroup.procs"
+hostname "$2"
+mount --bind "$3/run" /run/bird
+mount --bind "$3/run" /run/frr
+mount --bind "$3/config" /etc/frr
 shift 3
 exec "$@"`;
 
@@ -49,20 +59,30 @@ export function enterPlain(names: LabNames, place: string, cgroup: string): stri
 }
 
 export function enterNode(names: LabNames, node: string, cgroup: string): string[] {
+  return enterMachine(names, node, ENTER_NODE, cgroup, nodePaths(names.lab, node).directory);
+}
+
+/** Of a router that runs a daemon. */
+export function enterRouter(names: LabNames, router: string, cgroup: string): string[] {
+  const { directory } = routerPaths(names.lab, router);
+  return enterMachine(names, router, ENTER_ROUTER, cgroup, directory);
+}
+
+function enterMachine(
+  names: LabNames,
+  place: string,
+  script: string,
+  cgroup: string,
+  directory: string,
+): string[] {
   return [
     'nsenter',
-    `--net=${netnsPath(names, node)}`,
+    `--net=${netnsPath(names, place)}`,
     'unshare',
     '--mount',
     '--uts',
     '--propagation',
     'slave',
-    'sh',
-    '-c',
-    ENTER_NODE,
-    'enter',
-    cgroup,
-    node,
-    nodePaths(names.lab, node).directory,
+    ...['sh', '-c', script, 'enter', cgroup, place, directory],
   ];
 }

@@ -89,3 +89,24 @@ export function storePaths(lab: string, cluster: string): StorePaths {
     forwarderPid: join(directory, 'forwarder.pid'),
   };
 }
+
+export interface RouterPaths {
+  readonly directory: string;
+  /** Seen in the router as /run/bird and /run/frr. */
+  readonly run: string;
+  /** Seen in the router as /etc/frr. */
+  readonly config: string;
+  readonly log: (program: string) => string;
+  readonly pid: (program: string) => string;
+}
+
+export function routerPaths(lab: string, router: string): RouterPaths {
+  const directory = join(labDirectory(lab), 'routers', router);
+  return {
+    directory,
+    run: join(directory, 'run'),
+    config: join(directory, 'config'),
+    log: (program) => join(directory, `${program}.log`),
+    pid: (program) => join(directory, `${program}.pid`),
+  };
+}

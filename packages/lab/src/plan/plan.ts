@@ -1,7 +1,9 @@
 import { Address, Prefix } from '@causeway/ip';
 import { countedNames } from '../file/counted.ts';
 import type { LabCluster, LabFile, LabRack } from '../file/schema.ts';
+import { segmentOf } from '../file/segments.ts';
 import { RackAddresses } from './addresses.ts';
+import { planRouters, type RouterPort } from './routers.ts';
 import { type Destination, nextHops, type RouterGraph } from './routes.ts';
 import type {
   CablePlan,
@@ -18,6 +20,8 @@ import type {
 /** Interface names hold 15 bytes (IFNAMSIZ less the end). */
 const MAX_DEVICE_NAME = 15;
 const FAMILIES = ['ipv4', 'ipv6'] as const;
+/** A node's own default route, for the time before a session has given it one: any other goes before it. */
+const LAST_RESORT_METRIC = 20_000;
 
 /**
  * Decides names, addresses, cables and routes of a lab. Pure and deterministic: the same file gives
@@ -30,7 +34,8 @@ export function planLab(file: LabFile): LabPlan {
   const hosts = builder.addHosts();
   const stores = builder.addStores(clusters);
   builder.routeEverything(stores);
-  return { places: builder.places(), cables: builder.cables, hosts, clusters: stores };
+  const routers = planRouters(file, builder.ports);
+  return { places: builder.places(), cables: builder.cables, hosts, clusters: stores, routers };
 }
 
 interface DraftPlace {
@@ -47,8 +52,8 @@ class Builder {
   readonly #file: LabFile;
   readonly #drafts = new Map<string, DraftPlace>();
   readonly #racks: ReadonlyMap<string, { readonly rack: LabRack; readonly free: RackAddresses }>;
-  /** Routers' addresses by segment (rack or link): who a machine there can send through. */
-  readonly #onSegment = new Map<string, Map<string, readonly Address[]>>();
+  /** Routers' ends by segment (rack or link): who a machine there can send through. */
+  readonly ports = new Map<string, Map<string, RouterPort>>();
 
   constructor(file: LabFile) {
     this.#file = file;
@@ -57,7 +62,10 @@ class Builder {
       for (const family of FAMILIES) {
         const text = entry.addresses[family];
         if (text !== undefined)
-          fixed.set(entry.rack, [...(fixed.get(entry.rack) ?? []), Address.parse(text)]);
+          fixed.set(this.#segment(entry.rack), [
+            ...(fixed.get(this.#segment(entry.rack)) ?? []),
+            Address.parse(text),
+          ]);
       }
     this.#racks = new Map(
       file.racks.map((rack) => [
@@ -66,6 +74,11 @@ class Builder {
       ]),
     );
     for (const rack of file.racks) this.#draft(rack.name, 'rack');
+    for (const { name, uplink, mtu } of file.racks)
+      if (uplink !== undefined) {
+        const [a, b] = [this.#port(name, mtu), this.#port(uplink, mtu)];
+        this.cables.push({ a, b });
+      }
   }
 
   addRouters(): void {
@@ -85,7 +98,7 @@ class Builder {
         });
         const device = this.#deviceName(router, `to-${other}`);
         this.#place(router).devices.push({ name: device, mtu: link.mtu, addresses });
-        this.#record(`link ${i}`, router, addresses);
+        this.#record(`link ${i}`, router, device, addresses);
         return { place: router, device };
       });
       this.cables.push({ a: ends[0]!, b: ends[1]! });
@@ -101,7 +114,8 @@ class Builder {
           this.#draft(name, 'node');
           const addresses = this.#plugIn(name, entry.rack, entry.addresses, 'eth0');
           const podCIDRs = podPrefixes(cluster, index++);
-          return { name, rack: entry.rack, addresses, podCIDRs, labels: entry.labels };
+          const labels = { ...this.#rackLabels(entry.rack), ...entry.labels };
+          return { name, rack: entry.rack, addresses, podCIDRs, labels };
         }),
       );
       return {
@@ -131,23 +145,41 @@ class Builder {
     });
   }
 
-  /** Routers know every prefix; everything else has a default route to its rack's first router. */
+  /**
+   * Routers without a daemon that fills the kernel know every prefix. Everything else has a default
+   * route: to all routers of its rack whose daemons do, side by side, or to the first of the others.
+   */
   routeEverything(clusters: readonly ClusterPlan[]): void {
-    const graph: RouterGraph = { segments: this.#onSegment };
+    const addressesOf = (routers: ReadonlyMap<string, RouterPort>) =>
+      new Map([...routers].map(([router, port]) => [router, port.addresses]));
+    const graph: RouterGraph = {
+      segments: new Map([...this.ports].map(([name, routers]) => [name, addressesOf(routers)])),
+    };
     const destinations = this.#destinations(clusters);
-    for (const router of this.#file.routers)
+    const learning = new Set(
+      this.#file.routers
+        .filter(({ routing }) => routing.type === 'bird' || routing.type === 'frr')
+        .map(({ name }) => name),
+    );
+    for (const router of this.#file.routers) {
+      if (learning.has(router.name)) continue;
       for (const destination of destinations) {
         const via = nextHops(graph, router.name, destination);
         if (via.length > 0)
           this.#place(router.name).routes.push({ destination: destination.prefix, via });
       }
+    }
     for (const { kind, place, routes } of this.#drafts.values()) {
       if (kind === 'rack' || kind === 'router') continue;
-      const rack = this.#rackOf(place);
+      const here = [...(this.ports.get(this.#segment(this.#rackOf(place))) ?? [])];
+      const equal = here.filter(([router]) => learning.has(router));
       for (const family of FAMILIES) {
-        const gateways = [...(this.#onSegment.get(rack)?.values() ?? [])].flat();
-        const gateway = gateways.find((address) => Address.family(address) === family);
-        if (gateway !== undefined) routes.push({ destination: 'default', via: [gateway] });
+        const via = (equal.length > 0 ? equal : here)
+          .flatMap(([, port]) => port.addresses)
+          .filter((address) => Address.family(address) === family)
+          .slice(0, equal.length > 0 ? undefined : 1);
+        const metric = kind === 'node' && equal.length > 0 ? { metric: LAST_RESORT_METRIC } : {};
+        if (via.length > 0) routes.push({ destination: 'default', via, ...metric });
       }
     }
   }
@@ -176,13 +208,14 @@ class Builder {
           });
     // In native mode the routers carry pod addresses, and static routers must be told where they are.
     for (const cluster of clusters)
-      if (cluster.settings.routing.mode === 'native')
+      if (cluster.settings.routing.mode === 'native' && !cluster.settings.routing.bgp)
         for (const node of cluster.nodes)
           for (const prefix of node.podCIDRs) {
             const via = node.addresses.find(
               (address) => Address.family(address) === Prefix.family(prefix),
             );
-            if (via !== undefined) destinations.push({ prefix, segment: node.rack, via });
+            if (via !== undefined)
+              destinations.push({ prefix, segment: this.#segment(node.rack), via });
           }
     return destinations;
   }
@@ -206,24 +239,42 @@ class Builder {
     fixed: { readonly ipv4?: string | undefined; readonly ipv6?: string | undefined },
     wanted: string,
   ): Address[] {
-    const { rack, free } = this.#racks.get(rackName)!;
+    const { rack, free } = this.#racks.get(this.#segment(rackName))!;
     const addresses = free.take(place, fixed);
     const device = this.#deviceName(place, wanted);
-    const port = `p${this.#place(rackName).devices.length + 1}`;
     this.#place(place).devices.push({ name: device, mtu: rack.mtu, addresses });
-    this.#place(rackName).devices.push({ name: port, mtu: rack.mtu, addresses: [] });
-    this.cables.push({ a: { place, device }, b: { place: rackName, device: port } });
-    if (this.#place(place).kind === 'router') this.#record(rackName, place, addresses);
+    this.cables.push({ a: { place, device }, b: this.#port(rackName, rack.mtu) });
+    if (this.#place(place).kind === 'router') this.#record(rackName, place, device, addresses);
     return addresses.map((entry) => entry.address);
   }
 
-  #record(segment: string, router: string, addresses: readonly DeviceAddress[]): void {
-    const on = this.#onSegment.get(segment) ?? new Map<string, readonly Address[]>();
-    this.#onSegment.set(segment, on);
-    on.set(
-      router,
-      addresses.map((entry) => entry.address),
-    );
+  /** A new port of a rack's bridge. */
+  #port(rack: string, mtu: number): CablePlan['b'] {
+    const { devices } = this.#place(rack);
+    const device = `p${devices.length + 1}`;
+    devices.push({ name: device, mtu, addresses: [] });
+    return { place: rack, device };
+  }
+
+  /** By which manifests choose a rack's nodes: to tell them their rack switches, for one. */
+  #rackLabels(name: string): Record<string, string> {
+    const zone = this.#file.racks.find((rack) => rack.name === name)?.zone;
+    return { rack: name, ...(zone === undefined ? {} : { 'topology.kubernetes.io/zone': zone }) };
+  }
+
+  #segment(rack: string): string {
+    return segmentOf(this.#file.racks, rack)!.name;
+  }
+
+  #record(
+    segment: string,
+    router: string,
+    device: string,
+    addresses: readonly DeviceAddress[],
+  ): void {
+    const on = this.ports.get(segment) ?? new Map<string, RouterPort>();
+    this.ports.set(segment, on);
+    on.set(router, { device, addresses: addresses.map((entry) => entry.address) });
   }
 
   /** The wished name if it fits and is free, else `ifN`. */

@@ -1,4 +1,5 @@
-import type { Address, Prefix } from '@causeway/ip';
+import type { Address, Family, Prefix } from '@causeway/ip';
+import type { ROUTING_DAEMONS } from '../file/router-schema.ts';
 import type { LabCluster, LabPod, Serve } from '../file/schema.ts';
 
 /** An address on a device with its rack's length: `10.1.0.11/24`. */
@@ -18,6 +19,8 @@ export interface RoutePlan {
   readonly destination: Prefix | 'default';
   /** More than one is a multipath route. */
   readonly via: readonly Address[];
+  /** The kernel's own if left out; a greater one yields to a smaller. */
+  readonly metric?: number;
 }
 
 /** One network namespace. A rack's holds a bridge, `br0`, with one port a machine. */
@@ -26,6 +29,49 @@ export interface PlacePlan {
   readonly kind: 'rack' | 'router' | 'host' | 'node' | 'etcd';
   readonly devices: readonly DevicePlan[];
   readonly routes: readonly RoutePlan[];
+}
+
+/** One session between two routers, over one family and for it. */
+export interface SessionPlan {
+  readonly neighbor: string;
+  readonly family: Family;
+  readonly device: string;
+  readonly local: Address;
+  readonly remote: Address;
+  readonly asn: number;
+  /** Whether the other side has BFD too. */
+  readonly bfd: boolean;
+}
+
+/** Where a router takes sessions from nodes, whoever comes out of the range. */
+export interface ListenPlan {
+  readonly rack: string;
+  readonly family: Family;
+  readonly device: string;
+  readonly local: Address;
+  readonly range: Prefix;
+  readonly asn: number | 'external' | 'internal';
+  readonly advertise: 'none' | 'default' | 'all';
+  /** Undefined is everything but a default route. */
+  readonly accept: readonly Prefix[] | undefined;
+  readonly reflect: boolean;
+  readonly limit: number;
+}
+
+/** A router that runs a daemon. */
+export interface RouterPlan {
+  readonly name: string;
+  readonly daemon: (typeof ROUTING_DAEMONS)[number];
+  readonly asn: number;
+  readonly routerId: string;
+  readonly sessions: readonly SessionPlan[];
+  readonly listens: readonly ListenPlan[];
+  readonly originate: readonly Prefix[];
+  /** Devices on racks, whose prefixes are announced. */
+  readonly rackDevices: readonly string[];
+  readonly multipath: number;
+  readonly bfd: { readonly intervalMs: number; readonly multiplier: number } | undefined;
+  readonly holdSeconds: number;
 }
 
 export interface CableEnd {
@@ -78,4 +124,5 @@ export interface LabPlan {
   readonly cables: readonly CablePlan[];
   readonly hosts: readonly HostPlan[];
   readonly clusters: readonly ClusterPlan[];
+  readonly routers: readonly RouterPlan[];
 }

@@ -1,7 +1,7 @@
 import { LabError } from '../errors.ts';
 import { makeCgroup } from '../host/cgroup.ts';
 import type { PlaceKind } from '../host/enter.ts';
-import { enterNode, enterPlain, placeCgroup } from '../host/enter.ts';
+import { enterNode, enterPlain, enterRouter, placeCgroup } from '../host/enter.ts';
 import type { LabNames } from '../host/names.ts';
 import type { LabState } from '../state.ts';
 
@@ -57,9 +57,10 @@ export class LabContext {
   prefix(place: Place): string[] {
     const cgroup = this.cgroup(place);
     makeCgroup(cgroup);
-    return place.kind === 'node'
-      ? enterNode(this.names, place.place, cgroup)
-      : enterPlain(this.names, place.place, cgroup);
+    if (place.kind === 'node') return enterNode(this.names, place.place, cgroup);
+    const runsDaemon = this.state.plan.routers.some(({ name }) => name === place.place);
+    const enter = place.kind === 'router' && runsDaemon ? enterRouter : enterPlain;
+    return enter(this.names, place.place, cgroup);
   }
 }
 

@@ -46,3 +46,23 @@ export async function setCable(
     value: { place, device },
   });
 }
+
+/** Takes the rack's ports of a machine's cables out of the bridge, or puts them back. */
+export async function setFrozen(
+  context: LabContext,
+  place: string,
+  frozen: boolean,
+): Promise<void> {
+  const { places, cables } = context.state.plan;
+  const racks = new Set(places.filter(({ kind }) => kind === 'rack').map((each) => each.place));
+  const ports = cables
+    .filter(({ a, b }) => a.place === place && racks.has(b.place))
+    .map(({ b }) => b);
+  if (ports.length === 0)
+    throw new LabError('place-unknown', `${place} has no cable to a rack`, { value: place });
+  for (const port of ports)
+    await ipBatch(
+      [`link set ${port.device} ${frozen ? 'nomaster' : 'master br0'}`],
+      netnsName(context.names, port.place),
+    );
+}

@@ -1,6 +1,24 @@
 import { LabError } from '../errors.ts';
 import { until } from '../host/wait.ts';
 import type { LabAgent } from './agents.ts';
+import type { LabRouter } from './routers.ts';
+
+/** Waits until the routers' sessions among themselves are up. */
+export async function routersReady(
+  routers: readonly LabRouter[],
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  await Promise.all(
+    routers.map((router) =>
+      until(`router ${router.name}`, () => router.missing(), {
+        timeoutMs,
+        hint: `its logs are ${router.logs.join(', ')}`,
+        ...(signal === undefined ? {} : { signal }),
+      }),
+    ),
+  );
+}
 
 /** Waits until every agent says that it is ready and that it takes pods. */
 export async function agentsReady(
