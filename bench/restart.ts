@@ -84,11 +84,11 @@ async function trouble(site: BenchLab): Promise<void> {
 
 const restart: Benchmark = async ({ quick, log }) => {
   const seconds = quick ? 15 : 20;
-  const rounds = quick ? 1 : 5;
+  const rounds = quick ? 1 : 3;
   const figures: Figure[] = [];
   const bars: Bar[] = [];
   for (const mode of quick ? (['native'] as const) : (['native', 'tunnel'] as const)) {
-    const net = mode === 'native' ? 96 : 104;
+    const net = mode === 'native' ? 96 : 72;
     // Per packet: only there do services need state that a restart could lose.
     const text = twoNodes({ mode, net }).replace(
       'podCIDRs:',

@@ -46,6 +46,7 @@ export async function benchLab(name: string, text: string, log: Context['log']):
 /** Two nodes on one rack, a client on the first and a server on the second; `pods` adds more. */
 export function twoNodes(options: {
   readonly mode: 'native' | 'tunnel';
+  /** 10 to 99: two digits, so that they are a part of an IPv4 and of an IPv6 address. */
   readonly net: number;
   readonly extra?: string;
 }): string {
