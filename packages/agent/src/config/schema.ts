@@ -168,6 +168,8 @@ export const configSchema = z.strictObject({
       policy: entries(262_144),
       services: entries(65_536),
       backends: entries(262_144),
+      /** Rows of 64 backends each to choose from: one or more a service, twice that while it changes. */
+      serviceSlots: entries(131_072),
       /** Lines that wait for one slow reader of the monitor before the oldest are lost. */
       monitorBuffer: entries(4096, 65_536),
       monitorClients: z.int().min(1).max(64).default(8),

@@ -306,6 +306,7 @@ function mapLimits({ limits }: AgentConfig): MapLimits {
     services: limits.services,
     reverseNat: limits.services,
     backends: limits.backends,
+    slots: limits.serviceSlots,
   };
 }
 
