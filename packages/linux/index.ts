@@ -120,7 +120,7 @@ export { type RouteFilter, RtSocket } from './src/netlink/rt-socket.ts';
 export type { Rule, RuleAction, RuleSpec } from './src/netlink/rule.ts';
 export { Netns } from './src/netns.ts';
 export { PollSet } from './src/poll-set.ts';
-export { keepInMemory, type Preference, preferThisThread } from './src/scheduling.ts';
+export { type Preference, preferThisThread } from './src/scheduling.ts';
 export {
   attachSocketFilter,
   type FilterInstruction,

@@ -69,7 +69,7 @@ export class Bfd implements AsyncDisposable {
       resourceLimits: { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64 },
     });
     this.#worker.on('message', (message: Message) => this.#take(message));
-    this.#worker.on('error', (cause) =>
+    this.#worker.on('error', (cause: Error) =>
       this.#fail(new BfdError('stopped', `the BFD thread failed: ${cause.message}`, { cause })),
     );
     this.#ended = new Promise((resolve) =>

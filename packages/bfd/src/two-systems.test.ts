@@ -227,7 +227,7 @@ for (const type of Object.keys(authTypes) as AuthType[])
   });
 
 test('a peer that restarts with a key is taken back once its old numbers are forgotten', () => {
-  const auth = { type: 'meticulous-sha1', keyId: 1, key: Uint8Array.of(1) } as const;
+  const auth = { type: 'meticulous-keyed-sha1', keyId: 1, key: Uint8Array.of(1) } as const;
   const world = new TwoSystems(8);
   world.start({ auth }, { auth });
   world.run(5 * second);

@@ -1,16 +1,25 @@
 import { type IncomingMessage, request } from 'node:http';
+import { dirname, join } from 'node:path';
 import { CliError } from './errors.ts';
 
 const TIMEOUT_MS = 60_000;
 
-/** One agent's HTTP API over its Unix socket. */
+/** The HTTP API of a node's agent, or of another program beside it, over its Unix socket. */
 export class AgentClient {
   readonly node: string;
+  /** As in `the agent on node-1 does not answer`. */
+  readonly program: string;
   readonly #socket: string;
 
-  constructor(node: string, socket: string) {
+  constructor(node: string, socket: string, program = 'agent') {
     this.node = node;
+    this.program = program;
     this.#socket = socket;
+  }
+
+  /** Another program of the same node, whose socket stands beside the agent's. */
+  beside(program: string, file: string): AgentClient {
+    return new AgentClient(this.node, join(dirname(this.#socket), file), program);
   }
 
   get(path: string): Promise<unknown> {
@@ -19,7 +28,7 @@ export class AgentClient {
 
   /** The answer's body. Throws `unreachable`, or `agent-refused` with the agent's own words. */
   async ask(
-    method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
+    method: 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE',
     path: string,
     body?: unknown,
   ): Promise<unknown> {
@@ -31,12 +40,16 @@ export class AgentClient {
     try {
       value = JSON.parse(text);
     } catch (cause) {
-      throw new CliError('unreachable', `the agent on ${this.node} answered ${path} with no JSON`, {
-        value: text.slice(0, 200),
-        cause,
-      });
+      throw new CliError(
+        'unreachable',
+        `the ${this.program} on ${this.node} answered ${path} with no JSON`,
+        {
+          value: text.slice(0, 200),
+          cause,
+        },
+      );
     }
-    if ((response.statusCode ?? 500) >= 400) throw refusal(this.node, value);
+    if ((response.statusCode ?? 500) >= 400) throw refusal(this, value);
     return value;
   }
 
@@ -54,13 +67,13 @@ export class AgentClient {
       if (signal.aborted) return;
       throw new CliError(
         'unreachable',
-        `the agent on ${this.node} hung up: ${(cause as Error).message}`,
+        `the ${this.program} on ${this.node} hung up: ${(cause as Error).message}`,
         { cause },
       );
     }
-    if ((response.statusCode ?? 500) >= 400) throw refusal(this.node, JSON.parse(rest || 'null'));
+    if ((response.statusCode ?? 500) >= 400) throw refusal(this, JSON.parse(rest || 'null'));
     if (!signal.aborted)
-      throw new CliError('unreachable', `the agent on ${this.node} ended the stream`, {
+      throw new CliError('unreachable', `the ${this.program} on ${this.node} ended the stream`, {
         hint: 'it was stopped or is starting anew; call again',
       });
   }
@@ -92,7 +105,7 @@ export class AgentClient {
         reject(
           new CliError(
             'unreachable',
-            `the agent on ${this.node} does not answer: ${cause.message}`,
+            `the ${this.program} on ${this.node} does not answer: ${cause.message}`,
             {
               value: this.#socket,
               hint: 'is it running? its socket is named in the context, or give --context',
@@ -106,12 +119,12 @@ export class AgentClient {
   }
 }
 
-/** The agent's error as one of ours, its own code kept for the exit status. */
-function refusal(node: string, body: unknown): Error {
+/** The program's error as one of ours, its own code kept for the exit status. */
+function refusal({ program, node }: AgentClient, body: unknown): Error {
   const error = (body as { error?: Partial<Record<string, unknown>> } | null)?.error ?? {};
   const known = new CliError(
     'agent-refused',
-    `agent on ${node}: ${String(error.message ?? 'refused without a reason')}`,
+    `${program} on ${node}: ${String(error.message ?? 'refused without a reason')}`,
     {
       ...(typeof error.field === 'string' ? { field: error.field } : {}),
       value: error.value,

@@ -27,6 +27,9 @@ function nice(value: number): void {
 /**
  * Prefers the calling thread as far as it is allowed: real time, else nice -20, else not at all, and
  * says which. Never throws: a thread that is only slower is better than none.
+ *
+ * Memory is not locked beside it: V8 gives pages back by madvise(2), which the kernel refuses for locked
+ * ones, and V8 ends the process then.
  */
 export function preferThisThread(priority = 10): Preference {
   try {
@@ -41,13 +44,4 @@ export function preferThisThread(priority = 10): Preference {
   } catch (error) {
     return { type: 'none', reason: (error as Error).message };
   }
-}
-
-const current = 1; // MCL_CURRENT
-const future = 2; // MCL_FUTURE
-const onFault = 4; // MCL_ONFAULT, Linux 4.4: what is reserved and never touched takes no memory
-
-/** Keeps the process's pages in memory once touched; mlockall(2). False where that is not allowed. */
-export function keepInMemory(): boolean {
-  return libc.mlockall(current | future | onFault) === 0;
 }

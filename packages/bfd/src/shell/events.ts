@@ -50,6 +50,12 @@ export class Events {
       });
   }
 
+  /** How a session stands, where something else than its state has changed. */
+  current(session: Session): void {
+    if (this.#behind.size > 0 || this.#full) this.#behind.set(session.key, session);
+    else this.#say({ type: 'current', session: this.row(session) });
+  }
+
   removed(session: Session): void {
     if (this.#behind.size > 0 || this.#full) this.#behind.set(session.key, undefined);
     else this.#say({ type: 'removed', key: session.key });

@@ -166,7 +166,11 @@ export class Loop implements Disposable {
   /** Sockets that could not be opened, or whose device has gone. */
   #retry(at: number): void {
     this.#retryAt = at + retryAfter;
-    for (const session of this.#engine.sessions()) this.#outlets.open(session);
+    for (const session of this.#engine.sessions()) {
+      const before = this.#outlets.problemOf(session)?.code;
+      this.#outlets.open(session);
+      if (this.#outlets.problemOf(session)?.code !== before) this.#events.current(session);
+    }
   }
 
   #takeCommands(): void {
@@ -190,6 +194,10 @@ export class Loop implements Disposable {
         // Sockets come first: what a new session sends at once needs one.
         for (const session of this.#engine.sessions()) this.#outlets.open(session);
         this.#do(effects);
+        for (const [key, result] of results) {
+          const session = this.#engine.session(key);
+          if (session !== undefined && result !== 'unchanged') this.#events.current(session);
+        }
         answer(command.id, { results: [...results].map(([key, result]) => ({ key, result })) });
         break;
       }

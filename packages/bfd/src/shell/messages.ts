@@ -53,7 +53,7 @@ export interface LoopFigures {
 
 export type BfdEvent =
   | { readonly type: 'changed'; readonly session: SessionRow; readonly change: ChangeRow }
-  /** Changes came faster than they were taken: this is how things stand now. */
+  /** How a session stands: it is new or was updated, or its changes came faster than they were taken. */
   | { readonly type: 'current'; readonly session: SessionRow }
   | { readonly type: 'removed'; readonly key: string };
 

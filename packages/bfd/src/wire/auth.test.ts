@@ -36,7 +36,7 @@ const check = (bytes: Uint8Array, auth: AuthKey, window = { known: false, last: 
 const golden: readonly [AuthType, string][] = [
   ['simple', '01 09 07 736563726574'],
   ['keyed-md5', '02 18 07 00 01020304 29503c58f538d7d49dc6aa7be5d8acb1'],
-  ['meticulous-sha1', '05 1c 07 00 01020304 c9d8d069320a4aed25a1d6785a616e014a6c7841'],
+  ['meticulous-keyed-sha1', '05 1c 07 00 01020304 c9d8d069320a4aed25a1d6785a616e014a6c7841'],
 ];
 
 for (const [type, section] of golden)

@@ -10,7 +10,12 @@ import { mandatoryLength } from './control.ts';
  *    |                        Sequence Number                        |
  *    |          Digest: 16 bytes (MD5) or 20 bytes (SHA-1)           |
  */
-export type AuthType = 'simple' | 'keyed-md5' | 'meticulous-md5' | 'keyed-sha1' | 'meticulous-sha1';
+export type AuthType =
+  | 'simple'
+  | 'keyed-md5'
+  | 'meticulous-keyed-md5'
+  | 'keyed-sha1'
+  | 'meticulous-keyed-sha1';
 
 export interface AuthKey {
   readonly type: AuthType;
@@ -38,9 +43,9 @@ const sha1 = { algorithm: 'sha1', size: 20 } as const;
 export const authTypes: Readonly<Record<AuthType, AuthRow>> = {
   simple: { code: 1, digest: undefined, meticulous: false, longestKey: 16 },
   'keyed-md5': { code: 2, digest: md5, meticulous: false, longestKey: 16 },
-  'meticulous-md5': { code: 3, digest: md5, meticulous: true, longestKey: 16 },
+  'meticulous-keyed-md5': { code: 3, digest: md5, meticulous: true, longestKey: 16 },
   'keyed-sha1': { code: 4, digest: sha1, meticulous: false, longestKey: 20 },
-  'meticulous-sha1': { code: 5, digest: sha1, meticulous: true, longestKey: 20 },
+  'meticulous-keyed-sha1': { code: 5, digest: sha1, meticulous: true, longestKey: 20 },
 };
 
 /** How long the section of packets under this key is. */

@@ -13,7 +13,7 @@ export interface NodeAnswer {
  * make the exit status 5, the others' answers are still given; when none answers, the first error is thrown.
  */
 export async function askAll(
-  target: Target,
+  target: Pick<Target, 'name' | 'agents'>,
   ask: (agent: AgentClient) => Promise<unknown>,
   json: boolean,
 ): Promise<NodeAnswer[]> {

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { addBfd } from './bfd.ts';
 import { runs } from './invocation.ts';
 
 const contexts = () => import('../commands/contexts.ts');
@@ -15,6 +16,7 @@ export function addPrograms(program: Command): void {
       .option('--cleanup', 'take everything of Causeway off this node, pods included, and end'),
     async () => (await import('../commands/programs.ts')).agent,
   );
+  addBfd(program);
   runs(
     program.command('cni').description('the CNI plugin, called by a container runtime'),
     async () => (await import('../commands/programs.ts')).cni,

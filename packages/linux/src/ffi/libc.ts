@@ -134,15 +134,11 @@ export const libc = {
   schedSetscheduler: library.func(
     'int sched_setscheduler(int thread, int policy, const void *parameter)',
   ) as (thread: number, policy: number, parameter: Uint8Array) => number,
-  schedGetscheduler: library.func('int sched_getscheduler(int thread)') as (
-    thread: number,
-  ) => number,
   setpriority: library.func('int setpriority(int which, uint32_t who, int priority)') as (
     which: number,
     who: number,
     priority: number,
   ) => number,
-  mlockall: library.func('int mlockall(int flags)') as (flags: number) => number,
   vsnprintf: library.func(
     'int vsnprintf(void *buffer, size_t size, uintptr_t format, uintptr_t arguments)',
   ) as (
