@@ -3,7 +3,7 @@
  * in its own words. What a caller gets is the process and the router's own way to be asked.
  */
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Namespace } from '../namespaces.ts';
 import { DaemonProcess, eventually, output } from '../process.ts';
 
@@ -94,26 +94,21 @@ export interface FrrStart extends Start {
   readonly bfdd?: boolean;
 }
 
-/** FRR: bgpd, and zebra and bfdd when asked for, all as root with their sockets in the directory. */
+/** FRR: bgpd, and zebra and bfdd when asked for, with their sockets in the directory. Its parent becomes traversable. */
 export async function startFrr(start: FrrStart): Promise<RunningRouter> {
   const { namespace, directory } = start;
   mkdirSync(directory, { recursive: true });
-  const file = join(directory, 'frr.conf');
+  const file = join(directory, 'bgpd.conf');
   writeFileSync(file, start.config);
+  for (const name of ['zebra', 'bfdd']) writeFileSync(join(directory, `${name}.conf`), '');
+  // bgpd can be told to stay root (-S); zebra and bfdd cannot, so the directory is theirs.
+  chmodSync(dirname(directory), 0o711);
+  await output(['chown', '-R', 'frr:frr', directory]);
   const common = (name: string): string[] => [
-    '-S',
-    '-f',
-    file,
-    '-i',
-    join(directory, `${name}.pid`),
-    '-z',
-    join(directory, 'zserv.api'),
-    '--vty_socket',
-    directory,
-    '-P',
-    '0',
-    '--log',
-    'stdout',
+    ...['-f', join(directory, `${name}.conf`)],
+    ...['-i', join(directory, `${name}.pid`)],
+    ...['-z', join(directory, 'zserv.api')],
+    ...['--vty_socket', directory, '-P', '0', '--log', 'stdout'],
   ];
   const daemon = (name: string, flags: readonly string[]): DaemonProcess =>
     new DaemonProcess({
@@ -140,7 +135,11 @@ export async function startFrr(start: FrrStart): Promise<RunningRouter> {
         output(['vtysh', '--vty_socket', directory, '-d', 'bfdd', '-c', 'show version']),
       );
     }
-    const bgpd = daemon('bgpd', [...(start.zebra ? [] : ['-n', '-Z']), ...(start.flags ?? [])]);
+    const bgpd = daemon('bgpd', [
+      '-S',
+      ...(start.zebra ? [] : ['-n', '-Z']),
+      ...(start.flags ?? []),
+    ]);
     processes.unshift(bgpd);
     await ready(bgpd, () =>
       output(['vtysh', '--vty_socket', directory, '-d', 'bgpd', '-c', 'show version']),

@@ -1,0 +1,332 @@
+/** One foreign router and our three speakers, wired for all sessions of the plan, and our sides' answers as plain text. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { PathAttributes } from '@causeway/bgp';
+import { Community, ExtendedCommunity, LargeCommunity } from '@causeway/bgp';
+import { cable, Namespace } from '../namespaces.ts';
+import { eventually } from '../process.ts';
+import { type Foreign, type ForeignKind, possible } from './foreign.ts';
+import { OurRouter } from './ours.ts';
+import {
+  ALL_SESSIONS,
+  C_ROUTES,
+  FAMILIES,
+  type Family,
+  INNER_DOUBLE_ROUTES,
+  OUR_ASN,
+  OUR_ATTRIBUTES,
+  OUR_DOUBLE_ROUTES,
+  OUR_IDS,
+  OUR_ROUTES,
+  OUR_SHORT_ASN,
+  type OurSpeaker,
+  oursOf,
+  R_ROUTES,
+  type RouteText,
+  type SessionPlan,
+  THEIR_ASN,
+  THEIR_ROUTES,
+  theirsOf,
+} from './plan.ts';
+
+/** What the API says of a neighbour, as far as the scenarios look. */
+export interface PeerSeen {
+  readonly name: string;
+  readonly state: string;
+  readonly ups: number;
+  readonly negotiated?: {
+    readonly peerAsn: number;
+    readonly holdTime: number;
+    readonly fourOctetAs: boolean;
+    readonly routeRefresh: boolean;
+    readonly enhancedRouteRefresh: boolean;
+    readonly maxMessage: number;
+    readonly families: readonly {
+      readonly family: string;
+      readonly addPathReceive: boolean;
+      readonly addPathSend: boolean;
+      readonly extendedNextHop: boolean;
+    }[];
+  };
+  readonly lastDown?: {
+    readonly reason: {
+      readonly by: string;
+      readonly why: string;
+      readonly text?: string;
+      readonly notification?: { readonly code: number; readonly subcode: number };
+    };
+  };
+  readonly families: readonly {
+    readonly family: string;
+    readonly received: number;
+    readonly advertised: number;
+    readonly stale: number;
+    readonly endOfRibReceived: boolean;
+  }[];
+  readonly messages: { readonly updatesIn: number; readonly updatesOut: number };
+}
+
+interface RouteSeen {
+  readonly prefix: string;
+  readonly nextHop: string;
+  readonly pathId?: number;
+  readonly attributes: PathAttributes;
+}
+
+const acceptAll = { statements: [{ then: 'accept' }] };
+
+function neighbor(plan: SessionPlan): object {
+  return {
+    name: plan.key,
+    peer: { address: theirsOf(plan) },
+    ...common(plan),
+    asn: THEIR_ASN,
+    passive: plan.opens === 'theirs',
+  };
+}
+
+function common(plan: SessionPlan): object {
+  const external = plan.speaker === 'A';
+  return {
+    localAddress: oursOf(plan),
+    ...(plan.oldSpeaker ? { localAsn: OUR_SHORT_ASN } : {}),
+    ...(plan.password ? { password: plan.password } : {}),
+    ...(plan.ttlSecurity ? { ttlSecurity: 1 } : {}),
+    ...(plan.extendedNextHop ? { extendedNextHop: true } : {}),
+    extendedMessages: plan.extendedMessages === true,
+    ...(plan.reflector === 'ours' ? { routeReflectorClient: true } : {}),
+    gracefulRestart: plan.gracefulRestart ? { restartTime: 30 } : false,
+    timers: { connectRetry: 1, idleHold: 0.3, hold: plan.holdTime ?? 90 },
+    families: FAMILIES.map((family) => ({
+      family: `${family}-unicast`,
+      ...(plan.addPath ? { addPath: { receive: true, send: 8 } } : {}),
+      ...(external ? { import: 'all', export: plan.oldSpeaker ? 'longer' : 'all' } : {}),
+      ...(external ? {} : { nextHop: 'self' }),
+    })),
+  };
+}
+
+/** The session between R and C, on addresses of their own namespace. */
+const INNER: Readonly<Record<'R' | 'C', string>> = { R: '10.90.101.1', C: '10.90.102.1' };
+
+export function configOf(speaker: OurSpeaker, sessions: readonly SessionPlan[]): object {
+  const own = sessions.filter((plan) => plan.speaker === speaker);
+  const other = speaker === 'R' ? 'C' : 'R';
+  const inner =
+    speaker === 'A'
+      ? []
+      : [
+          {
+            name: other,
+            peer: { address: INNER[other] },
+            localAddress: INNER[speaker],
+            asn: 'internal',
+            passive: speaker === 'R',
+            ...(speaker === 'R' ? { routeReflectorClient: true } : {}),
+            timers: { connectRetry: 1 },
+            families: FAMILIES.map((family) => ({ family: `${family}-unicast` })),
+          },
+        ];
+  return {
+    asn: speaker === 'A' ? OUR_ASN : THEIR_ASN,
+    routerId: OUR_IDS[speaker],
+    listen: [
+      ...own.map((plan) => ({ address: oursOf(plan), port: 179 })),
+      ...(speaker === 'A' ? [] : [{ address: INNER[speaker], port: 179 }]),
+    ],
+    ...(speaker === 'A'
+      ? {
+          gracefulRestart: { restartTime: 30, deferral: 5 },
+          kernel: {
+            mode: 'prefixes',
+            prefixes: FAMILIES.map((family) => THEIR_ROUTES[family]),
+          },
+        }
+      : {}),
+    neighbors: [...own.filter((plan) => plan.dynamic !== 'ours').map(neighbor), ...inner],
+    dynamicNeighbors: own
+      .filter((plan) => plan.dynamic === 'ours')
+      .map((plan) => ({
+        name: plan.key,
+        prefix: `10.90.${plan.number}.0/24`,
+        asns: [THEIR_ASN],
+        limit: 2,
+        template: common(plan),
+      })),
+    policies: {
+      all: acceptAll,
+      longer: { statements: [{ set: { prepend: { asn: OUR_ASN, count: 1 } }, then: 'accept' }] },
+    },
+  };
+}
+
+const attributesOf = (extra: object = {}): object => ({ ...OUR_ATTRIBUTES, ...extra });
+
+/** What each of ours announces; A's second owner gives some prefixes a second path. */
+export function pathsOf(speaker: OurSpeaker): Readonly<Record<string, readonly object[]>> {
+  const each = (routes: Readonly<Record<Family, string>>, extra?: object): object[] =>
+    FAMILIES.map((family) => ({ prefix: routes[family], ...attributesOf(extra) }));
+  if (speaker === 'A')
+    return {
+      interop: [...each(OUR_ROUTES), ...each(OUR_DOUBLE_ROUTES)],
+      second: each(OUR_DOUBLE_ROUTES, { med: 71 }),
+    };
+  return {
+    interop: [
+      ...each(speaker === 'R' ? R_ROUTES : C_ROUTES),
+      ...each(INNER_DOUBLE_ROUTES, { med: speaker === 'R' ? 1 : 2 }),
+    ],
+  };
+}
+
+export class InteropSite implements AsyncDisposable {
+  readonly kind: ForeignKind;
+  readonly sessions: readonly SessionPlan[];
+  readonly ourNamespace: Namespace;
+  readonly theirNamespace: Namespace;
+  readonly directory: string;
+  readonly ours: Readonly<Record<OurSpeaker, OurRouter>>;
+  readonly #stack = new AsyncDisposableStack();
+  #foreign: Foreign | undefined;
+
+  constructor(kind: ForeignKind) {
+    this.kind = kind;
+    this.sessions = possible(ALL_SESSIONS, kind.lacks);
+    this.directory = mkdtempSync(join(tmpdir(), `causeway-interop-${process.pid}-`));
+    this.#stack.defer(() => rmSync(this.directory, { recursive: true, force: true }));
+    this.ourNamespace = this.#stack.use(new Namespace('o'));
+    this.theirNamespace = this.#stack.use(new Namespace('t'));
+    const addresses = (host: number): string[] =>
+      ALL_SESSIONS.flatMap(({ number }) => [
+        `10.90.${number}.${host}/24`,
+        `fd90:${number}::${host}/64`,
+      ]);
+    cable(
+      { namespace: this.ourNamespace, device: 'eth0', addresses: addresses(1) },
+      { namespace: this.theirNamespace, device: 'eth0', addresses: addresses(2) },
+    );
+    // What the routes lead to.
+    for (const [namespace, routes] of [
+      [this.ourNamespace, OUR_ROUTES],
+      [this.theirNamespace, THEIR_ROUTES],
+    ] as const)
+      namespace.ip(
+        `address add ${routes.ipv4.replace('0/24', '1/32')} dev lo`,
+        `address add ${routes.ipv6.replace('::/48', '::1/128')} dev lo`,
+      );
+    this.ourNamespace.ip(
+      ...Object.values(INNER).map((address) => `address add ${address}/32 dev lo`),
+    );
+    const our = (name: OurSpeaker): OurRouter =>
+      this.#stack.use(
+        new OurRouter({
+          name,
+          namespace: this.ourNamespace,
+          directory: join(this.directory, name),
+          config: configOf(name, this.sessions),
+        }),
+      );
+    this.ours = { A: our('A'), R: our('R'), C: our('C') };
+  }
+
+  get foreign(): Foreign {
+    if (this.#foreign === undefined) throw new Error(`${this.kind.name} was not started`);
+    return this.#foreign;
+  }
+
+  async start(): Promise<void> {
+    const foreign = this.kind.start({
+      namespace: this.theirNamespace,
+      directory: join(this.directory, 'foreign'),
+      sessions: this.sessions,
+    });
+    const ours = Promise.all(
+      Object.values(this.ours).map(async (our) => {
+        await our.start();
+        for (const [owner, paths] of Object.entries(pathsOf(our.name as OurSpeaker)))
+          await our.client.ask('PUT', `/v1/paths/${owner}`, paths);
+      }),
+    );
+    this.#foreign = this.#stack.use(await foreign);
+    await ours;
+  }
+
+  peerName(plan: SessionPlan): string {
+    return plan.dynamic === 'ours' ? `${plan.key}@${theirsOf(plan)}` : plan.key;
+  }
+
+  async peer(plan: SessionPlan): Promise<PeerSeen> {
+    const name = encodeURIComponent(this.peerName(plan));
+    return (await this.ours[plan.speaker].client.ask('GET', `/v1/peers/${name}`)) as PeerSeen;
+  }
+
+  /** Waits until both sides call the session established. */
+  async up(plan: SessionPlan, timeoutMs = 15_000): Promise<PeerSeen> {
+    return eventually(
+      `session ${plan.key} with ${this.kind.name} is up`,
+      async () => {
+        const peer = await this.peer(plan).catch(() => undefined);
+        if (peer?.state !== 'established') return undefined;
+        return (await this.foreign.established(plan)) ? peer : undefined;
+      },
+      timeoutMs,
+      async () =>
+        `ours: ${JSON.stringify(await this.peer(plan).catch(String)).slice(0, 1500)}; theirs: ${(await this.foreign.lastFall(plan).catch(String)).slice(0, 1500)}`,
+    );
+  }
+
+  /** Routes of one of our sessions as the API tells them. */
+  async routes(
+    plan: SessionPlan,
+    view: 'received' | 'accepted' | 'advertised',
+    family: Family,
+  ): Promise<RouteText[]> {
+    return this.routesOf(plan.speaker, this.peerName(plan), view, family);
+  }
+
+  async routesOf(
+    speaker: OurSpeaker,
+    peer: string,
+    view: string,
+    family: Family,
+  ): Promise<RouteText[]> {
+    const query = new URLSearchParams({ view, peer, family: `${family}-unicast` });
+    const answer = (await this.ours[speaker].client.ask('GET', `/v1/routes?${query}`)) as {
+      rows: RouteSeen[];
+    };
+    return answer.rows.map(textOf);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stack.disposeAsync();
+  }
+}
+
+function textOf(row: RouteSeen): RouteText {
+  const { attributes } = row;
+  const communities = attributes.communities ?? [];
+  return {
+    prefix: row.prefix,
+    nextHop: row.nextHop,
+    asPath: attributes.asPath.flatMap((segment) => segment.asns.map(Number)),
+    communities: communities.map((value) => Community.format(value)),
+    largeCommunities: (attributes.largeCommunities ?? []).map((value) =>
+      LargeCommunity.format(value),
+    ),
+    extendedCommunities: (attributes.extendedCommunities ?? []).map((value) =>
+      ExtendedCommunity.format(value),
+    ),
+    ...(attributes.med === undefined ? {} : { med: attributes.med }),
+    ...(attributes.localPreference === undefined
+      ? {}
+      : { localPreference: attributes.localPreference }),
+    ...(attributes.originatorId === undefined
+      ? {}
+      : { originatorId: String(attributes.originatorId) }),
+    ...(attributes.clusterList === undefined
+      ? {}
+      : { clusterList: attributes.clusterList.map(String) }),
+    ...(row.pathId === undefined ? {} : { pathId: row.pathId }),
+  };
+}
