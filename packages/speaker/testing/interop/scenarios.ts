@@ -51,7 +51,6 @@ export function interopTests(kind: ForeignKind): void {
     if (plan === undefined) throw new Error(`no session ${key}`);
     return plan;
   };
-  const has = (key: string): boolean => site.sessions.some((plan) => plan.key === key);
   /** A test that is skipped aloud where the router lacks one of the abilities. */
   const scenario = (name: string, needs: readonly Ability[], run: () => Promise<void>): void => {
     const missing = needs.filter((ability) => kind.lacks[ability] !== undefined);
@@ -164,7 +163,7 @@ export function interopTests(kind: ForeignKind): void {
 
   scenario('we announce and withdraw', [], async () => {
     const { client } = site.ours.A;
-    const paths = pathsOf('A')['interop'] ?? [];
+    const paths = pathsOf('A').interop ?? [];
     const moving = FAMILIES.map((family) => ({ prefix: OUR_MOVING_ROUTES[family], med: 1 }));
     await client.ask('PUT', '/v1/paths/interop', [...paths, ...moving]);
     for (const family of FAMILIES)
@@ -226,7 +225,7 @@ export function interopTests(kind: ForeignKind): void {
   scenario('messages of more than 4096 bytes (RFC 8654)', ['extended-messages'], async () => {
     const plan = session('plain6');
     assert.equal((await site.up(plan)).negotiated?.maxMessage, 65_535);
-    const paths = pathsOf('A')['interop'] ?? [];
+    const paths = pathsOf('A').interop ?? [];
     const long = { prefix: LONG_ROUTE, communities: MANY_COMMUNITIES };
     await site.ours.A.client.ask('PUT', '/v1/paths/interop', [...paths, long]);
     const route = await atTheirs(plan, 'ipv4', LONG_ROUTE);
@@ -319,9 +318,6 @@ export function interopTests(kind: ForeignKind): void {
 
   scenario('a wrong MD5 password keeps the session down', ['md5'], async () => {
     const plan = session('md5');
-    const { client } = site.ours.A;
-    const config = (await client.ask('GET', '/v1/config/file')) as { neighbors: object[] };
-    void config;
     await site.up(plan);
     // Their side of the socket, unsigned: a listener with MD5 answers nothing at all.
     const answer = site.theirNamespace.run(
@@ -471,7 +467,6 @@ export function interopTests(kind: ForeignKind): void {
       for (const flow of flows) await nothingLost(flow);
     },
   );
-  void has;
 }
 
 async function nothingLost(flow: ReturnType<typeof pings>): Promise<void> {

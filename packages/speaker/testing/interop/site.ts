@@ -74,7 +74,10 @@ interface RouteSeen {
   readonly attributes: PathAttributes;
 }
 
-const acceptAll = { statements: [{ then: 'accept' }] };
+function accepting(set: object): object {
+  // biome-ignore lint/suspicious/noThenProperty: the policy language's word, and nobody awaits a statement
+  return { statements: [{ set, then: 'accept' }] };
+}
 
 function neighbor(plan: SessionPlan): object {
   return {
@@ -155,8 +158,8 @@ export function configOf(speaker: OurSpeaker, sessions: readonly SessionPlan[]):
         template: common(plan),
       })),
     policies: {
-      all: acceptAll,
-      longer: { statements: [{ set: { prepend: { asn: OUR_ASN, count: 1 } }, then: 'accept' }] },
+      all: accepting({}),
+      longer: accepting({ prepend: { asn: OUR_ASN, count: 1 } }),
     },
   };
 }
