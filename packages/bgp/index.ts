@@ -14,6 +14,23 @@ export type {
   StopHow,
 } from './src/events.ts';
 export { Peer, type PeerEnvironment } from './src/peer.ts';
+export type {
+  AsPathMatch,
+  CommunityChange,
+  CommunityMatch,
+  NumberRange,
+  OriginName,
+  Policy,
+  PolicyLibrary,
+  PolicyMatch,
+  PolicyReason,
+  PolicySet,
+  PolicyStatement,
+  PolicyVerdict,
+  PrefixRule,
+  PrefixSet,
+  RouteSource,
+} from './src/policy/types.ts';
 export { type ConfigChange, compareConfig } from './src/reconfigure.ts';
 export { AttributeTable } from './src/rib/attribute-table.ts';
 export { NextHopTable } from './src/rib/next-hops.ts';
@@ -25,15 +42,41 @@ export {
   PrefixTable,
   textOf,
 } from './src/rib/prefix-table.ts';
-export type { SpeakerApi } from './src/speaker/api.ts';
+export type { SpeakerApi, SpeakerOptions, TestRoute } from './src/speaker/api.ts';
 export type {
+  DecisionConfig,
+  MaxPrefixes,
+  MultipathConfig,
+  OriginatedPath,
+  PeerChange,
+  ResetHow,
+  RestartConfig,
+  SpeakerConfig,
+  SpeakerFamilyConfig,
+  SpeakerPeerConfig,
+} from './src/speaker/config.ts';
+export type {
+  BestNextHop,
+  Comparison,
+  DecisionStep,
+  ExportOutcome,
+  FamilyCounters,
   FeedId,
   FeedItem,
   FeedSpec,
+  NextHopState,
+  Page,
   PeerRow,
+  RefusedWhy,
+  RouteQuery,
+  RouteRow,
+  RouteView,
   SpeakerCounters,
   SpeakerEffect,
   SpeakerEvent,
+  Why,
+  WhyExport,
+  WhyPath,
 } from './src/speaker/types.ts';
 export type { TimerName } from './src/timers.ts';
 export {
