@@ -3,7 +3,7 @@ export { LabError, type LabErrorCode, type LabFileIssue } from './src/errors.ts'
 export { type LoadedLab, loadLab, shippedLabs } from './src/file/load.ts';
 export { parseLabFile } from './src/file/parse.ts';
 export type { LabFile, Serve } from './src/file/schema.ts';
-export { nodePaths, storePaths } from './src/host/names.ts';
+export { nodePaths, nodePrograms, type ProgramName, storePaths } from './src/host/names.ts';
 export type { CommandOptions, CommandResult } from './src/host/process.ts';
 export { inParallel, type Missing, until } from './src/host/wait.ts';
 export { Lab, type LabClusterFace, openLab } from './src/lab.ts';
@@ -22,6 +22,7 @@ export type { Place } from './src/run/context.ts';
 export { podPlace } from './src/run/context.ts';
 export type { LabEtcd } from './src/run/etcd.ts';
 export type { Kubelet } from './src/run/kubelet.ts';
+export type { LabProgram, StartOptions } from './src/run/program.ts';
 export type { KernelRoute, LabRouter } from './src/run/routers.ts';
 export type { Traffic, TrafficOptions, TrafficResult } from './src/run/traffic.ts';
 export { isBeingBuilt, type LabState, labNames, readState } from './src/state.ts';

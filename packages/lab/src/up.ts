@@ -139,7 +139,7 @@ async function bringUp(
   let ready = 0;
   await inParallel(agents, AGENTS_AT_ONCE, async ({ cluster, agent }) => {
     agent.configure(cluster.etcd);
-    await agent.start();
+    for (const program of agent.programs) await program.start();
     await agentsReady([agent], AGENT_READY_MS, signal);
     say(`agent ${++ready} of ${agents.length} ready: ${agent.node.name}`);
   });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { nodePaths } from '../index.ts';
+import { nodePaths, nodePrograms } from '../index.ts';
 import { apply, eventually, expectNow, expectSoon, sh, useLab } from './support.ts';
 
 const PROGRAM = join(import.meta.dirname, '../../cli/bin/causeway');
@@ -33,7 +33,8 @@ clusters:
 
 /** Starts an agent by the node's configuration with other settings, to see how it refuses. */
 async function refusal(change: (text: string) => string): Promise<string> {
-  const { agentConfig, directory } = nodePaths(lab().name, 'n1');
+  const { directory } = nodePaths(lab().name, 'n1');
+  const { config: agentConfig } = nodePrograms(lab().name, 'n1', 'agent');
   const file = join(directory, 'refused.yaml');
   // A run directory of its own: the node's agent holds the lock of the other.
   const text = readFileSync(agentConfig, 'utf8').replace(

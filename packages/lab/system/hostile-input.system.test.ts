@@ -6,7 +6,7 @@ import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { connectKv } from '@causeway/etcd';
-import { nodePaths } from '../index.ts';
+import { nodePaths, nodePrograms } from '../index.ts';
 import { type BarePod, barePod, cni } from './bare-pods.ts';
 import { apply, eventually, expectNow, statusOf, useLab } from './support.ts';
 
@@ -294,7 +294,8 @@ test('garbage in the store, past every check, is passed over and told, and the r
 });
 
 test('a configuration that is wrong is refused by field, value and what is allowed', async () => {
-  const { directory, agentConfig } = nodePaths(lab().name, 'n1');
+  const { directory } = nodePaths(lab().name, 'n1');
+  const { config: agentConfig } = nodePrograms(lab().name, 'n1', 'agent');
   const text = readFileSync(agentConfig, 'utf8');
   const other = text.replace('runDir: /run/causeway', 'runDir: /run/causeway/refused');
   const file = join(directory, 'wrong.yaml');

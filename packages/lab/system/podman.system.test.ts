@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { nodePaths } from '../index.ts';
+import { nodePrograms } from '../index.ts';
 import { netnsPath } from '../src/host/names.ts';
 import { Podman } from '../src/runtimes/podman.ts';
 import { families, sh, useLab } from './support.ts';
@@ -45,7 +45,7 @@ function options(part: string, ...plugins: object[]) {
 
 const causeway = () => ({
   type: 'causeway-cni',
-  agentSocket: nodePaths(lab().name, 'n1').agentSocket,
+  agentSocket: nodePrograms(lab().name, 'n1', 'agent').socket,
 });
 
 test('a container of podman reaches pods on both nodes, is reached, and goes without a trace', async () => {

@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSy
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { BpfMap } from '@causeway/linux';
-import { inParallel, nodePaths } from '../index.ts';
+import { inParallel, nodePaths, nodePrograms } from '../index.ts';
 import { attach, type BarePod, barePod, cni, detach } from './bare-pods.ts';
 import { apply, eventually, expectNow, expectSoon, sh, statusOf, useLab } from './support.ts';
 
@@ -117,7 +117,7 @@ for (const [what, spoil] of [
 }
 
 test('pinned maps of another size are replaced, said so, and filled again', async () => {
-  const config = nodePaths(lab().name, 'n1').agentConfig;
+  const config = nodePrograms(lab().name, 'n1', 'agent').config;
   const text = readFileSync(config, 'utf8');
   try {
     await crash(() =>
@@ -148,7 +148,7 @@ test('a second agent on the node refuses and names the first', async () => {
   const program = join(import.meta.dirname, '../../cli/bin/causeway');
   const { code, stderr, stdout } = await lab().exec(
     'n1',
-    [program, 'agent', '--config', nodePaths(lab().name, 'n1').agentConfig],
+    [program, 'agent', '--config', nodePrograms(lab().name, 'n1', 'agent').config],
     { timeoutMs: 20_000 },
   );
   assert.notEqual(code, 0);

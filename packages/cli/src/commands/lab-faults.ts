@@ -1,4 +1,4 @@
-import { openLab } from '@causeway/lab';
+import { openLab, type ProgramName } from '@causeway/lab';
 import { CliError } from '../errors.ts';
 import { printJson, printLine } from '../output/print.ts';
 import type { Invocation } from '../program/invocation.ts';
@@ -23,26 +23,81 @@ async function run(
   else printLine(`${about}: ${verb} done`);
 }
 
-export async function agent(
+export const agent = program('agent');
+export const speaker = program('speaker');
+export const bfd = program('bfd');
+
+/** The verbs for one of a node's programs. */
+function program(which: ProgramName) {
+  return async (invocation: Invocation, [target, verb]: readonly string[]): Promise<void> => {
+    const { name, rest } = splitPlace(target!);
+    await using lab = openLab(name);
+    const { programs } = lab.agent(rest);
+    const one = programs.find((candidate) => candidate.name === which);
+    if (one === undefined)
+      throw new CliError(
+        'bad-usage',
+        `${rest} runs no ${which}: its cluster does not route by BGP`,
+        {
+          field: 'node',
+          value: rest,
+        },
+      );
+    await run(
+      invocation,
+      {
+        start: () => one.start(),
+        stop: () => one.kill('SIGTERM'),
+        kill: () => one.kill('SIGKILL'),
+        restart: () => one.restart(),
+        pause: () => one.kill('SIGSTOP'),
+        resume: () => one.kill('SIGCONT'),
+      },
+      verb,
+      `${which} on ${rest}`,
+    );
+  };
+}
+
+export async function router(
   invocation: Invocation,
   [target, verb]: readonly string[],
 ): Promise<void> {
   const { name, rest } = splitPlace(target!);
   await using lab = openLab(name);
-  const one = lab.agent(rest);
+  const one = lab.router(rest);
   await run(
     invocation,
     {
       start: () => one.start(),
-      stop: () => one.kill('SIGTERM'),
-      kill: () => one.kill('SIGKILL'),
-      restart: () => one.restart(),
-      pause: () => one.kill('SIGSTOP'),
-      resume: () => one.kill('SIGCONT'),
+      stop: () => one.stop('SIGTERM'),
+      kill: () => one.stop('SIGKILL'),
+      cut: () => one.cables('down'),
+      heal: () => one.cables('up'),
+      off: () => one.powerOff(),
+      on: () => one.powerOn(),
     },
     verb,
-    `agent on ${rest}`,
+    `router ${rest}`,
   );
+}
+
+export async function freeze(invocation: Invocation, [target]: readonly string[]): Promise<void> {
+  await silence(invocation, target!, 'freeze');
+}
+
+export async function thaw(invocation: Invocation, [target]: readonly string[]): Promise<void> {
+  await silence(invocation, target!, 'thaw');
+}
+
+async function silence(
+  invocation: Invocation,
+  target: string,
+  verb: 'freeze' | 'thaw',
+): Promise<void> {
+  const { name, rest } = splitPlace(target);
+  await using lab = openLab(name);
+  await run(invocation, { freeze: () => lab.freeze(rest), thaw: () => lab.thaw(rest) }, verb, rest);
 }
 
 export async function etcd(

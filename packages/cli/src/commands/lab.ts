@@ -1,9 +1,9 @@
 import {
   destroyLab,
   isBeingBuilt,
+  type Lab,
   LabError,
   labNames,
-  nodePaths,
   openLab,
   readState,
   storePaths,
@@ -134,20 +134,38 @@ export async function exec(
   process.exitCode = await lab.attach(rest, argv);
 }
 
-export async function logs({ json }: Invocation, [target]: readonly string[]): Promise<void> {
+export async function logs(
+  { json, options }: Invocation,
+  [target]: readonly string[],
+): Promise<void> {
   const { createReadStream, existsSync } = await import('node:fs');
   const { name, rest } = splitPlace(target!);
   await using lab = openLab(name);
-  const store = /^([^/]+)\/etcd$/.exec(rest);
-  const path =
-    store === null
-      ? nodePaths(name, lab.agent(rest).node.name).agentLog
-      : storePaths(name, lab.cluster(store[1]).plan.name).log;
+  const path = logOf(lab, rest, options.program);
   if (json) return printJson({ path });
   if (!existsSync(path))
     throw new CliError('not-found', `${path} is not there yet`, { value: path });
   const { pipeline } = await import('node:stream/promises');
   await pipeline(createReadStream(path), process.stdout, { end: false });
+}
+
+function logOf(lab: Lab, place: string, program: unknown): string {
+  const store = /^([^/]+)\/etcd$/.exec(place);
+  if (store !== null) return storePaths(lab.name, lab.cluster(store[1]).plan.name).log;
+  const router = lab.routers.find((candidate) => candidate.name === place);
+  const logs = new Map(
+    router === undefined
+      ? lab.agent(place).programs.map((each) => [each.name as string, each.log] as const)
+      : Object.entries(router.logs),
+  );
+  const wanted = program ?? (router === undefined ? 'agent' : [...logs.keys()].at(-1));
+  const path = logs.get(String(wanted));
+  if (path !== undefined) return path;
+  throw new CliError('bad-usage', `${place} runs no ${String(wanted)}`, {
+    field: '--program',
+    value: wanted,
+    hint: `it runs ${[...logs.keys()].join(', ')}`,
+  });
 }
 
 /** `demo/main/default/web` into the lab and the place in it. */

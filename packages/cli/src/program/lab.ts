@@ -45,9 +45,17 @@ export function addLab(program: Command): void {
   runs(
     lab
       .command('logs')
-      .description("a node's agent log, or a store's")
-      .argument('<place>', 'NAME/NODE or NAME/CLUSTER/etcd'),
+      .description("the log of a node's program, a router's daemon or a store")
+      .argument('<place>', 'NAME/NODE, NAME/ROUTER or NAME/CLUSTER/etcd')
+      .option('--program <name>', 'agent, speaker or bfd; a daemon of the router'),
     async () => (await commands()).logs,
+  );
+  runs(
+    lab
+      .command('status')
+      .description('what runs where, and every BGP session as both of its ends see it')
+      .argument('<name>'),
+    async () => (await import('../commands/lab-status.ts')).status,
   );
   lab.commandsGroup('Changing things:');
   runs(
@@ -72,6 +80,43 @@ export function addLab(program: Command): void {
       .argument('<node>', 'NAME/NODE')
       .argument('<verb>'),
     async () => (await faults()).agent,
+  );
+  runs(
+    lab
+      .command('speaker')
+      .description("a node's BGP speaker: the same verbs")
+      .argument('<node>', 'NAME/NODE')
+      .argument('<verb>'),
+    async () => (await faults()).speaker,
+  );
+  runs(
+    lab
+      .command('bfd')
+      .description("a node's BFD daemon: the same verbs")
+      .argument('<node>', 'NAME/NODE')
+      .argument('<verb>'),
+    async () => (await faults()).bfd,
+  );
+  runs(
+    lab
+      .command('router')
+      .description(
+        "a router's daemons: start, stop, kill; its cables: cut, heal; its power: off, on",
+      )
+      .argument('<router>', 'NAME/ROUTER')
+      .argument('<verb>'),
+    async () => (await faults()).router,
+  );
+  runs(
+    lab
+      .command('freeze')
+      .description('cut a machine off in silence: nothing comes any more, no carrier goes')
+      .argument('<place>', 'NAME/PLACE'),
+    async () => (await faults()).freeze,
+  );
+  runs(
+    lab.command('thaw').description('join it again').argument('<place>', 'NAME/PLACE'),
+    async () => (await faults()).thaw,
   );
   runs(
     lab

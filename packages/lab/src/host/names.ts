@@ -43,10 +43,6 @@ export interface NodePaths {
   readonly directory: string;
   /** Seen in the node as /run/causeway. */
   readonly run: string;
-  readonly agentSocket: string;
-  readonly agentPid: string;
-  readonly agentLog: string;
-  readonly agentConfig: string;
   /** A BPF file system of the node's own, seen in the node as /sys/fs/bpf. */
   readonly bpffs: string;
   /** An empty directory where the node's own /sys is put together. */
@@ -59,12 +55,28 @@ export function nodePaths(lab: string, node: string): NodePaths {
   return {
     directory,
     run,
-    agentSocket: join(run, 'agent.sock'),
-    agentPid: join(directory, 'agent.pid'),
-    agentLog: join(directory, 'agent.log'),
-    agentConfig: join(directory, 'agent.yaml'),
     bpffs: join(directory, 'bpffs'),
     sys: join(directory, 'sys'),
+  };
+}
+
+/** The programs that a node runs for its network. */
+export type ProgramName = 'agent' | 'speaker' | 'bfd';
+
+export interface NodeProgramPaths {
+  readonly socket: string;
+  readonly pid: string;
+  readonly log: string;
+  readonly config: string;
+}
+
+export function nodePrograms(lab: string, node: string, program: ProgramName): NodeProgramPaths {
+  const { directory, run } = nodePaths(lab, node);
+  return {
+    socket: join(run, `${program}.sock`),
+    pid: join(directory, `${program}.pid`),
+    log: join(directory, `${program}.log`),
+    config: join(directory, `${program}.yaml`),
   };
 }
 

@@ -10,7 +10,7 @@ export interface AgentAnswer {
 /** Asks an agent over its Unix socket. Throws `agent-failed` when nobody answers there. */
 export function askAgent(
   socket: string,
-  method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',
   path: string,
   body?: unknown,
   timeoutMs = 30_000,
@@ -20,7 +20,7 @@ export function askAgent(
       reject(
         new LabError(
           'agent-failed',
-          `the agent at ${socket} does not answer ${method} ${path}: ${cause.message}`,
+          `nobody at ${socket} answers ${method} ${path}: ${cause.message}`,
           {
             value: path,
             cause,

@@ -1,46 +1,56 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { stringify } from 'yaml';
-import { LabError } from '../errors.ts';
 import { nodeCgroup } from '../host/enter.ts';
-import { nodePaths } from '../host/names.ts';
-import { launch, runningProcess, signalProcess } from '../host/process.ts';
-import { until } from '../host/wait.ts';
 import type { ClusterPlan, NodePlan } from '../plan/types.ts';
-import { type AgentAnswer, askAgent } from './agent-api.ts';
+import type { RouterSession } from '../routers/daemon.ts';
 import type { LabContext } from './context.ts';
 import type { LabEtcd } from './etcd.ts';
+import { LabProgram } from './program.ts';
 
-const PROGRAM = join(import.meta.dirname, '../../../cli/bin/causeway');
-const END_MS = 15_000;
+interface SpeakerPeer {
+  readonly name: string;
+  readonly state: string;
+  readonly endpoints?: { readonly remoteAddress: string };
+  readonly negotiated?: { readonly peerAsn: number };
+  readonly families: readonly { readonly received: number }[];
+}
 
-/** One node's agent: the real program, in the node's namespaces. */
-export class LabAgent {
-  readonly node: NodePlan;
-  readonly #context: LabContext;
+/** One node's agent, and beside it the programs that outlive it where the node speaks BGP. */
+export class LabAgent extends LabProgram {
+  /** Undefined when the cluster does not route by BGP. */
+  readonly speaker: LabProgram | undefined;
+  readonly bfd: LabProgram | undefined;
   readonly #cluster: ClusterPlan;
 
   constructor(context: LabContext, cluster: ClusterPlan, node: NodePlan) {
-    this.#context = context;
+    super(context, node, 'agent');
     this.#cluster = cluster;
-    this.node = node;
+    const { bgp } = cluster.settings.routing;
+    this.speaker = bgp ? new LabProgram(context, node, 'speaker') : undefined;
+    this.bfd = bgp ? new LabProgram(context, node, 'bfd') : undefined;
   }
 
-  get socket(): string {
-    return this.#paths.agentSocket;
+  /** All of the node's programs in the order in which they start. */
+  get programs(): LabProgram[] {
+    return [this.bfd, this.speaker, this].filter((program) => program !== undefined);
   }
 
-  get log(): string {
-    return this.#paths.agentLog;
-  }
-
-  get pid(): number | undefined {
-    return runningProcess(this.#paths.agentPid)?.pid;
-  }
-
-  /** Writes its configuration file. */
+  /** Writes the configuration files of the node's programs. */
   configure(etcd: LabEtcd): void {
-    writeFileSync(this.#paths.agentConfig, stringify(this.configuration(etcd.endpoints)));
+    const common = { runDir: '/run/causeway', name: this.node.name };
+    this.bfd?.write(common);
+    this.speaker?.write(common);
+    this.write(this.configuration(etcd.endpoints));
+  }
+
+  /** The sessions of the node's speaker as it tells of them; none where the node does not speak BGP. */
+  async sessions(): Promise<RouterSession[]> {
+    const rows = ((await this.speaker?.get('/v1/peers')) ?? []) as SpeakerPeer[];
+    return rows.map(({ name, endpoints, state, negotiated, families }) => ({
+      remote: endpoints?.remoteAddress ?? name,
+      asn: negotiated?.peerAsn,
+      established: state === 'established',
+      state,
+      received: families.reduce((sum, family) => sum + family.received, 0),
+    }));
   }
 
   /** The agent's configuration file, as an administrator would write it for this node. */
@@ -54,6 +64,7 @@ export class LabAgent {
       node: { name: this.node.name },
       etcd: { endpoints },
       routingMode: settings.routing.mode,
+      ...(settings.routing.bgp ? { nativeRouting: { mode: 'bgp' } } : {}),
       tunnel: {
         port: settings.routing.tunnelPort,
         underlayFamily: settings.routing.underlayFamily,
@@ -71,95 +82,14 @@ export class LabAgent {
     };
   }
 
-  /** Starts the program; it is ready when `/v1/status` says so, not when this returns. */
-  async start(): Promise<void> {
-    if (this.pid !== undefined) return;
-    const { agentConfig, agentLog, agentPid } = this.#paths;
-    const place = this.#context.find(this.node.name);
-    const argv = [PROGRAM, 'agent', '--config', agentConfig];
-    await launch([...this.#context.prefix(place), ...argv], agentLog, agentPid);
-  }
-
-  /** Sends a signal and, for those that end it, waits until it is gone. */
-  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
-    if (
-      !signalProcess(this.#paths.agentPid, signal) ||
-      signal === 'SIGSTOP' ||
-      signal === 'SIGCONT'
-    )
-      return;
-    await until(
-      `end of the agent on ${this.node.name}`,
-      () => (this.pid === undefined ? undefined : 'it runs'),
-      { timeoutMs: END_MS, hint: `its log is ${this.log}` },
-    );
-  }
-
-  async restart(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    await this.kill(signal);
-    await this.start();
-  }
-
-  ask(
-    method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
-    path: string,
-    body?: unknown,
-  ): Promise<AgentAnswer> {
-    return askAgent(this.socket, method, path, body);
-  }
-
-  /** The body of a GET; an answer that is no success is a LabError `agent-failed`. */
-  async get(path: string): Promise<unknown> {
-    const { status, body } = await this.ask('GET', path);
-    if (status >= 200 && status < 300) return body;
-    throw new LabError(
-      'agent-failed',
-      `the agent on ${this.node.name} answers ${path} with ${status}`,
-      {
-        value: body,
-        hint: `its log is ${this.log}`,
-      },
-    );
-  }
-
-  /** What keeps it from being ready, in words; throws when the program has ended. */
-  async missing(): Promise<string | undefined> {
-    if (this.pid === undefined)
-      throw new LabError(
-        'agent-failed',
-        `the agent on ${this.node.name} ended: ${lastWords(this.log)}`,
-        { value: this.node.name, hint: `its log is ${this.log}` },
-      );
-    let status: { ready?: unknown; reasons?: unknown };
-    try {
-      status = (await this.get('/v1/status')) as typeof status;
-    } catch (error) {
-      if (error instanceof LabError) return 'its API does not answer';
-      throw error;
-    }
-    if (status.ready === true) return undefined;
-    return Array.isArray(status.reasons) && status.reasons.length > 0
-      ? status.reasons.join('; ')
-      : 'it is not ready';
+  protected override unready(status: {
+    readonly ready?: unknown;
+    readonly reasons?: unknown;
+  }): string | undefined {
+    return status.ready === true ? undefined : super.unready({ ...status, ready: false });
   }
 
   get #cgroup(): string {
-    return nodeCgroup(this.#context.state.cgroupRoot, this.#context.names, this.node.name);
-  }
-
-  get #paths() {
-    return nodePaths(this.#context.state.name, this.node.name);
-  }
-}
-
-/** The program's own last word if it had one, else the end of its log. */
-function lastWords(log: string): string {
-  try {
-    const lines = readFileSync(log, 'utf8').trimEnd().split('\n');
-    const word = lines.findLastIndex((line) => line.startsWith('causeway: '));
-    const words = word < 0 ? lines.slice(-3) : lines.slice(word, word + 4);
-    return words.join(' | ').slice(0, 800);
-  } catch {
-    return '(no log)';
+    return nodeCgroup(this.context.state.cgroupRoot, this.context.names, this.node.name);
   }
 }

@@ -13,7 +13,7 @@ export async function routersReady(
     routers.map((router) =>
       until(`router ${router.name}`, () => router.missing(), {
         timeoutMs,
-        hint: `its logs are ${router.logs.join(', ')}`,
+        hint: `its logs are ${Object.values(router.logs).join(', ')}`,
         ...(signal === undefined ? {} : { signal }),
       }),
     ),

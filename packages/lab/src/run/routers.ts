@@ -39,9 +39,9 @@ export class LabRouter {
     return this.plan.name;
   }
 
-  /** Log files, in the order in which the programs start. */
-  get logs(): string[] {
-    return this.#programs.map(({ name }) => this.#paths.log(name));
+  /** Log files by program, in the order in which the programs start. */
+  get logs(): Readonly<Record<string, string>> {
+    return Object.fromEntries(this.#programs.map(({ name }) => [name, this.#paths.log(name)]));
   }
 
   /** Programs of it that run, by name. */
@@ -115,7 +115,7 @@ export class LabRouter {
     throw new LabError(
       'router-failed',
       `${this.#daemon.sessionsCommand[0]} on ${this.name} failed: ${(result.stderr || result.stdout).trim()}`,
-      { value: this.name, hint: `its logs are ${this.logs.join(', ')}` },
+      { value: this.name, hint: `its logs are ${Object.values(this.logs).join(', ')}` },
     );
   }
 
