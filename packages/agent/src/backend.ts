@@ -95,6 +95,16 @@ export class NodeBackend implements ApiBackend {
     );
   }
 
+  bgp(): unknown {
+    const { bgp } = this.#node;
+    if (bgp !== undefined) return bgp.view();
+    throw new AgentError('not-found', 'this agent has nothing to do with BGP', {
+      field: 'bgp.enabled',
+      value: false,
+      hint: 'set bgp.enabled to true in its configuration',
+    });
+  }
+
   services(): unknown {
     return this.#node.services.list();
   }

@@ -38,6 +38,7 @@ export interface ApiBackend {
   ipcache(): unknown;
   nodes(): unknown;
   services(): unknown;
+  bgp(): unknown;
   policy(): unknown;
   drops(): unknown;
   datapathMetrics(): unknown;
@@ -115,6 +116,7 @@ export function apiApp(backend: ApiBackend, options: ApiOptions): Hono {
   app.get('/v1/nodes', (c) => jsonAnswer(c, backend.nodes()));
   app.get('/v1/services', (c) => jsonAnswer(c, backend.services()));
   app.get('/v1/services/why', (c) => jsonAnswer(c, backend.why(c.req.query())));
+  app.get('/v1/bgp', (c) => jsonAnswer(c, backend.bgp()));
   app.get('/v1/policy', (c) => jsonAnswer(c, backend.policy()));
   app.get('/v1/drops', (c) => jsonAnswer(c, backend.drops()));
   app.get('/v1/metrics/datapath', (c) => jsonAnswer(c, backend.datapathMetrics()));

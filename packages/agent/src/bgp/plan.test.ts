@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Address, Prefix } from '@causeway/ip';
 import fc from 'fast-check';
+import { bridge } from './bridge.ts';
 import { advertisement, BASE, inputsOf, service } from './fixture.ts';
 import type { BgpInputs } from './inputs.ts';
 import { type BgpPlan, planBgp } from './plan.ts';
@@ -9,7 +10,7 @@ import type { SpeakerConfig } from './speaker-port.ts';
 
 const PODS = advertisement('pods', '- {advertisementType: PodCIDR}');
 const plan = (manifest: string, more: Partial<BgpInputs> = {}) => planBgp(inputsOf(manifest, more));
-const configOf = (made: BgpPlan): SpeakerConfig => made.wanted!.config([]);
+const configOf = (made: BgpPlan): SpeakerConfig => made.wanted!.config;
 const prefixes = (made: BgpPlan) => made.wanted!.paths.map(({ prefix }) => prefix);
 const neighbors = (made: BgpPlan) => configOf(made).neighbors;
 const reason = (made: BgpPlan, source: RegExp) =>
@@ -373,23 +374,33 @@ test('a change of attributes is a policy, a change of services a path', () => {
 });
 
 test('tags that the speaker still holds keep their way out until the paths have changed', () => {
-  const both =
-    BASE +
-    PODS +
-    advertisement('more', '- {advertisementType: PodCIDR, attributes: {localPreference: 9}}');
-  const before = plan(both);
-  const after = plan(BASE + PODS);
-  const [old] = before.wanted!.paths;
-  const statements = (alsoTags: string[]) =>
-    after.wanted!.config(alsoTags).policies['export:tor:ipv4-unicast']!.statements;
-  assert.ok(!statements([]).some(({ match }) => match?.tags?.includes(old!.tag!)));
-  const [only] = statements([old!.tag!]);
-  assert.ok(only!.match!.tags!.includes(old!.tag!), 'the old path is still sent');
-  assert.equal(only!.set, undefined, 'with what is left of its attributes');
+  const before = plan(BASE + PODS);
+  const other = advertisement(
+    'other',
+    '- {advertisementType: PodCIDR, attributes: {localPreference: 9}}',
+  );
+  const after = plan(BASE + other);
+  const held = { policies: configOf(before).policies, paths: before.wanted!.paths };
+  const between = bridge(configOf(after), after.wanted!.paths, held)!;
+  const tags = (config: SpeakerConfig) =>
+    config.policies['export:tor:ipv4-unicast']!.statements.map(({ match, set }) => [
+      match!.tags,
+      set,
+    ]);
+  const [old, next] = [before, after].map((each) => each.wanted!.paths[0]!.tag!);
+  assert.deepEqual(tags(configOf(after)), [[[next], { localPreference: 9 }]]);
+  assert.deepEqual(tags(between), [
+    [[old], undefined],
+    [[next], { localPreference: 9 }],
+  ]);
+  assert.equal(
+    bridge(configOf(after), after.wanted!.paths, { policies: {}, paths: after.wanted!.paths }),
+    undefined,
+  );
   assert.deepEqual(
-    statements(['', 'gone', '+']),
-    statements([]),
-    'tags that mean nothing now do no harm',
+    bridge(configOf(after), after.wanted!.paths, { policies: {}, paths: held.paths }),
+    configOf(after),
+    'a speaker that lost its policies lets nothing out anyway',
   );
 });
 

@@ -1,3 +1,4 @@
+import type { Policy } from '@causeway/bgp';
 import { Prefix } from '@causeway/ip';
 import { type Candidate, candidatesOf } from './candidates.ts';
 import { given } from './given.ts';
@@ -41,11 +42,7 @@ export interface BgpPlan {
   readonly clusterConfig: string | undefined;
   /** Undefined: this node does not speak BGP. */
   readonly wanted:
-    | {
-        /** Policies for these paths and for `alsoTags`, which the speaker still holds. */
-        readonly config: (alsoTags: readonly string[]) => SpeakerConfig;
-        readonly paths: readonly OriginatedPath[];
-      }
+    | { readonly config: SpeakerConfig; readonly paths: readonly OriginatedPath[] }
     | undefined;
   readonly announcements: readonly Announcement[];
   readonly problems: readonly string[];
@@ -109,34 +106,18 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
     );
   });
 
-  const config = (alsoTags: readonly string[]): SpeakerConfig => {
-    const everyTag = [...new Set([...tags.values(), ...alsoTags])];
-    return speakerConfig(selection.instances, first, inputs, all, groups, [
-      [NOTHING, nothing],
-      ...[...profiles.values()].flatMap((profile) =>
-        profile.families.flatMap((family): [string, typeof nothing][] => [
-          [
-            family.export,
-            exportPolicy(
-              family.key,
-              everyTag,
-              chosen.get(family.export)!,
-              rules,
-              family.options.transit ?? profile.options.routeReflectorClient ?? false,
-            ),
-          ],
-          ...(family.import === NOTHING
-            ? []
-            : [
-                [family.import, importPolicy(family.options.import ?? [])] as [
-                  string,
-                  typeof nothing,
-                ],
-              ]),
-        ]),
-      ),
-    ]);
-  };
+  const everyTag = [...new Set(tags.values())];
+  const policies: [string, Policy][] = [[NOTHING, nothing]];
+  for (const profile of profiles.values()) {
+    for (const family of profile.families) {
+      const transit = family.options.transit ?? profile.options.routeReflectorClient ?? false;
+      const mine = chosen.get(family.export)!;
+      policies.push([family.export, exportPolicy(family.key, everyTag, mine, rules, transit)]);
+      if (family.import === NOTHING) continue;
+      policies.push([family.import, importPolicy(family.options.import ?? [])]);
+    }
+  }
+  const config = speakerConfig(selection.instances, first, inputs, all, groups, policies);
   // What no peer chooses is not originated: it would be a route of the speaker that leads nowhere.
   const sent = new Set(announcements.filter(({ announced }) => announced).map((row) => row.prefix));
   const paths = Array.from(tags, ([prefix, tag]): OriginatedPath => ({ prefix, tag }))
@@ -189,7 +170,7 @@ function speakerConfig(
   inputs: BgpInputs,
   all: Neighbors['neighbors'],
   groups: readonly Neighbors[],
-  policies: readonly (readonly [string, typeof nothing])[],
+  policies: readonly (readonly [string, Policy])[],
 ): SpeakerConfig {
   const { options } = first;
   const { kernelRoutes, gracefulRestart, multipath } = options;

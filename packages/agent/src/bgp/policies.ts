@@ -66,12 +66,15 @@ export function exportPolicy(
     if (group === undefined) byAttributes.set(key, { attributes, tags: [tag] });
     else group.tags.push(tag);
   }
-  const statements: PolicyStatement[] = Array.from(byAttributes.values(), (group) => ({
-    name: advertisementsOf(group.tags, chosen, rules),
-    match: { source: ['local'], families: [family], tags: group.tags },
-    ...settings(group.attributes),
-    ...accepted,
-  }));
+  const statements = Array.from(
+    byAttributes.values(),
+    (group): PolicyStatement => ({
+      name: advertisementsOf(group.tags, chosen, rules),
+      match: { source: ['local'], families: [family], tags: group.tags },
+      ...settings(group.attributes),
+      ...accepted,
+    }),
+  );
   if (transit) {
     const match = { source: ['ibgp', 'ebgp'], families: [family] } as const;
     statements.push({ name: 'transit', match, ...accepted });
@@ -94,9 +97,11 @@ export function importPolicy(rules: NonNullable<FamilyOptions['import']>): Polic
   };
 }
 
-function settings({ communities, largeCommunities, localPreference }: Attributes): {
-  set?: PolicyStatement['set'];
-} {
+function settings({
+  communities,
+  largeCommunities,
+  localPreference,
+}: Attributes): Pick<PolicyStatement, 'set'> {
   const set = {
     ...(communities.length === 0 ? {} : { communities: { add: communities } }),
     ...(largeCommunities.length === 0 ? {} : { largeCommunities: { add: largeCommunities } }),

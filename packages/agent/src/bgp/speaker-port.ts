@@ -111,10 +111,10 @@ export interface SpeakerConfig {
 }
 
 export interface SpeakerStatus {
-  /** Another value: another process, which may have forgotten what it was told. */
-  readonly startedAt: string;
-  readonly peers?: number;
-  readonly established?: number;
+  /** Another text: another process, which may have forgotten what it was told. */
+  readonly process: string;
+  readonly peers: number;
+  readonly established: number;
 }
 
 /**
@@ -125,6 +125,8 @@ export interface SpeakerPort {
   status(): Promise<SpeakerStatus>;
   /** What was put last; empty for a speaker that never heard of us. */
   paths(): Promise<readonly OriginatedPath[]>;
+  /** The policies of what was put last; empty as above. */
+  policies(): Promise<SpeakerConfig['policies']>;
   putConfig(config: SpeakerConfig): Promise<void>;
   putPaths(paths: readonly OriginatedPath[]): Promise<void>;
   /** Takes back all that we ever said. */

@@ -10,6 +10,7 @@ export interface NodeRow {
   readonly name: string;
   readonly addresses: readonly { readonly type: string; readonly address: Address }[];
   readonly podCIDRs: readonly Prefix[];
+  readonly labels: Readonly<Record<string, string>>;
 }
 
 export type NodeTable = Table<NodeRow, string, 'address'>;
@@ -80,6 +81,7 @@ function nodeRow(node: MeshNode): NodeRow {
       return address === undefined ? [] : [{ type, address }];
     }),
     podCIDRs: [...node.podCIDRs.ipv4, ...node.podCIDRs.ipv6],
+    labels: node.labels ?? {},
   };
 }
 

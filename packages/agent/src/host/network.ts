@@ -4,6 +4,7 @@ import type { RtSocket } from '@causeway/linux';
 import {
   type Clock,
   type Database,
+  type InitialSource,
   Reconciler,
   type ReconcilerOptions,
   type TableKey,
@@ -30,8 +31,8 @@ export interface HostNetworkOptions {
   readonly ownNode: OwnNodeTable;
   /** Nodes of the cluster but this one. */
   readonly remoteNodes: () => readonly RoutedNode[];
-  /** Service addresses that this node announces to the network. Default: none. */
-  readonly attracted?: () => readonly Prefix[];
+  /** Whether somebody will say what this node announces: its routes stay until they have. */
+  readonly announces?: boolean;
   readonly socket: RtSocket;
   readonly clock: Clock;
   readonly random: () => number;
@@ -57,6 +58,8 @@ export class HostNetwork implements AsyncDisposable {
   readonly #undo: (() => void)[];
   readonly #listeners = new Set<(plan: HostPlan) => void>();
   #plan: HostPlan;
+  #attracted: readonly Prefix[] = [];
+  #announcementsKnown: InitialSource | undefined;
   #scheduled = false;
 
   constructor(options: HostNetworkOptions) {
@@ -65,6 +68,7 @@ export class HostNetwork implements AsyncDisposable {
     const { socket, ownNode } = options;
     // Routes of nodes that are still there must survive the moment until they are heard of again.
     this.#routesKnown = this.tables.routes.source('nodes');
+    if (options.announces) this.#announcementsKnown = this.tables.routes.source('announcements');
     this.#observer = new HostObserver({
       socket,
       devices: this.tables.devices,
@@ -117,6 +121,18 @@ export class HostNetwork implements AsyncDisposable {
     setImmediate(() => this.#routesKnown.done());
   }
 
+  /** Service addresses that the network sends to this node. */
+  setAttracted(prefixes: readonly Prefix[]): void {
+    const same =
+      prefixes.length === this.#attracted.length &&
+      prefixes.every((prefix, index) => prefix === this.#attracted[index]);
+    if (!same) {
+      this.#attracted = prefixes;
+      this.replan();
+    }
+    setImmediate(() => this.#announcementsKnown?.done());
+  }
+
   /** Makes a new plan soon; a crowd of changes makes one. */
   replan(): void {
     if (this.#scheduled) return;
@@ -165,7 +181,7 @@ export class HostNetwork implements AsyncDisposable {
       own: this.#options.ownNode.get(this.#options.config.node.name),
       observed: [...this.tables.devices.rows()],
       remote: this.#options.remoteNodes(),
-      attracted: this.#options.attracted?.() ?? [],
+      attracted: this.#attracted,
     });
   }
 

@@ -42,6 +42,7 @@ function world(tunnel: boolean) {
         name,
         addresses: addresses.map(([type, text]) => ({ type, address: Address.parse(text) })),
         podCIDRs: podCIDRs.map((cidr) => Prefix.parse(cidr)),
+        labels: {},
       }),
   };
   const at = (prefix: string) => resolver.resolve(Prefix.parseLoose(prefix));

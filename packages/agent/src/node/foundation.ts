@@ -56,6 +56,7 @@ export class Foundation implements AsyncDisposable {
       database: this.database,
       ownNode: this.ownNode,
       remoteNodes: () => this.#remoteNodes(),
+      announces: config.bgp.enabled,
       socket: this.#socket,
       clock,
       random,
@@ -65,7 +66,11 @@ export class Foundation implements AsyncDisposable {
     this.sources = new StoreSources(
       etcdStore(kv),
       this.store,
-      { name, families: config.families },
+      {
+        name,
+        families: config.families,
+        secretsNamespace: config.bgp.enabled ? config.bgp.secretsNamespace : undefined,
+      },
       clock,
       log,
     );

@@ -7,7 +7,9 @@ import { MeshReader } from '@causeway/mesh';
 import { PolicyEngine } from '@causeway/policy';
 import type { Clock, Database } from '@causeway/tables';
 import type { AgentStatus } from '../api/types.ts';
-import type { ClusterTables } from '../cluster/tables.ts';
+import { BgpController } from '../bgp/controller.ts';
+import { SpeakerClient } from '../bgp/speaker-client.ts';
+import { type ClusterTables, reachable } from '../cluster/tables.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import type { DatapathSettings, NodeDatapath } from '../datapath/ports.ts';
 import { replayDeletions } from '../endpoints/deletions.ts';
@@ -65,6 +67,8 @@ export class Node implements AsyncDisposable {
   readonly monitor: Monitor;
   readonly explainer: Explainer;
   readonly services: ServiceController;
+  /** Undefined: switched off. */
+  readonly bgp: BgpController | undefined;
   readonly questions: QuestionContext;
   readonly #options: NodeOptions;
   readonly #kernel = new LinuxEndpointKernel();
@@ -251,6 +255,39 @@ export class Node implements AsyncDisposable {
       log,
     });
 
+    const { nodes } = this.#cluster;
+    if (config.bgp.enabled) {
+      this.bgp = new BgpController({
+        config,
+        database,
+        sources: {
+          bgp: tables.bgp,
+          ownNode: foundation.ownNode,
+          devices: foundation.host.tables.devices,
+          services: tables.services,
+          nodeAddresses: () => this.host.plan.nodeAddresses,
+          balancing: this.services,
+          nodes: {
+            get initialized() {
+              return nodes.initialized;
+            },
+            *rows() {
+              for (const row of nodes.rows()) {
+                if (row.cluster !== config.cluster.name) continue;
+                yield { name: row.name, labels: row.labels, addresses: reachable(row) };
+              }
+            },
+            onCommit: (listener) => nodes.onCommit(listener),
+          },
+        },
+        port: new SpeakerClient(config.bgp.socket ?? path.join(config.runDir, 'speaker.sock')),
+        onAttracted: (prefixes) => this.host.setAttracted(prefixes),
+        clock,
+        random,
+        log,
+      });
+    }
+
     this.#feed = new PolicyFeed({
       engine,
       controller: this.#controller,
@@ -332,6 +369,7 @@ export class Node implements AsyncDisposable {
         this.#controller.health(),
         this.#feed.health(),
         this.services.health(),
+        ...(this.bgp?.health() ?? []),
         ...this.#membership.health(),
       ],
     });
@@ -386,6 +424,7 @@ export class Node implements AsyncDisposable {
     this.monitor.close();
     await this.manager.idle();
     await this.#resolver[Symbol.asyncDispose]();
+    await this.bgp?.[Symbol.asyncDispose]();
     await this.#mesh[Symbol.asyncDispose]();
     this.#feed[Symbol.dispose]();
     this.services[Symbol.dispose]();

@@ -1,5 +1,5 @@
 import { type Log, messageWithCauses } from '@causeway/daemon';
-import type { Balancer, Frontend, MapOperation } from '@causeway/loadbalancing';
+import type { Balancer, Frontend, MapOperation, ServiceRef } from '@causeway/loadbalancing';
 import type { Clock, Table, TableKey, Tracker } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
 import { AgentError } from '../errors.ts';
@@ -32,6 +32,7 @@ export class ServiceController implements Disposable {
   readonly #feeds: (() => boolean)[] = [];
   readonly #undo: (() => void)[] = [];
   readonly #refused = new Map<string, string>();
+  readonly #listeners = new Set<() => void>();
   #timer: NodeJS.Timeout | undefined;
   #synced = false;
 
@@ -82,6 +83,16 @@ export class ServiceController implements Disposable {
       ? 'the kernel has every service'
       : 'services are not read yet; what the kernel has stays in force';
     return { name: 'services', healthy: true, detail };
+  }
+
+  /** Every frontend of a service, with the state of its backends. */
+  frontendsOf(ref: ServiceRef): readonly Frontend[] {
+    return this.#options.balancer.frontendsOf(ref);
+  }
+
+  /** Called after services or backends have changed. */
+  onChange(listener: () => void): void {
+    this.#listeners.add(listener);
   }
 
   /** Services as people ask for them: each frontend with its backends. */
@@ -216,6 +227,7 @@ export class ServiceController implements Disposable {
       log.info({ services: services.size }, 'services are read');
     }
     this.#writer.push(balancer.flush());
+    for (const listener of this.#listeners) listener();
   }
 
   [Symbol.dispose](): void {

@@ -12,6 +12,8 @@ import type { EmptyStoreGuard } from './trust.ts';
 /** How a kind's objects become a table's rows. */
 export interface KindSource<K extends KindName, Row, Key extends TableKey> {
   readonly kind: K;
+  /** Only objects of this namespace. */
+  readonly namespace?: string;
   readonly table: Table<Row, Key>;
   /** Undefined for an object that this node has no use for. */
   readonly row: (object: ResourceKinds[K]) => Row | undefined;
@@ -67,7 +69,10 @@ export class KindFollower<K extends KindName, Row, Key extends TableKey>
     this.#guard = guard;
     this.#log = log;
     this.#initial = source.table.source(source.kind);
-    this.#watch = store.watch(source.kind);
+    this.#watch = store.watch(
+      source.kind,
+      source.namespace === undefined ? {} : { namespace: source.namespace },
+    );
     this.#running = this.#run();
   }
 

@@ -1,8 +1,9 @@
 import type { Log } from '@causeway/daemon';
 import type { Family } from '@causeway/ip';
-import type { ResourceStore } from '@causeway/resources';
-import type { Clock, Database } from '@causeway/tables';
+import type { KindName, ResourceKinds, ResourceStore } from '@causeway/resources';
+import type { Clock, Database, Table } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
+import { type BgpTables, bgpTables, passwordRow } from '../bgp/tables.ts';
 import { type OwnNodeTable, ownNodeOf, ownNodeTable } from '../node/own-node.ts';
 import { objectKey, type PolicyTables, policyTables } from '../policy/tables.ts';
 import {
@@ -24,6 +25,7 @@ import {
 import { EmptyStoreGuard } from './trust.ts';
 
 export interface StoreTables {
+  readonly bgp: BgpTables;
   readonly pods: PodTable;
   readonly namespaces: NamespaceTable;
   readonly services: ServiceTable;
@@ -35,6 +37,7 @@ export interface StoreTables {
 
 export function storeTables(database: Database): StoreTables {
   return {
+    bgp: bgpTables(database),
     pods: podTable(database),
     namespaces: namespaceTable(database),
     services: serviceTable(database),
@@ -44,16 +47,59 @@ export function storeTables(database: Database): StoreTables {
   };
 }
 
+type Follower = AsyncDisposable & { status(): SourceStatus };
+
+function bgpFollowers(
+  store: ResourceStore,
+  tables: BgpTables,
+  secretsNamespace: string,
+  guard: EmptyStoreGuard,
+  log: Log,
+): Follower[] {
+  const follow = <K extends KindName>(kind: K, table: Table<ResourceKinds[K]>): Follower =>
+    new KindFollower(
+      store,
+      { kind, table, row: (object) => object, key: (_, name) => name },
+      guard,
+      log,
+    );
+  return [
+    follow('CiliumBGPClusterConfig', tables.clusterConfigs),
+    follow('BGPClusterOptions', tables.clusterOptions),
+    follow('CiliumBGPPeerConfig', tables.peerConfigs),
+    follow('BGPPeerOptions', tables.peerOptions),
+    follow('CiliumBGPAdvertisement', tables.advertisements),
+    follow('CiliumBGPNodeConfigOverride', tables.overrides),
+    new KindFollower(
+      store,
+      {
+        kind: 'Secret',
+        namespace: secretsNamespace,
+        table: tables.passwords,
+        row: passwordRow,
+        key: (_, name) => name,
+      },
+      guard,
+      log,
+    ),
+  ];
+}
+
 /** Every kind that the agent reads from the resource store, each into its table. */
 export class StoreSources implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #guard: EmptyStoreGuard;
-  readonly #followers: (AsyncDisposable & { status(): SourceStatus })[];
+  readonly #followers: Follower[];
 
   constructor(
     store: ResourceStore,
     tables: StoreTables,
-    node: { readonly name: string; readonly families: readonly Family[] },
+    node: {
+      readonly name: string;
+      readonly families: readonly Family[];
+      /** Where passwords of BGP sessions are; undefined: nothing about BGP is read. */
+      readonly secretsNamespace: string | undefined;
+    },
     clock: Clock,
     log: Log,
   ) {
@@ -141,6 +187,9 @@ export class StoreSources implements AsyncDisposable {
         guard,
         log,
       ),
+      ...(node.secretsNamespace === undefined
+        ? []
+        : bgpFollowers(store, tables.bgp, node.secretsNamespace, guard, log)),
     ];
   }
 
