@@ -32,6 +32,14 @@ export type {
   RouteSource,
 } from './src/policy/types.ts';
 export { type ConfigChange, compareConfig } from './src/reconfigure.ts';
+export {
+  BgpShell,
+  type ListenAddress,
+  type ListenKey,
+  type ShellCore,
+  type ShellEffect,
+  type ShellOptions,
+} from './src/shell.ts';
 export { AttributeTable } from './src/rib/attribute-table.ts';
 export { NextHopTable } from './src/rib/next-hops.ts';
 export {

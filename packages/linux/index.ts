@@ -145,5 +145,14 @@ export {
   socketName,
 } from './src/sockets.ts';
 export { readSysctl, writeSysctl } from './src/sysctl.ts';
+export {
+  linkLocalDevice,
+  openTcp,
+  setTcp,
+  setTcpMd5,
+  type TcpConnectorOptions,
+  type TcpMd5Key,
+  type TcpSettings,
+} from './src/tcp.ts';
 export { type ReceivedDatagram, UdpReceiver } from './src/udp-receiver.ts';
 export { interfaceIndex, UdpSender, type UdpSenderOptions } from './src/udp-sender.ts';

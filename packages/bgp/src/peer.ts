@@ -183,19 +183,22 @@ export class Peer implements SessionOwner {
       this.#dump(session, now);
       return false;
     }
-    if (other.state !== 'open-confirm') return true;
+    // The RFC lets connections in OpenSent count when the identifier is known, and it is: from this OPEN. Both sides
+    // then agree before either is established on the one that loses.
+    if (other.state !== 'open-confirm' && other.state !== 'open-sent') return true;
+    const winner = this.#winner(session, other, open);
+    this.#dump(winner === session ? other : session, now);
+    return winner === session;
+  }
+
+  #winner(session: Session, other: Session, open: OpenMessage): Session {
+    // Both from the same side: it has given up the older one.
+    if (session.incoming === other.incoming) return this.#secondary as Session;
     const incoming = keepsIncoming(
       { routerId: this.config.routerId, asn: this.config.localAsn },
       { routerId: open.routerId, asn: openAsn(open) },
     );
-    const winner =
-      session.incoming === other.incoming
-        ? (this.#secondary as Session) // the newer: the neighbour has given up the older
-        : session.incoming === incoming
-          ? session
-          : other;
-    this.#dump(winner === session ? other : session, now);
-    return winner === session;
+    return session.incoming === incoming ? session : other;
   }
 
   established(session: Session, now: number): void {
@@ -203,7 +206,16 @@ export class Peer implements SessionOwner {
     this.#primary = session;
     this.#secondary = undefined;
     this.#establishedAt = now;
-    if (other !== undefined) this.#dump(other, now);
+    if (other === undefined) return;
+    if (
+      other.state === 'open-sent' &&
+      this.#winner(session, other, session.peerOpen as OpenMessage) === other
+    ) {
+      // The neighbour may be about to choose it: what becomes of it shows when its OPEN comes.
+      this.#secondary = other;
+    } else {
+      this.#dump(other, now);
+    }
   }
 
   fell(session: Session, reason: DownReason, was: PeerState, damped: boolean, now: number): void {

@@ -169,11 +169,13 @@ export class VirtualLink {
         return;
       }
       this.#pipes.set(there, pipe);
-      this.input(other, { type: 'accepted', connection: there, endpoints: ends(other, 179, port) });
-      this.#schedule(this.now + this.#link.delay(), () => {
+      // The SYN-ACK comes before any byte does.
+      pipe.last[1] = this.now + this.#link.delay();
+      this.#schedule(pipe.last[1], () => {
         if (!pipe.open) return;
         this.input(node, { type: 'connected', connection, endpoints: ends(node, port, 179) });
       });
+      this.input(other, { type: 'accepted', connection: there, endpoints: ends(other, 179, port) });
     });
   }
 

@@ -38,6 +38,7 @@ export const SocketOption = {
   ipv6FreeBind: { level: ipv6, name: 78 },
   tcpMaxSegment: { level: tcp, name: 2 },
   tcpMd5Signature: { level: tcp, name: 14 },
+  tcpMd5SignatureExt: { level: tcp, name: 32 },
   tcpUserTimeout: { level: tcp, name: 18 },
 } as const satisfies Record<string, SocketOptionId>;
 

@@ -347,7 +347,7 @@ function zeroAs(bytes: Uint8Array, at: number, width: number): boolean {
 }
 
 /** Whether items of `width` bytes go up, each once. */
-function ascending(bytes: Uint8Array, start: number, end: number, width: number): boolean {
+export function ascending(bytes: Uint8Array, start: number, end: number, width: number): boolean {
   for (let at = start + width; at < end; at += width) {
     let i = 0;
     while (i < width && bytes[at + i] === bytes[at - width + i]) i++;

@@ -1,6 +1,6 @@
 import { Asn } from '../types.ts';
 import { as4PathOf, mergeAs4Path, readAsPath, writeAsPath } from './as-path.ts';
-import type { AttributeScan } from './attribute-scan.ts';
+import { type AttributeScan, ascending } from './attribute-scan.ts';
 import { AttributeFlag, AttributeType } from './attribute-table.ts';
 
 /** Item widths of the attributes whose order means nothing. */
@@ -84,35 +84,59 @@ export class CanonicalAttributes {
     // By hand: `set` of a view costs more than the few bytes that most attributes are.
     for (let i = start; i < end; i++) b[at++] = source[i]!;
     const width = unordered[type];
-    if (width !== undefined && end - start > width) this.#sortItems(at - (end - start), width);
+    const first = at - (end - start);
+    if (width !== undefined && !ascending(b, first, at, width)) this.#sortItems(first, width);
   }
 
   /** Sorts the items from `start` to the end of what is written and drops the second of equals. */
   #sortItems(start: number, width: number): void {
     const b = this.bytes;
     const length = this.#at - start;
-    const items = Array.from({ length: length / width }, (_, i) =>
-      b.slice(start + i * width, start + (i + 1) * width),
-    ).sort(compareBytes);
-    const distinct = items.filter((item, i) => i === 0 || compareBytes(item, items[i - 1]!) !== 0);
-    if (distinct.length === items.length) {
-      for (const [i, item] of distinct.entries()) b.set(item, start + i * width);
-      return;
+    if (length <= 32 * width) insertionSort(b, start, this.#at, width);
+    else largeSort(b, start, this.#at, width);
+    let end = start + width;
+    for (let at = end; at < this.#at; at += width) {
+      if (compareAt(b, at, end - width, width) === 0) continue;
+      if (at !== end) b.copyWithin(end, at, at + width);
+      end += width;
     }
+    if (end === this.#at) return;
     // Fewer: the header may get shorter, too.
     const long = length > 255 ? 4 : 3;
     const flags = b[start - long]! & ~AttributeFlag.extendedLength;
     const type = b[start - long + 1]!;
+    const value = b.slice(start, end);
     this.#at = start - long;
-    const value = new Uint8Array(distinct.length * width);
-    for (const [i, item] of distinct.entries()) value.set(item, i * width);
     this.#value(flags, type, value);
   }
 }
 
-function compareBytes(a: Uint8Array, b: Uint8Array): number {
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return a[i]! - b[i]!;
+function compareAt(b: Uint8Array, x: number, y: number, width: number): number {
+  for (let i = 0; i < width; i++) if (b[x + i] !== b[y + i]) return b[x + i]! - b[y + i]!;
   return 0;
+}
+
+/** In place: what a route carries is a handful. */
+function insertionSort(b: Uint8Array, start: number, end: number, width: number): void {
+  for (let i = start + width; i < end; i += width) {
+    for (let at = i; at > start && compareAt(b, at - width, at, width) > 0; at -= width) {
+      for (let k = at; k < at + width; k++) {
+        const swap = b[k]!;
+        b[k] = b[k - width]!;
+        b[k - width] = swap;
+      }
+    }
+  }
+}
+
+/** For lists so long that the square of their length is an attack. */
+function largeSort(b: Uint8Array, start: number, end: number, width: number): void {
+  const source = b.slice(start, end);
+  const order = Uint32Array.from({ length: source.length / width }, (_, i) => i * width);
+  order.sort((x, y) => compareAt(source, x, y, width));
+  for (const [i, from] of order.entries()) {
+    b.set(source.subarray(from, from + width), start + i * width);
+  }
 }
 
 /** RFC 6793 section 4.2.3: an aggregator that is not AS_TRANS says that AS4_PATH is not to be believed. */

@@ -1,0 +1,567 @@
+/**
+ * Real sockets for a speaker's core: does its effects, tells it what happened, and decides nothing. UPDATEs are
+ * pulled: when a neighbour's buffer is low its next ones are asked for, so a slow one costs nothing but its place.
+ */
+import { createServer, type Server, Socket } from 'node:net';
+import { Address, Prefix } from '@causeway/ip';
+import {
+  errnoName,
+  Fd,
+  LinuxError,
+  linkLocalDevice,
+  listenTcp,
+  type Netns,
+  openTcp,
+  setTcp,
+  setTcpMd5,
+  socketFd,
+} from '@causeway/linux';
+import type { ConnectionId, Endpoints, PeerInput, PeerOutput } from './events.ts';
+
+/** What drives a core: the part of the speaker's face that sockets need. */
+export interface ShellCore {
+  /** ms at which `work` wants to be called; in the past: at once. */
+  readonly deadline: number | undefined;
+  work(now: number): void;
+  input(peer: string, input: PeerInput, now: number): void;
+  peerFor(endpoints: Endpoints): string | undefined;
+  produce(
+    peer: string,
+    connection: ConnectionId,
+    maxBytes: number,
+    now: number,
+  ): readonly Uint8Array[];
+}
+
+export type ShellEffect =
+  | ({ readonly peer: string } & Extract<
+      PeerOutput,
+      { type: 'connect' | 'close' | 'send' | 'options' }
+    >)
+  | { readonly type: 'wake'; readonly peer: string; readonly connection: ConnectionId };
+
+export interface ShellOptions {
+  readonly core?: ShellCore;
+  /** ms, monotonic. */
+  readonly now?: () => number;
+  /** Where sockets live; default: this process's namespace. */
+  readonly ns?: Netns;
+  /** Somebody connected whom the core does not know. The name of the peer made for it, or undefined: refused. */
+  readonly onUnknown?: (endpoints: Endpoints) => string | undefined;
+  readonly log?: (message: string, fields: Readonly<Record<string, unknown>>) => void;
+}
+
+export interface ListenAddress {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** A password for the neighbours of a prefix; a host's prefix for one neighbour. */
+export interface ListenKey {
+  readonly prefix: Prefix;
+  readonly password: string;
+}
+
+interface Connection {
+  readonly id: ConnectionId;
+  readonly peer: string;
+  readonly socket: Socket;
+  family: 'ipv4' | 'ipv6';
+  open: boolean;
+  corked: boolean;
+  blocked: boolean;
+  /** In the list of those to be asked for UPDATEs. */
+  waiting: boolean;
+}
+
+interface Listener {
+  readonly asked: ListenAddress;
+  readonly at: ListenAddress;
+  readonly server: Server;
+  readonly family: 'ipv4' | 'ipv6';
+  readonly keys: Map<Prefix, string>;
+}
+
+/** Bytes that one connection may be given in one turn of the event loop. */
+const turnBytes = 256 * 1024;
+const produceBytes = 64 * 1024;
+/** With more than this waiting in our process a connection is not asked for more. */
+const highWater = 64 * 1024;
+/** Ms of core work between two looks at the sockets. */
+const turnMs = 10;
+/** Ms that a neighbour has to read our last words. */
+const lingerMs = 2000;
+const readBuffer = 128 * 1024;
+
+const text = new TextEncoder();
+
+export class BgpShell implements AsyncDisposable {
+  readonly #options: ShellOptions;
+  readonly #now: () => number;
+  #core: ShellCore | undefined;
+  readonly #connections = new Map<ConnectionId, Connection>();
+  /** Sockets that are being closed, with nobody interested any more. */
+  readonly #leaving = new Set<Socket>();
+  readonly #listeners = new Map<string, Listener>();
+  #keys: ReadonlyMap<Prefix, string> = new Map();
+  // Reading is synchronous: one buffer serves every socket.
+  readonly #buffer = new Uint8Array(readBuffer);
+  readonly #corked: Connection[] = [];
+  readonly #waiting: Connection[] = [];
+  #next: ConnectionId = 1;
+  #timer: NodeJS.Timeout | undefined;
+  #timerAt = Number.POSITIVE_INFINITY;
+  #immediate: NodeJS.Immediate | undefined;
+  #closed = false;
+
+  constructor(options: ShellOptions = {}) {
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+    this.#core = options.core;
+  }
+
+  /** The core whose effects come to `effect`. Once, before anything else, unless the constructor was given it. */
+  attach(core: ShellCore): void {
+    this.#core = core;
+    this.wakeUp();
+  }
+
+  /** For the core: numbers of connections. */
+  readonly nextConnection = (): ConnectionId => this.#next++;
+
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  get listening(): readonly ListenAddress[] {
+    return [...this.#listeners.values()].map(({ at }) => at);
+  }
+
+  /** Call after using the core by other ways than this: its deadline may have moved. */
+  wakeUp(): void {
+    if (this.#closed) return;
+    const deadline = this.#core?.deadline;
+    if (deadline === undefined) return;
+    const now = this.#now();
+    if (deadline <= now) {
+      this.#turnSoon();
+    } else if (this.#timer === undefined || deadline < this.#timerAt) {
+      clearTimeout(this.#timer);
+      this.#timerAt = deadline;
+      this.#timer = setTimeout(() => {
+        this.#timer = undefined;
+        this.#turn();
+      }, deadline - now);
+    }
+  }
+
+  /** Does not call the core back: what comes of it is told later. */
+  effect(effect: ShellEffect): void {
+    if (this.#closed) return;
+    switch (effect.type) {
+      case 'connect':
+        this.#connect(effect);
+        break;
+      case 'close':
+        this.#close(effect.connection);
+        break;
+      case 'send': {
+        const connection = this.#connections.get(effect.connection);
+        if (connection !== undefined) this.#write(connection, effect.bytes);
+        break;
+      }
+      case 'options': {
+        const connection = this.#connections.get(effect.connection);
+        if (connection === undefined) break;
+        this.#attempt('set socket options', () =>
+          setTcp(socketFd(connection.socket), connection.family, effect.options),
+        );
+        break;
+      }
+      case 'wake': {
+        const connection = this.#connections.get(effect.connection);
+        if (connection !== undefined) this.#ask(connection);
+        break;
+      }
+      default:
+        effect satisfies never;
+    }
+  }
+
+  /** Throws LinuxError when the address or port is not to be had. */
+  async listen(asked: ListenAddress): Promise<void> {
+    const name = `${asked.address} ${asked.port}`;
+    if (this.#listeners.has(name)) return;
+    const address = Address.parse(asked.address);
+    const family = Address.family(address);
+    const fd = listenTcp({
+      ...this.#namespace(),
+      address: Address.toBytes(address),
+      port: asked.port,
+      backlog: 4096,
+      freeBind: true,
+    });
+    try {
+      // A neighbour with TTL security drops a SYN-ACK that has less; accepted sockets get their own.
+      setTcp(fd.number, family, { ttl: 255 });
+      const keys = new Map<Prefix, string>();
+      this.#setKeys(fd.number, family, keys);
+      const server = createServer({ pauseOnConnect: true }, (socket) =>
+        this.#accept(socket, family),
+      );
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject);
+        server.listen({ fd: fd.release() }, () => {
+          server.off('error', reject);
+          resolve();
+        });
+      });
+      server.on('error', (error) => this.#log('accepting failed', { error: error.message }));
+      const bound = server.address();
+      const port = typeof bound === 'object' && bound !== null ? bound.port : asked.port;
+      const at = { address: asked.address, port };
+      this.#listeners.set(name, { asked, at, server, family, keys });
+    } finally {
+      fd.close();
+    }
+  }
+
+  /** Connections that came by it stay. False when there was none. */
+  unlisten(asked: ListenAddress): boolean {
+    const name = `${asked.address} ${asked.port}`;
+    const listener = this.#listeners.get(name);
+    if (listener === undefined) return false;
+    this.#listeners.delete(name);
+    listener.server.close();
+    return true;
+  }
+
+  /** TCP MD5 keys of all listeners, those to come included. Sessions that are up are not touched. */
+  setKeys(keys: readonly ListenKey[]): void {
+    this.#keys = new Map(keys.map(({ prefix, password }) => [prefix, password]));
+    for (const { server, family, keys: held } of this.#listeners.values()) {
+      this.#setKeys(socketFd(server), family, held);
+    }
+  }
+
+  /** Sends what is queued, closes, and waits for it for two seconds at most. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    for (const id of [...this.#connections.keys()]) this.#close(id);
+    this.#uncork();
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    clearImmediate(this.#immediate);
+    const closing = [...this.#listeners.values()].map(
+      ({ server }) => new Promise<void>((resolve) => server.close(() => resolve())),
+    );
+    this.#listeners.clear();
+    const leaving = [...this.#leaving].map(
+      (socket) => new Promise<void>((resolve) => socket.once('close', () => resolve())),
+    );
+    await Promise.all([...closing, ...leaving]);
+  }
+
+  #namespace(): { ns?: Netns } {
+    return this.#options.ns === undefined ? {} : { ns: this.#options.ns };
+  }
+
+  #log(message: string, fields: Readonly<Record<string, unknown>>): void {
+    this.#options.log?.(message, fields);
+  }
+
+  #attempt(what: string, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#log(`${what} failed`, { error: (error as Error).message });
+    }
+  }
+
+  #setKeys(fd: number, family: 'ipv4' | 'ipv6', held: Map<Prefix, string>): void {
+    const set = (prefix: Prefix, password: string) =>
+      setTcpMd5(fd, {
+        address: Address.toBytes(Prefix.address(prefix)),
+        prefixLength: Prefix.length(prefix),
+        key: text.encode(password),
+      });
+    for (const prefix of [...held.keys()]) {
+      if (this.#keys.has(prefix)) continue;
+      this.#attempt('take a TCP MD5 key away', () => set(prefix, ''));
+      held.delete(prefix);
+    }
+    for (const [prefix, password] of this.#keys) {
+      if (Prefix.family(prefix) !== family || held.get(prefix) === password) continue;
+      this.#attempt('set a TCP MD5 key', () => {
+        set(prefix, password);
+        held.set(prefix, password);
+      });
+    }
+  }
+
+  // Connections
+
+  #connect(effect: Extract<ShellEffect, { type: 'connect' }>): void {
+    const { peer, connection: id, target, options } = effect;
+    const family = Address.family(target.address);
+    let fd: Fd;
+    try {
+      fd = openTcp({
+        ...this.#namespace(),
+        family,
+        ...(options.ttl === undefined ? {} : { ttl: options.ttl }),
+        ...(options.minTtl === undefined ? {} : { minTtl: options.minTtl }),
+        ...(target.device === undefined ? {} : { device: target.device }),
+        ...(target.localAddress === undefined
+          ? {}
+          : {
+              local: {
+                address: Address.toBytes(target.localAddress),
+                ...(target.localPort === undefined ? {} : { port: target.localPort }),
+              },
+            }),
+        ...(options.password === undefined
+          ? {}
+          : {
+              md5: {
+                address: Address.toBytes(target.address),
+                prefixLength: family === 'ipv4' ? 32 : 128,
+                key: text.encode(options.password),
+              },
+            }),
+      });
+    } catch (error) {
+      const code =
+        error instanceof LinuxError && error.errno !== undefined
+          ? errnoName(error.errno)
+          : String(error);
+      this.#log('connecting failed', { peer, error: (error as Error).message });
+      setImmediate(() => this.#tell(peer, { type: 'connect-failed', connection: id, error: code }));
+      return;
+    }
+    const connection = this.#adopt(id, peer, family, fd, true);
+    const { socket } = connection;
+    socket.once('connect', () => {
+      if (this.#connections.get(id) !== connection) return;
+      connection.open = true;
+      socket.setNoDelay(true);
+      this.#tell(peer, { type: 'connected', connection: id, endpoints: endpointsOf(socket) });
+    });
+    socket.connect({ host: target.address, port: target.port ?? 179 });
+  }
+
+  #accept(incoming: Socket, family: 'ipv4' | 'ipv6'): void {
+    let fd: Fd | undefined;
+    let endpoints: Endpoints | undefined;
+    // It may be gone again already: then it has neither address nor descriptor.
+    this.#attempt('accept a connection', () => {
+      endpoints = endpointsOf(incoming);
+      // Node takes the reading buffer only when it makes the socket, so this one is made anew.
+      fd = Fd.copyOf(socketFd(incoming), 'accepted connection');
+    });
+    incoming.destroy();
+    if (fd === undefined || endpoints === undefined) return;
+    const peer = this.#core?.peerFor(endpoints) ?? this.#options.onUnknown?.(endpoints);
+    if (peer === undefined || this.#closed) {
+      this.#log('refused a connection of nobody we know', { ...endpoints });
+      fd.close();
+      return;
+    }
+    const connection = this.#adopt(this.nextConnection(), peer, family, fd, false);
+    connection.open = true;
+    connection.socket.setNoDelay(true);
+    this.#tell(peer, { type: 'accepted', connection: connection.id, endpoints });
+  }
+
+  #adopt(
+    id: ConnectionId,
+    peer: string,
+    family: 'ipv4' | 'ipv6',
+    fd: Fd,
+    manualStart: boolean,
+  ): Connection {
+    const onread = {
+      buffer: this.#buffer,
+      callback: (length: number, buffer: Uint8Array): boolean => {
+        if (this.#connections.get(id) === connection) {
+          const bytes = buffer.subarray(0, length);
+          this.#tell(peer, { type: 'bytes', connection: id, bytes });
+        }
+        return true;
+      },
+    };
+    // `manualStart` (not in the types): an unconnected socket must not be read yet.
+    const settings = { fd: fd.release(), manualStart, onread, highWaterMark: highWater };
+    const socket = new Socket(settings as ConstructorParameters<typeof Socket>[0]);
+    const connection: Connection = {
+      id,
+      peer,
+      socket,
+      family,
+      open: false,
+      corked: false,
+      blocked: false,
+      waiting: false,
+    };
+    this.#connections.set(id, connection);
+    let failure: string | undefined;
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      failure = error.code ?? error.message;
+    });
+    // The neighbour's FIN; what it sent before has been read.
+    socket.on('end', () => this.#gone(connection, undefined));
+    socket.on('close', () => this.#gone(connection, failure));
+    socket.on('drain', () => {
+      if (!connection.blocked) return;
+      connection.blocked = false;
+      this.#tell(peer, { type: 'drained', connection: id });
+      this.#ask(connection);
+    });
+    return connection;
+  }
+
+  #gone(connection: Connection, failure: string | undefined): void {
+    const { id, peer } = connection;
+    if (this.#connections.get(id) !== connection) return;
+    this.#connections.delete(id);
+    connection.socket.destroy();
+    this.#tell(
+      peer,
+      connection.open
+        ? { type: 'closed', connection: id, ...(failure === undefined ? {} : { error: failure }) }
+        : { type: 'connect-failed', connection: id, error: failure ?? 'ECONNABORTED' },
+    );
+  }
+
+  #close(id: ConnectionId): void {
+    const connection = this.#connections.get(id);
+    if (connection === undefined) return;
+    this.#connections.delete(id);
+    const { socket } = connection;
+    if (!connection.open || socket.destroyed) {
+      socket.destroy();
+      return;
+    }
+    // Read on until the neighbour closes: closing with bytes unread would reset the connection, and a reset
+    // takes the NOTIFICATION with it.
+    this.#leaving.add(socket);
+    const timer = setTimeout(() => socket.destroy(), lingerMs);
+    socket.once('close', () => {
+      clearTimeout(timer);
+      this.#leaving.delete(socket);
+    });
+    if (connection.corked) {
+      connection.corked = false;
+      socket.uncork();
+    }
+    socket.end();
+  }
+
+  // Writing
+
+  #write(connection: Connection, bytes: Uint8Array): void {
+    const { socket } = connection;
+    if (!connection.corked) {
+      // What one call of the core says goes out in one segment.
+      if (this.#corked.length === 0) process.nextTick(() => this.#uncork());
+      connection.corked = true;
+      socket.cork();
+      this.#corked.push(connection);
+    }
+    socket.write(bytes);
+  }
+
+  #uncork(): void {
+    for (const connection of this.#corked.splice(0)) {
+      if (!connection.corked) continue;
+      connection.corked = false;
+      connection.socket.uncork();
+      this.#watch(connection);
+    }
+  }
+
+  /** Tells the core when a socket takes no more. */
+  #watch(connection: Connection): void {
+    if (connection.blocked || !connection.socket.writableNeedDrain) return;
+    connection.blocked = true;
+    this.#tell(connection.peer, { type: 'blocked', connection: connection.id });
+  }
+
+  #ask(connection: Connection): void {
+    if (connection.waiting || connection.blocked) return;
+    connection.waiting = true;
+    this.#waiting.push(connection);
+    this.#turnSoon();
+  }
+
+  /** Asks for UPDATEs until there are none, the socket is full, or others should have their turn. */
+  #pump(connection: Connection, now: number): void {
+    const { id, peer, socket } = connection;
+    let written = 0;
+    while (written < turnBytes && this.#connections.get(id) === connection) {
+      if (socket.writableNeedDrain) {
+        this.#watch(connection);
+        return;
+      }
+      const parts = this.#core?.produce(peer, id, produceBytes, now) ?? [];
+      if (parts.length === 0) return;
+      socket.cork();
+      for (const part of parts) {
+        socket.write(part);
+        written += part.length;
+      }
+      socket.uncork();
+    }
+    this.#ask(connection);
+  }
+
+  // Turns of the event loop
+
+  #tell(peer: string, input: PeerInput): void {
+    if (this.#closed) return;
+    this.#core?.input(peer, input, this.#now());
+    this.wakeUp();
+  }
+
+  #turnSoon(): void {
+    if (this.#closed) return;
+    this.#immediate ??= setImmediate(() => {
+      this.#immediate = undefined;
+      this.#turn();
+    });
+  }
+
+  /** Timers and work that are due, then writing, then the sockets get their say. */
+  #turn(): void {
+    const core = this.#core;
+    if (core === undefined || this.#closed) return;
+    const start = this.#now();
+    for (let now = start; now - start < turnMs; now = this.#now()) {
+      const { deadline } = core;
+      if (deadline === undefined || deadline > now) break;
+      core.work(now);
+    }
+    for (const connection of this.#waiting.splice(0)) {
+      connection.waiting = false;
+      this.#pump(connection, this.#now());
+    }
+    this.wakeUp();
+  }
+}
+
+function endpointsOf(socket: Socket): Endpoints {
+  const device = socket.remoteAddress?.startsWith('fe80:')
+    ? linkLocalDevice(socketFd(socket))
+    : undefined;
+  return {
+    localAddress: addressOf(socket.localAddress),
+    localPort: socket.localPort ?? 0,
+    remoteAddress: addressOf(socket.remoteAddress),
+    remotePort: socket.remotePort ?? 0,
+    ...(device === undefined ? {} : { device }),
+  };
+}
+
+function addressOf(text: string | undefined): Address {
+  return Address.parse((text ?? '').replace(/%.*$/, ''));
+}
