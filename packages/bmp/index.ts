@@ -12,6 +12,13 @@ export type {
 } from './src/feed.ts';
 export { Exporter } from './src/session.ts';
 export {
+  type BmpExport,
+  type BmpExportOptions,
+  type BmpStationConfig,
+  runExporter,
+} from './src/shell.ts';
+export { type MonitoredSpeaker, SpeakerSource } from './src/speaker-source.ts';
+export {
   COMMON_HEADER,
   DEFAULT_MAX_MESSAGE,
   type Framed,

@@ -23,7 +23,7 @@ export {
   messageWithCauses,
 } from './src/errors.ts';
 export { type EventStreamOptions, EventStreams, type StreamRequest } from './src/events.ts';
-export { listenOnSocket } from './src/listen.ts';
+export { listenOnSocket, listenOnTcp } from './src/listen.ts';
 export { lockNetwork, lockRunDirectory } from './src/lock.ts';
 export { LOG_LEVELS, type Log, silentLog, stderrLog } from './src/log.ts';
 export { aborted, type ProgramOptions, runProgram } from './src/program.ts';

@@ -10,10 +10,14 @@ import type { Statistic } from './wire/statistics.ts';
 export interface ExportSource {
   /**
    * A feed of one table, from its beginning: first what the table holds, then End-of-RIB for each family, then
-   * what changes. `session` undefined is the Loc-RIB. `wake` is to be called when the feed has something to
-   * pull again after it had nothing. Undefined: there is no such table.
+   * what changes. `session` undefined is the Loc-RIB. `wake` is to be called, with the time in ms, when the feed has
+   * something to pull again after it had nothing. Undefined: there is no such table.
    */
-  openFeed(session: string | undefined, view: RibView, wake: () => void): RouteFeed | undefined;
+  openFeed(
+    session: string | undefined,
+    view: RibView,
+    wake: (now: number) => void,
+  ): RouteFeed | undefined;
   /** Current counters of a session, or of the Loc-RIB. */
   statistics(session: string | undefined): readonly Statistic[];
 }

@@ -284,7 +284,6 @@ export class Exporter {
     this.#options.emit({ type: 'wake' });
   }
 
-  /** Where the wake of a feed's own comes from there is no `now`: the stall's clock starts at the last call. */
   #enqueue(stream: Stream): void {
     if (stream.queued || stream.closed) return;
     stream.queued = true;
@@ -324,11 +323,11 @@ export class Exporter {
     const { session } = subject;
     if ((view === 'loc') !== (session === undefined)) return;
     let stream: Stream | undefined;
-    const wake = (): void => {
+    const wake = (now: number): void => {
       if (stream === undefined || stream.queued || stream.closed) return;
       const idle = !this.pending;
       this.#enqueue(stream);
-      if (idle) this.#options.emit({ type: 'wake' });
+      if (idle) this.#wake(now);
     };
     const feed = this.#options.source.openFeed(session?.name, view, wake);
     if (feed === undefined) return;

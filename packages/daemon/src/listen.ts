@@ -1,5 +1,6 @@
 import fs from 'node:fs';
 import type { Server } from 'node:http';
+import type { ListenOptions } from 'node:net';
 import path from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import type { Hono } from 'hono';
@@ -23,22 +24,33 @@ export async function listenOnSocket(app: Hono, socketPath: string): Promise<Asy
   }
   fs.mkdirSync(path.dirname(socketPath), { recursive: true });
   fs.rmSync(socketPath, { force: true });
+  const mask = process.umask(0o177);
+  try {
+    return await serve(app, { path: socketPath });
+  } finally {
+    process.umask(mask);
+  }
+}
+
+/**
+ * Serves the API over TCP, to everybody who can reach the address: only for what everybody may ask.
+ * Rejects with the system's error if the address cannot be listened on.
+ */
+export const listenOnTcp = (app: Hono, host: string, port: number): Promise<AsyncDisposable> =>
+  serve(app, { host, port });
+
+async function serve(app: Hono, at: ListenOptions): Promise<AsyncDisposable> {
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   // A client that sends its headers by the byte must not hold a connection for ever.
   server.headersTimeout = 10_000;
   server.maxConnections = 1024;
-  const mask = process.umask(0o177);
-  try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(socketPath, () => {
-        server.off('error', reject);
-        resolve();
-      });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(at, () => {
+      server.off('error', reject);
+      resolve();
     });
-  } finally {
-    process.umask(mask);
-  }
+  });
   server.on('error', () => {});
   return {
     async [Symbol.asyncDispose]() {

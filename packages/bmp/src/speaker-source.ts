@@ -1,0 +1,163 @@
+import {
+  BgpError,
+  encodeEndOfRib,
+  Family,
+  type FeedItem,
+  type FeedSpec,
+  type SpeakerApi,
+} from '@causeway/bgp';
+import type { ExportSource, RouteFeed } from './feed.ts';
+import type { RibView } from './wire/peer-header.ts';
+import type { Statistic } from './wire/statistics.ts';
+
+/** What is needed of the speaker's core. */
+export type MonitoredSpeaker = Pick<
+  SpeakerApi,
+  'openFeed' | 'closeFeed' | 'readFeed' | 'peer' | 'counters'
+>;
+
+/** Items read from a feed at a time: each holds messages of some kilobytes. */
+const ITEMS = 8;
+
+const SPECS = Object.freeze({
+  'in-pre': ['adj-rib-in', 'pre'],
+  'in-post': ['adj-rib-in', 'post'],
+  'out-pre': ['adj-rib-out', 'pre'],
+  'out-post': ['adj-rib-out', 'post'],
+} as const);
+
+/** The speaker's core as the exporter sees it: one of its feeds for each table of each session. */
+export class SpeakerSource implements ExportSource {
+  readonly #speaker: MonitoredSpeaker;
+  readonly #wakes = new Map<number, (now: number) => void>();
+
+  constructor(speaker: MonitoredSpeaker) {
+    this.#speaker = speaker;
+  }
+
+  /** For every `feed` effect of the speaker's; false if the feed is not one of these. */
+  woken(feed: number, now: number): boolean {
+    const wake = this.#wakes.get(feed);
+    wake?.(now);
+    return wake !== undefined;
+  }
+
+  openFeed(
+    session: string | undefined,
+    view: RibView,
+    wake: (now: number) => void,
+  ): RouteFeed | undefined {
+    let id: number;
+    try {
+      id = this.#speaker.openFeed(specOf(session, view));
+    } catch (error) {
+      // A table that the speaker does not keep, or a neighbour that is gone already.
+      if (error instanceof BgpError) return undefined;
+      throw error;
+    }
+    this.#wakes.set(id, wake);
+    return new SpeakerFeed(this.#speaker, id, () => this.#wakes.delete(id));
+  }
+
+  statistics(session: string | undefined): readonly Statistic[] {
+    return session === undefined ? this.#locRib() : this.#session(session);
+  }
+
+  #locRib(): Statistic[] {
+    const { prefixes } = this.#speaker.counters();
+    const families = Object.entries(prefixes).map(([key, count]) => ({
+      ...Family.row(key as keyof typeof prefixes),
+      count,
+    }));
+    const total = families.reduce((sum, { count }) => sum + count, 0);
+    return [
+      { type: 'gauge', name: 'loc-rib-routes', value: BigInt(total) },
+      ...families.map(({ afi, safi, count }) => {
+        const [type, name] = ['family', 'loc-rib-routes-of-family'] as const;
+        return { type, name, afi, safi, value: BigInt(count) };
+      }),
+    ];
+  }
+
+  #session(name: string): Statistic[] {
+    const row = this.#speaker.peer(name);
+    if (row === undefined) return [];
+    const { families } = row;
+    const total = (count: (family: (typeof families)[number]) => number): bigint =>
+      BigInt(families.reduce((sum, family) => sum + count(family), 0));
+    return [
+      // RFC 7854 has this for the Adj-RIB-In as received; RFC 9972 tells before and after policy apart.
+      { type: 'gauge', name: 'adj-rib-in-routes', value: total(({ received }) => received) },
+      { type: 'gauge', name: 'in-pre-routes', value: total(({ received }) => received) },
+      { type: 'gauge', name: 'in-post-routes', value: total(({ accepted }) => accepted) },
+      { type: 'gauge', name: 'out-post-routes', value: total(({ advertised }) => advertised) },
+      ...families.flatMap((family): Statistic[] => {
+        const { afi, safi } = Family.row(family.family);
+        const of = { type: 'family', afi, safi } as const;
+        const received = BigInt(family.received);
+        return [
+          { ...of, name: 'adj-rib-in-routes-of-family', value: received },
+          { ...of, name: 'in-pre-routes-of-family', value: received },
+          { ...of, name: 'in-post-routes-of-family', value: BigInt(family.accepted) },
+          { ...of, name: 'out-post-routes-of-family', value: BigInt(family.advertised) },
+          { ...of, name: 'stale-routes-of-family', value: BigInt(family.stale) },
+        ];
+      }),
+    ];
+  }
+}
+
+function specOf(session: string | undefined, view: RibView): FeedSpec {
+  if (session === undefined || view === 'loc') return { type: 'loc-rib' };
+  const [type, policy] = SPECS[view];
+  return { type, policy, peers: [session] };
+}
+
+class SpeakerFeed implements RouteFeed {
+  readonly #speaker: MonitoredSpeaker;
+  readonly #id: number;
+  readonly #onClose: () => void;
+  dumping = true;
+
+  constructor(speaker: MonitoredSpeaker, id: number, onClose: () => void) {
+    this.#speaker = speaker;
+    this.#id = id;
+    this.#onClose = onClose;
+  }
+
+  pull(budget: number): readonly Uint8Array[] | 'overrun' {
+    const updates: Uint8Array[] = [];
+    let left = budget;
+    while (left > 0) {
+      const items = this.#speaker.readFeed(this.#id, ITEMS);
+      for (const item of items) {
+        if (item.type === 'overrun') return 'overrun';
+        left -= this.#take(item, updates);
+      }
+      if (items.length < ITEMS) break;
+    }
+    return updates;
+  }
+
+  #take(item: FeedItem, updates: Uint8Array[]): number {
+    if (item.type === 'synced') {
+      this.dumping = false;
+      const marker = encodeEndOfRib(item.family);
+      updates.push(marker);
+      return marker.length;
+    }
+    if (item.type !== 'monitor') return 0;
+    const { messages } = item;
+    for (let at = 0; at < messages.length; ) {
+      const length = (messages[at + 16]! << 8) | messages[at + 17]!;
+      updates.push(messages.subarray(at, at + length));
+      at += length;
+    }
+    return messages.length;
+  }
+
+  close(): void {
+    this.#onClose();
+    this.#speaker.closeFeed(this.#id);
+  }
+}
