@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { addBfd } from './bfd.ts';
+import { addBmp } from './bmp.ts';
 import { runs } from './invocation.ts';
 
 const contexts = () => import('../commands/contexts.ts');
@@ -17,6 +18,7 @@ export function addPrograms(program: Command): void {
     async () => (await import('../commands/programs.ts')).agent,
   );
   addBfd(program);
+  addBmp(program);
   runs(
     program.command('cni').description('the CNI plugin, called by a container runtime'),
     async () => (await import('../commands/programs.ts')).cni,
