@@ -5,7 +5,7 @@
  */
 import type { Bar, Benchmark, Figure } from './lib/benchmark.ts';
 import { contenders } from './lib/bgp/contenders.ts';
-import { inTurn, type Measured } from './lib/bgp/rounds.ts';
+import { absoluteBar, againstOthers, inTurn, type Measured, ratioBars } from './lib/bgp/rounds.ts';
 import { MONITOR, ROUTER, type Scenario, testers } from './lib/bgp/scenario.ts';
 import { BgpSite, loadPeers, usageOf } from './lib/bgp/site.ts';
 
@@ -97,12 +97,21 @@ async function measure(
 
 const bgpConverge: Benchmark = async ({ quick, log }) => {
   const figures: Figure[] = [];
-  const bars: Bar[] = [];
   const notes: string[] = [
     'time: from the first byte of the tables, all sessions standing, to the monitor having every prefix.',
     'testers receive nothing; memory and processor time are of all processes of the router.',
   ];
   for (const one of quick ? QUICK : CASES) figures.push(...(await measure(one, log, notes)));
+  const bars: Bar[] = [
+    ...againstOthers(figures),
+    ...(quick ? [] : CASES).flatMap(({ peers, routes }) => {
+      const name = `${peers} x ${routes.toLocaleString('en')}`;
+      return [
+        ...ratioBars(figures, `${name}: time`, 2),
+        ...(peers === 100 ? absoluteBar(figures, `${name}: peak memory`, 100) : []),
+      ];
+    }),
+  ];
   return { figures, bars, notes };
 };
 

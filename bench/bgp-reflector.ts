@@ -5,7 +5,7 @@
  */
 import { type Bar, type Benchmark, type Figure, quantile } from './lib/benchmark.ts';
 import { contenders } from './lib/bgp/contenders.ts';
-import { againstOthers, inTurn, type Measured } from './lib/bgp/rounds.ts';
+import { absoluteBar, againstOthers, inTurn, type Measured } from './lib/bgp/rounds.ts';
 import { CLIENT_RANGE, peerAddress, ROUTER, type Scenario } from './lib/bgp/scenario.ts';
 import { BgpSite, must, usageOf } from './lib/bgp/site.ts';
 
@@ -121,7 +121,13 @@ const bgpReflector: Benchmark = async ({ quick, log }) => {
   const figures: Figure[] = [];
   for (const clients of quick ? [100] : [1000, 2500])
     figures.push(...(await reflect(clients, quick ? 1 : 3, log, notes)));
-  const bars: Bar[] = againstOthers(figures);
+  const bars: Bar[] = [
+    ...againstOthers(figures),
+    ...absoluteBar(figures, '2,500 clients: time', 10),
+    ...[1000, 2500].flatMap((clients) =>
+      absoluteBar(figures, `${clients.toLocaleString('en')} clients: status call, worst`, 100),
+    ),
+  ];
   return { figures, bars, notes };
 };
 

@@ -2,8 +2,15 @@
  * The routers that are measured, each configured for the same scenario: no routes into the kernel, no import policy,
  * the export policy that the scenario asks for. Everything else is as the router's authors ship it.
  */
-import type { Namespace, RunningRouter } from '@causeway/speaker/testing';
-import { startBird, startFrr, startGobgp, startOpenbgpd } from '@causeway/speaker/testing';
+import {
+  type Namespace,
+  OurRouter,
+  type RunningRouter,
+  startBird,
+  startFrr,
+  startGobgp,
+  startOpenbgpd,
+} from '@causeway/speaker/testing';
 import type { Scenario } from './scenario.ts';
 
 export interface Contender {
@@ -269,7 +276,94 @@ const openbgpdContender: Contender = {
   change: (router, scenario) => router.reload(openbgpd(scenario)),
 };
 
+function causeway(scenario: Scenario): object {
+  const { router, testers, monitor, clients } = scenario;
+  const neighbor = (name: string, peer: { address: string; asn: number }, exported?: string) => ({
+    name,
+    peer: { address: peer.address },
+    asn: peer.asn,
+    passive: true,
+    timers: { hold: 240 },
+    families: [
+      {
+        family: 'ipv4-unicast',
+        import: 'all',
+        ...(exported === undefined ? {} : { export: exported }),
+      },
+    ],
+  });
+  const accepting = (set: object): object => ({
+    // biome-ignore lint/suspicious/noThenProperty: the policy language's word, and nobody awaits a statement
+    statements: [{ set, then: 'accept' }],
+  });
+  return {
+    asn: router.asn,
+    routerId: router.address,
+    listen: [{ address: router.address, port: 179 }],
+    neighbors: [
+      // An external neighbour without an export policy is sent nothing (RFC 8212).
+      ...testers.map((peer, index) =>
+        neighbor(`t${index}`, peer, scenario.testersReceive ? 'all' : undefined),
+      ),
+      ...(monitor === undefined ? [] : [neighbor('monitor', monitor, 'monitor')]),
+    ],
+    dynamicNeighbors:
+      clients === undefined
+        ? []
+        : [
+            {
+              name: 'clients',
+              prefix: clients.range,
+              asns: 'internal',
+              limit: clients.limit,
+              template: {
+                routeReflectorClient: true,
+                timers: { hold: 240 },
+                families: [{ family: 'ipv4-unicast' }],
+              },
+            },
+          ],
+    policies: {
+      all: accepting({}),
+      monitor: accepting(
+        scenario.community === undefined ? {} : { communities: { add: [scenario.community] } },
+      ),
+    },
+  };
+}
+
+const causewayContender: Contender = {
+  name: 'Causeway',
+  start: async (namespace, directory, scenario) => {
+    const router = new OurRouter({
+      name: 'bench',
+      namespace,
+      directory,
+      config: causeway(scenario),
+    });
+    await router.start();
+    return {
+      processes: [router.process],
+      ask: async (method, path, body) =>
+        JSON.stringify(
+          await router.client.ask(
+            method as 'GET',
+            path ?? '/v1/status',
+            body === undefined ? undefined : JSON.parse(body),
+          ),
+        ),
+      reload: async (config) => {
+        await router.client.ask('PUT', '/v1/config/file', JSON.parse(config));
+      },
+      [Symbol.asyncDispose]: () => router[Symbol.asyncDispose](),
+    };
+  },
+  status: (router) => router.ask('GET', '/v1/status'),
+  change: (router, scenario) => router.reload(JSON.stringify(causeway(scenario))),
+};
+
 export const contenders: readonly Contender[] = [
+  causewayContender,
   birdContender,
   frrContender,
   gobgpContender,

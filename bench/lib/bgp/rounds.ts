@@ -110,3 +110,15 @@ export function absoluteBar(figures: readonly Figure[], metric: string, limit: n
       met: figure.median < limit,
     }));
 }
+
+/** A bar on our ratio to the reference. */
+export function ratioBars(figures: readonly Figure[], metric: string, limit: number): Bar[] {
+  return figures
+    .filter((figure) => figure.variant === 'Causeway' && figure.metric === metric)
+    .map((figure) => ({
+      what: `${metric}, Causeway against ${figure.reference}`,
+      wanted: `at most ${limit} times as much`,
+      got: figure.ratio.toFixed(2),
+      met: figure.ratio <= limit,
+    }));
+}

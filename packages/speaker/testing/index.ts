@@ -1,3 +1,4 @@
+export { OurRouter, type OursStart } from './interop/ours.ts';
 export { type CableEnd, cable, Namespace } from './namespaces.ts';
 export { DaemonProcess, eventually, output, type Usage } from './process.ts';
 export {

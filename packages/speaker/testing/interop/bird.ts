@@ -19,10 +19,9 @@ import {
 } from './plan.ts';
 
 function staticRoute(prefix: string, far: boolean): string {
-  const { communities, largeCommunities, extendedCommunities, med } = THEIR_ATTRIBUTES;
+  const { communities, largeCommunities, extendedCommunities } = THEIR_ATTRIBUTES;
   return [
     `  route ${prefix} blackhole {`,
-    `    bgp_med = ${med};`,
     ...communities.map((text) => `    bgp_community.add((${text.replace(':', ',')}));`),
     ...largeCommunities.map(
       (text) => `    bgp_large_community.add((${text.replaceAll(':', ',')}));`,
@@ -38,7 +37,7 @@ function staticRoute(prefix: string, far: boolean): string {
 function session(plan: SessionPlan): string {
   const channel = (family: Family): string =>
     [
-      `  ${family} { import all; export where source = RTS_STATIC || proto ~ "s_*";`,
+      `  ${family} { import all; export filter theirs;`,
       plan.addPath ? ' add paths on;' : '',
       plan.extendedNextHop && family === 'ipv4' ? ' extended next hop on;' : '',
       plan.speaker === 'A' ? ' next hop self;' : '',
@@ -87,6 +86,9 @@ function config({ sessions, directory }: ForeignStart): string {
       '}',
     ]),
     'graceful restart wait 20;',
+    // A MED that an external neighbour is to see is set on export.
+    `filter theirs { if source = RTS_STATIC then { bgp_med = ${THEIR_ATTRIBUTES.med}; accept; }`,
+    '  if proto ~ "s_*" then accept; reject; }',
     ...sessions.map(session),
     '',
   ].join('\n');

@@ -199,6 +199,7 @@ export const exabgp: ForeignKind = {
     'dynamic-neighbors':
       'ExaBGP 4.2 takes ranges only without MD5 and TTL security, and mixes their routes',
     reflector: 'ExaBGP hands no route on',
+    'shutdown-text': 'ExaBGP 4.2 sends the subcode without a text; the rest of the scenario is run',
     'enhanced-refresh': 'ExaBGP 4.2 names the capability and does not act on it',
     'graceful-restart-helper':
       'ExaBGP keeps no table of its neighbours, so there is nothing to keep over a restart',
@@ -247,8 +248,8 @@ export const exabgp: ForeignKind = {
           await router.ask(`neighbor ${oursOf(plan)} announce route-refresh ${family} unicast`);
         }
       },
-      shutDown: async () => {
-        throw new Error('ExaBGP takes a session down only with its configuration');
+      shutDown: async (plan) => {
+        await router.ask(`neighbor ${oursOf(plan)} teardown 2`);
       },
       bringUp: async () => {},
       lastFall: async (plan) => of(oursOf(plan)).fall,

@@ -30,7 +30,6 @@ function neighbor(plan: SessionPlan): object {
       config: {
         'local-address': theirsOf(plan),
         'passive-mode': plan.opens === 'ours',
-        // It sends no TTL of 255 by itself unless told to reach no further than one hop.
       },
     },
     timers: {
@@ -66,8 +65,42 @@ function neighbor(plan: SessionPlan): object {
 
 function config({ sessions }: ForeignStart): string {
   const ranges = sessions.filter((plan) => plan.dynamic === 'theirs');
+  const nextHops = sessions.filter((plan) => plan.speaker === 'A');
   return JSON.stringify({
-    global: { config: { as: THEIR_ASN, 'router-id': THEIR_ID, port: 179 } },
+    global: {
+      config: { as: THEIR_ASN, 'router-id': THEIR_ID, port: 179 },
+      'apply-policy': {
+        config: { 'export-policy-list': ['next-hops'], 'default-export-policy': 'accept-route' },
+      },
+    },
+    // By itself it sends a next hop of the session's family for routes of the other one as well.
+    'defined-sets': {
+      'neighbor-sets': nextHops.map((plan) => ({
+        'neighbor-set-name': plan.key,
+        'neighbor-info-list': [oursOf(plan)],
+      })),
+    },
+    'policy-definitions': [
+      {
+        name: 'next-hops',
+        statements: nextHops.map((plan) => ({
+          name: `to-${plan.key}`,
+          conditions: {
+            'match-neighbor-set': { 'neighbor-set': plan.key },
+            'bgp-conditions': {
+              'afi-safi-in-list': [plan.transport === 'ipv4' ? 'ipv6-unicast' : 'ipv4-unicast'],
+            },
+          },
+          actions: {
+            'route-disposition': 'none',
+            'bgp-actions': {
+              'set-next-hop':
+                plan.transport === 'ipv4' ? `fd90:${plan.number}::2` : `10.90.${plan.number}.2`,
+            },
+          },
+        })),
+      },
+    ],
     neighbors: sessions.filter((plan) => plan.dynamic !== 'theirs').map(neighbor),
     'peer-groups': ranges.map(neighbor),
     'dynamic-neighbors': ranges.map((plan) => ({

@@ -2,8 +2,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { PathAttributes } from '@causeway/bgp';
-import { Community, ExtendedCommunity, LargeCommunity } from '@causeway/bgp';
+import type { PeerView } from '../../src/views/peer.ts';
+import type { RouteView } from '../../src/views/route.ts';
 import { cable, Namespace } from '../namespaces.ts';
 import { eventually } from '../process.ts';
 import { type Foreign, type ForeignKind, possible } from './foreign.ts';
@@ -30,53 +30,23 @@ import {
   theirsOf,
 } from './plan.ts';
 
-/** What the API says of a neighbour, as far as the scenarios look. */
-export interface PeerSeen {
-  readonly name: string;
-  readonly state: string;
-  readonly ups: number;
-  readonly negotiated?: {
-    readonly peerAsn: number;
-    readonly holdTime: number;
-    readonly fourOctetAs: boolean;
-    readonly routeRefresh: boolean;
-    readonly enhancedRouteRefresh: boolean;
-    readonly maxMessage: number;
-    readonly families: readonly {
-      readonly family: string;
-      readonly addPathReceive: boolean;
-      readonly addPathSend: boolean;
-      readonly extendedNextHop: boolean;
-    }[];
-  };
-  readonly lastDown?: {
-    readonly reason: {
-      readonly by: string;
-      readonly why: string;
-      readonly text?: string;
-      readonly notification?: { readonly code: number; readonly subcode: number };
-    };
-  };
-  readonly families: readonly {
-    readonly family: string;
-    readonly received: number;
-    readonly advertised: number;
-    readonly stale: number;
-    readonly endOfRibReceived: boolean;
-  }[];
-  readonly messages: { readonly updatesIn: number; readonly updatesOut: number };
-}
-
-interface RouteSeen {
-  readonly prefix: string;
-  readonly nextHop: string;
-  readonly pathId?: number;
-  readonly attributes: PathAttributes;
-}
-
 function accepting(set: object): object {
   // biome-ignore lint/suspicious/noThenProperty: the policy language's word, and nobody awaits a statement
   return { statements: [{ set, then: 'accept' }] };
+}
+
+/** Routes of the family that the session does not run over are told our address of that family, unless RFC 8950 is used. */
+function exportPolicy(plan: SessionPlan): object {
+  const otherFamily = plan.transport === 'ipv4' ? 'ipv6' : 'ipv4';
+  const address = plan.transport === 'ipv4' ? `fd90:${plan.number}::1` : `10.90.${plan.number}.1`;
+  const nextHop = {
+    match: { families: [`${otherFamily}-unicast`] },
+    set: { nextHop: address },
+  };
+  const { statements } = accepting(
+    plan.oldSpeaker ? { prepend: { asn: OUR_ASN, count: 1 } } : {},
+  ) as { statements: object[] };
+  return { statements: plan.extendedNextHop ? statements : [nextHop, ...statements] };
 }
 
 function neighbor(plan: SessionPlan): object {
@@ -104,7 +74,7 @@ function common(plan: SessionPlan): object {
     families: FAMILIES.map((family) => ({
       family: `${family}-unicast`,
       ...(plan.addPath ? { addPath: { receive: true, send: 8 } } : {}),
-      ...(external ? { import: 'all', export: plan.oldSpeaker ? 'longer' : 'all' } : {}),
+      ...(external ? { import: 'all', export: `to-${plan.key}` } : {}),
       ...(external ? {} : { nextHop: 'self' }),
     })),
   };
@@ -159,7 +129,7 @@ export function configOf(speaker: OurSpeaker, sessions: readonly SessionPlan[]):
       })),
     policies: {
       all: accepting({}),
-      longer: accepting({ prepend: { asn: OUR_ASN, count: 1 } }),
+      ...Object.fromEntries(own.map((plan) => [`to-${plan.key}`, exportPolicy(plan)])),
     },
   };
 }
@@ -259,13 +229,13 @@ export class InteropSite implements AsyncDisposable {
     return plan.dynamic === 'ours' ? `${plan.key}@${theirsOf(plan)}` : plan.key;
   }
 
-  async peer(plan: SessionPlan): Promise<PeerSeen> {
+  async peer(plan: SessionPlan): Promise<PeerView> {
     const name = encodeURIComponent(this.peerName(plan));
-    return (await this.ours[plan.speaker].client.ask('GET', `/v1/peers/${name}`)) as PeerSeen;
+    return (await this.ours[plan.speaker].client.ask('GET', `/v1/peers/${name}`)) as PeerView;
   }
 
   /** Waits until both sides call the session established. */
-  async up(plan: SessionPlan, timeoutMs = 15_000): Promise<PeerSeen> {
+  async up(plan: SessionPlan, timeoutMs = 15_000): Promise<PeerView> {
     return eventually(
       `session ${plan.key} with ${this.kind.name} is up`,
       async () => {
@@ -296,7 +266,7 @@ export class InteropSite implements AsyncDisposable {
   ): Promise<RouteText[]> {
     const query = new URLSearchParams({ view, peer, family: `${family}-unicast` });
     const answer = (await this.ours[speaker].client.ask('GET', `/v1/routes?${query}`)) as {
-      rows: RouteSeen[];
+      rows: RouteView[];
     };
     return answer.rows.map(textOf);
   }
@@ -306,30 +276,19 @@ export class InteropSite implements AsyncDisposable {
   }
 }
 
-function textOf(row: RouteSeen): RouteText {
-  const { attributes } = row;
-  const communities = attributes.communities ?? [];
+function textOf(row: RouteView): RouteText {
+  const { prefix, nextHop, med, localPreference, originatorId, clusterList, pathId } = row;
   return {
-    prefix: row.prefix,
-    nextHop: row.nextHop,
-    asPath: attributes.asPath.flatMap((segment) => segment.asns.map(Number)),
-    communities: communities.map((value) => Community.format(value)),
-    largeCommunities: (attributes.largeCommunities ?? []).map((value) =>
-      LargeCommunity.format(value),
-    ),
-    extendedCommunities: (attributes.extendedCommunities ?? []).map((value) =>
-      ExtendedCommunity.format(value),
-    ),
-    ...(attributes.med === undefined ? {} : { med: attributes.med }),
-    ...(attributes.localPreference === undefined
-      ? {}
-      : { localPreference: attributes.localPreference }),
-    ...(attributes.originatorId === undefined
-      ? {}
-      : { originatorId: String(attributes.originatorId) }),
-    ...(attributes.clusterList === undefined
-      ? {}
-      : { clusterList: attributes.clusterList.map(String) }),
-    ...(row.pathId === undefined ? {} : { pathId: row.pathId }),
+    prefix,
+    nextHop,
+    asPath: row.asPath.split(/\s+/).filter(Boolean).map(Number),
+    communities: row.communities ?? [],
+    largeCommunities: row.largeCommunities ?? [],
+    extendedCommunities: row.extendedCommunities ?? [],
+    ...(med === undefined ? {} : { med }),
+    ...(localPreference === undefined ? {} : { localPreference }),
+    ...(originatorId === undefined ? {} : { originatorId }),
+    ...(clusterList === undefined ? {} : { clusterList }),
+    ...(pathId === undefined ? {} : { pathId }),
   };
 }
