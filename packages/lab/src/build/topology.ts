@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { Address } from '@causeway/ip';
 import { type LabNames, netnsName, netnsPath } from '../host/names.ts';
 import { must } from '../host/process.ts';
@@ -38,8 +38,25 @@ const SYSCTLS_FORWARDING: Readonly<Record<string, string>> = {
   'net/ipv6/conf/default/forwarding': '1',
 };
 
+/**
+ * Neighbours of all namespaces of a machine stand in one table a family; its kernel's limit of 1024 is one
+ * rack's. Beyond it whoever sends is told "no buffer space".
+ */
+const NEIGHBOUR_LIMITS = { gc_thresh3: 16_384, gc_thresh2: 8192, gc_thresh1: 4096 };
+
+function raiseNeighbourLimits(): void {
+  for (const family of ['ipv4', 'ipv6'])
+    for (const [name, least] of Object.entries(NEIGHBOUR_LIMITS)) {
+      const path = `/proc/sys/net/${family}/neigh/default/${name}`;
+      // Only the machine's first namespace has them.
+      if (existsSync(path) && Number(readFileSync(path, 'utf8')) < least)
+        writeFileSync(path, String(least));
+    }
+}
+
 /** Makes the namespaces, cables, addresses and routes of a plan. */
 export async function buildTopology(names: LabNames, plan: LabPlan): Promise<void> {
+  raiseNeighbourLimits();
   await ipBatch(plan.places.map(({ place }) => `netns add ${netnsName(names, place)}`));
   await inParallel(plan.places, AT_ONCE, (place, i) => setSysctls(names, place, i + 1));
   await ipBatch(
