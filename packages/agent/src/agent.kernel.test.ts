@@ -7,12 +7,13 @@ import { after, before, test } from 'node:test';
 import { silentLog } from '@causeway/daemon';
 import { memoryEtcd, systemClock } from '@causeway/etcd';
 import { Address } from '@causeway/ip';
-import { Netns, RtSocket, request } from '@causeway/linux';
+import { causewayProtocol, Netns, RtSocket, request } from '@causeway/linux';
 import { etcdStore } from '@causeway/resources';
 import { runAgent } from './agent.ts';
 import { checkAgentConfig } from './config/load.ts';
 import type { ConfigInput } from './config/schema.ts';
 import { FakeDatapath } from './testing/fake-datapath.ts';
+import { FakeSpeaker } from './testing/fake-speaker.ts';
 import { isolated } from './testing/isolated.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: answers have many shapes
@@ -624,12 +625,157 @@ isolated(import.meta.filename, () => {
       'ipcache',
       'nodes',
       'services',
+      'bgp',
       'policy',
       'drops',
       'metrics/datapath',
     ]) {
       assert.equal((await ask('GET', `/v1/${name}`)).status, 200, name);
     }
+  });
+
+  test('what the store says of BGP reaches the speaker, survives the agent, and its password nobody sees', async () => {
+    await using speaker = new FakeSpeaker(path.join(runDir, 'speaker.sock'));
+    await speaker.start();
+    await store.apply([
+      { ...ownNode, metadata: { name: 'a', labels: { rack: 'r1' } } },
+      {
+        apiVersion: 'networking.k8s.io/v1',
+        kind: 'ServiceCIDR',
+        metadata: { name: 'kubernetes' },
+        spec: { cidrs: ['10.96.0.0/16'] },
+      },
+    ]);
+    await store.apply([
+      {
+        apiVersion: 'v1',
+        kind: 'Service',
+        metadata: { name: 'till', namespace: 'shop', labels: { bgp: 'yes' } },
+        spec: { clusterIP: '10.96.0.7', ports: [{ port: 80 }], selector: { app: 'till' } },
+      },
+      {
+        apiVersion: 'v1',
+        kind: 'Secret',
+        metadata: { name: 'rack', namespace: 'kube-system' },
+        stringData: { password: 'correct-horse' },
+      },
+      {
+        apiVersion: 'v1',
+        kind: 'Secret',
+        metadata: { name: 'rack', namespace: 'elsewhere' },
+        stringData: { password: 'wrong-mule' },
+      },
+      {
+        apiVersion: 'cilium.io/v2alpha1',
+        kind: 'CiliumBGPClusterConfig',
+        metadata: { name: 'r1' },
+        spec: {
+          nodeSelector: { matchLabels: { rack: 'r1' } },
+          bgpInstances: [
+            {
+              name: 'main',
+              localASN: 65001,
+              peers: [
+                {
+                  name: 'tor',
+                  peerASN: 65000,
+                  peerAddress: '192.0.2.254',
+                  peerConfigRef: { name: 'tor' },
+                },
+              ],
+            },
+          ],
+        },
+      },
+      {
+        apiVersion: 'cilium.io/v2',
+        kind: 'CiliumBGPPeerConfig',
+        metadata: { name: 'tor' },
+        spec: {
+          authSecretRef: 'rack',
+          families: [{ afi: 'ipv4', safi: 'unicast', advertisements: {} }],
+        },
+      },
+      {
+        apiVersion: 'cilium.io/v2',
+        kind: 'CiliumBGPAdvertisement',
+        metadata: { name: 'all' },
+        spec: {
+          advertisements: [
+            { advertisementType: 'PodCIDR' },
+            {
+              advertisementType: 'Service',
+              service: { addresses: ['ClusterIP'] },
+              selector: { matchLabels: { bgp: 'yes' } },
+            },
+          ],
+        },
+      },
+    ]);
+    const config = { nativeRouting: { mode: 'bgp' }, socketLB: { enabled: true } } as const;
+    using socket = RtSocket.open();
+    const unreachable = () =>
+      socket
+        .routes({ protocol: causewayProtocol })
+        .filter(({ type }) => type === 'unreachable')
+        .map(({ destination }) => Address.fromBytes(destination!));
+    {
+      await using _agent = await start(config);
+      await until('the speaker knows', () => speaker.paths?.length === 2);
+      assert.deepEqual(
+        speaker.paths?.map(({ prefix }) => prefix),
+        ['10.7.1.0/24', '10.96.0.7/32'],
+      );
+      const [neighbor] = speaker.config!.neighbors;
+      assert.deepEqual([neighbor?.name, neighbor?.password], ['tor', 'correct-horse']);
+      assert.equal(speaker.config!.routerId, '192.0.2.1');
+      await until('what is announced does not go back by the default route', () =>
+        unreachable().includes(Address.parse('10.96.0.7')),
+      );
+      const tables = (await ask('GET', '/v1/tables')).body as string[];
+      for (const target of [
+        '/v1/bgp',
+        '/v1/status',
+        ...tables.map((name) => `/v1/tables/${name}`),
+      ]) {
+        const { status, body } = await ask('GET', target);
+        assert.equal(status, 200, target);
+        assert.doesNotMatch(
+          JSON.stringify(body),
+          /correct-horse|Y29ycmVjdC1ob3JzZQ|wrong-mule/,
+          target,
+        );
+      }
+      const { body } = await ask('GET', '/v1/bgp');
+      assert.equal(body.clusterConfig, 'r1');
+      assert.deepEqual(
+        body.announcements.map((row: Body) => [row.prefix, row.announced, row.reason]).sort(),
+        [
+          ['10.7.1.0/24', true, 'all selects it'],
+          ['10.96.0.7/32', true, 'all selects it'],
+          ['fd00:7:1::/64', false, "no peer's CiliumBGPPeerConfig chooses all for ipv6-unicast"],
+        ],
+      );
+      const { reconcilers } = (await ask('GET', '/v1/status')).body;
+      for (const name of ['bgp', 'speaker'])
+        assert.equal(reconcilers.find((row: Body) => row.name === name).healthy, true, name);
+    }
+    const [told, paths] = [speaker.config, speaker.paths];
+    assert.ok(
+      !speaker.requests.some((each) => each.startsWith('DELETE')),
+      'the end takes nothing back',
+    );
+    assert.deepEqual(unreachable(), ['10.96.0.7'], 'nor here');
+    const before = speaker.requests.length;
+    await using _again = await start(config);
+    await until('told again', () => speaker.requests.length >= before + 2);
+    assert.deepEqual([speaker.config, speaker.paths], [told, paths]);
+    assert.deepEqual(unreachable(), ['10.96.0.7']);
+    await store.delete('CiliumBGPClusterConfig', { name: 'r1' });
+    await until(
+      'the node is silent',
+      () => speaker.config === undefined && unreachable().length === 0,
+    );
   });
 
   test('a kernel without a feature is refused in words', async () => {

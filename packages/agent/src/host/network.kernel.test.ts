@@ -5,6 +5,7 @@ import { Address, Prefix } from '@causeway/ip';
 import { causewayProtocol, RtSocket, request } from '@causeway/linux';
 import { Database } from '@causeway/tables';
 import { checkAgentConfig } from '../config/load.ts';
+import type { ConfigInput } from '../config/schema.ts';
 import { ownNodeTable } from '../node/own-node.ts';
 import { realClock } from '../testing/fakes.ts';
 import { isolated } from '../testing/isolated.ts';
@@ -48,7 +49,11 @@ isolated(import.meta.filename, () => {
     podCIDRs: [Prefix.parse('10.1.9.0/24')],
   };
 
-  function network(mode: 'native' | 'tunnel', remote: readonly RoutedNode[]) {
+  function network(
+    mode: 'native' | 'tunnel',
+    remote: readonly RoutedNode[],
+    more: ConfigInput = {},
+  ) {
     const database = new Database({ freeze: true });
     const ownNode = ownNodeTable(database, 'own-node');
     ownNode.put({
@@ -58,10 +63,11 @@ isolated(import.meta.filename, () => {
       labels: {},
     });
     return new HostNetwork({
-      config: checkAgentConfig({ routingMode: mode, node: { name: 'a' } }),
+      config: checkAgentConfig({ routingMode: mode, node: { name: 'a' }, ...more }),
       database,
       ownNode,
       remoteNodes: () => remote,
+      announces: more.nativeRouting !== undefined,
       socket,
       clock: realClock,
       random: () => 0.5,
@@ -152,6 +158,31 @@ isolated(import.meta.filename, () => {
       );
     });
     assert.equal(socket.routes({ protocol: 4 }).length, 1, 'the stranger kept its route');
+  });
+
+  test('where the network routes pods the node has its own routes alone, and refuses what comes back', async () => {
+    const crowd = Array.from({ length: 300 }, (_, i) => ({
+      name: `n${i}`,
+      addresses: [Address.parse(`192.0.2.${3 + (i % 200)}`)],
+      podCIDRs: [Prefix.parse(`10.${2 + (i >> 8)}.${i & 255}.0/24`)],
+    }));
+    await using host = network('native', crowd, { nativeRouting: { mode: 'bgp' } });
+    host.nodesKnown();
+    host.setAttracted(['10.96.0.7/32', 'fd00:96::7/128'].map((text) => Prefix.parse(text)));
+    const types = () =>
+      socket
+        .routes({ protocol: causewayProtocol })
+        .map(({ type, destination }) => `${type} ${Address.fromBytes(destination!)}`)
+        .sort();
+    const expected =
+      'unicast 10.1.1.0,unicast fd00:1:1::,unreachable 10.96.0.7,unreachable fd00:96::7';
+    await until('own routes and announced addresses', () => types().join() === expected);
+    host.refresh();
+    host.setAttracted([Prefix.parse('fd00:96::7/128')]);
+    await until('one is announced no more', () => routes().size === 3);
+    assert.ok(types().includes('unreachable fd00:96::7'));
+    host.setAttracted([]);
+    await until('none', () => routes().size === 2);
   });
 
   test('tunnel mode makes the device, sends what is remote to cw_host and minds the MTU', async () => {
