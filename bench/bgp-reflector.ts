@@ -21,7 +21,7 @@ async function reflect(
     testersReceive: false,
     clients: { range: CLIENT_RANGE, limit: 5000 },
   };
-  await using site = new BgpSite(clients);
+  await using site = new BgpSite(clients, 'routed');
   await site.load.ask({
     type: 'prepare',
     remote: ROUTER.address,

@@ -11,7 +11,7 @@ import {
   startGobgp,
   startOpenbgpd,
 } from '@causeway/speaker/testing';
-import type { Scenario } from './scenario.ts';
+import { LINK, type Scenario } from './scenario.ts';
 
 export interface Contender {
   readonly name: string;
@@ -55,6 +55,8 @@ function bird(scenario: Scenario): string {
           `protocol bgp clients { local ${router.address} as ${router.asn}; hold time 240; rr client;`,
           `  neighbor range ${clients.range} as ${router.asn}; dynamic name "c"; dynamic name digits 4;`,
           '  ipv4 { import all; export all; }; }',
+          // Its next hops are looked up in its own table, which has no kernel's routes here.
+          `protocol static { ipv4; route ${clients.range} via ${LINK.load}; }`,
         ]),
     '',
   ].join('\n');

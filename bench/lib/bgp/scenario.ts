@@ -24,6 +24,8 @@ const RANGE = 80;
 
 export const ROUTER: ScenarioPeer = { address: `10.${RANGE}.0.1`, asn: 65_000 };
 export const MONITOR: ScenarioPeer = { address: `10.${RANGE}.0.2`, asn: 64_999 };
+/** The link in front of routed clients. */
+export const LINK = { router: '10.79.0.1', load: '10.79.0.2' } as const;
 export const CLIENT_RANGE = `10.${RANGE}.0.0/16`;
 /** The tester with index i has the AS TESTER_BASE + 1 + i. */
 export const TESTER_BASE = 65_100;

@@ -8,7 +8,7 @@ import { cable, Namespace, type RunningRouter, type Usage } from '@causeway/spea
 import { takeAwayOnInterrupt } from '../interrupt.ts';
 import type { Contender } from './contenders.ts';
 import type { LoadAnswer, LoadPeer, LoadRequest } from './load.ts';
-import { MONITOR, peerAddress, ROUTER, type Scenario } from './scenario.ts';
+import { CLIENT_RANGE, LINK, MONITOR, peerAddress, ROUTER, type Scenario } from './scenario.ts';
 
 const LOAD = join(import.meta.dirname, 'load.ts');
 
@@ -51,25 +51,46 @@ export class BgpSite implements AsyncDisposable {
   #started = 0;
   #router: RunningRouter | undefined;
 
-  /** @param peers how many addresses the load needs beside the monitor's */
-  constructor(peers: number) {
+  /**
+   * @param peers how many addresses the load needs beside the monitor's
+   * @param way `direct`: all on one link, as external neighbours must be. `routed`: behind one next hop, for thousands of
+   *   neighbours on a link are more than the kernel keeps (net.ipv4.neigh.default.gc_thresh3, one for all namespaces).
+   */
+  constructor(peers: number, way: 'direct' | 'routed' = 'direct') {
     this.routerNamespace = this.#stack.use(new Namespace('r'));
     const loadNamespace = this.#stack.use(new Namespace('l'));
     this.#directory = mkdtempSync(join(tmpdir(), `causeway-bench-${process.pid}-`));
     this.#stack.defer(() => rmSync(this.#directory, { recursive: true, force: true }));
-    // Thousands of neighbours on one cable are more than the kernel's neighbour table holds by default.
     for (const namespace of [this.routerNamespace, loadNamespace])
       namespace.sysctl({ 'net.core.somaxconn': 8192, 'net.ipv4.tcp_max_syn_backlog': 8192 });
+    const direct = way === 'direct';
     cable(
-      { namespace: this.routerNamespace, device: 'load', addresses: [`${ROUTER.address}/16`] },
-      { namespace: loadNamespace, device: 'router', addresses: [`${MONITOR.address}/16`] },
+      {
+        namespace: this.routerNamespace,
+        device: 'load',
+        addresses: [direct ? `${ROUTER.address}/16` : `${LINK.router}/30`],
+      },
+      {
+        namespace: loadNamespace,
+        device: 'router',
+        addresses: [direct ? `${MONITOR.address}/16` : `${LINK.load}/30`],
+      },
     );
+    const device = direct ? 'router' : 'lo';
+    const length = direct ? 16 : 32;
     loadNamespace.ip(
       ...Array.from(
         { length: peers },
-        (_, index) => `address add ${peerAddress(index)}/16 dev router`,
+        (_, index) => `address add ${peerAddress(index)}/${length} dev ${device}`,
       ),
     );
+    if (!direct) {
+      this.routerNamespace.ip(
+        `address add ${ROUTER.address}/32 dev lo`,
+        `route add ${CLIENT_RANGE} via ${LINK.load}`,
+      );
+      loadNamespace.ip(`route add ${ROUTER.address}/32 via ${LINK.router}`);
+    }
     this.load = this.#stack.use(new Load(loadNamespace));
     this.#stack.defer(takeAwayOnInterrupt(() => this[Symbol.asyncDispose]()));
   }
