@@ -146,8 +146,8 @@ export {
 } from './src/sockets.ts';
 export { readSysctl, writeSysctl } from './src/sysctl.ts';
 export {
+  connectTcp,
   linkLocalDevice,
-  openTcp,
   setTcp,
   setTcpMd5,
   type TcpConnectorOptions,

@@ -5,13 +5,13 @@
 import { createServer, type Server, Socket } from 'node:net';
 import { Address, Prefix } from '@causeway/ip';
 import {
+  connectTcp,
   errnoName,
   Fd,
   LinuxError,
   linkLocalDevice,
   listenTcp,
   type Netns,
-  openTcp,
   setTcp,
   setTcpMd5,
   socketFd,
@@ -306,9 +306,9 @@ export class BgpShell implements AsyncDisposable {
     const family = Address.family(target.address);
     let fd: Fd;
     try {
-      fd = openTcp({
+      fd = connectTcp({
         ...this.#namespace(),
-        family,
+        remote: { address: Address.toBytes(target.address), port: target.port ?? 179 },
         ...(options.ttl === undefined ? {} : { ttl: options.ttl }),
         ...(options.minTtl === undefined ? {} : { minTtl: options.minTtl }),
         ...(target.device === undefined ? {} : { device: target.device }),
@@ -339,15 +339,20 @@ export class BgpShell implements AsyncDisposable {
       setImmediate(() => this.#tell(peer, { type: 'connect-failed', connection: id, error: code }));
       return;
     }
-    const connection = this.#adopt(id, peer, family, fd, true);
-    const { socket } = connection;
-    socket.once('connect', () => {
-      if (this.#connections.get(id) !== connection) return;
-      connection.open = true;
-      socket.setNoDelay(true);
-      this.#tell(peer, { type: 'connected', connection: id, endpoints: endpointsOf(socket) });
+    const connection = this.#adopt(id, peer, family, fd);
+    // Nothing to send, but it waits for the connection.
+    connection.socket.write(new Uint8Array(0), (error) => {
+      if (!error) this.#opened(connection);
     });
-    socket.connect({ host: target.address, port: target.port ?? 179 });
+  }
+
+  /** Of a connection that we made. The neighbour's first bytes may show it before the write does. */
+  #opened(connection: Connection): void {
+    const { id, peer, socket } = connection;
+    if (connection.open || this.#connections.get(id) !== connection) return;
+    connection.open = true;
+    socket.setNoDelay(true);
+    this.#tell(peer, { type: 'connected', connection: id, endpoints: endpointsOf(socket) });
   }
 
   #accept(incoming: Socket, family: 'ipv4' | 'ipv6'): void {
@@ -367,22 +372,17 @@ export class BgpShell implements AsyncDisposable {
       fd.close();
       return;
     }
-    const connection = this.#adopt(this.nextConnection(), peer, family, fd, false);
+    const connection = this.#adopt(this.nextConnection(), peer, family, fd);
     connection.open = true;
     connection.socket.setNoDelay(true);
     this.#tell(peer, { type: 'accepted', connection: connection.id, endpoints });
   }
 
-  #adopt(
-    id: ConnectionId,
-    peer: string,
-    family: 'ipv4' | 'ipv6',
-    fd: Fd,
-    manualStart: boolean,
-  ): Connection {
+  #adopt(id: ConnectionId, peer: string, family: 'ipv4' | 'ipv6', fd: Fd): Connection {
     const onread = {
       buffer: this.#buffer,
       callback: (length: number, buffer: Uint8Array): boolean => {
+        this.#opened(connection);
         if (this.#connections.get(id) === connection) {
           const bytes = buffer.subarray(0, length);
           this.#tell(peer, { type: 'bytes', connection: id, bytes });
@@ -390,8 +390,7 @@ export class BgpShell implements AsyncDisposable {
         return true;
       },
     };
-    // `manualStart` (not in the types): an unconnected socket must not be read yet.
-    const settings = { fd: fd.release(), manualStart, onread, highWaterMark: highWater };
+    const settings = { fd: fd.release(), onread, highWaterMark: highWater };
     const socket = new Socket(settings as ConstructorParameters<typeof Socket>[0]);
     const connection: Connection = {
       id,

@@ -24,10 +24,10 @@ export interface TcpMd5Key {
 
 export interface TcpConnectorOptions extends TcpSettings {
   readonly ns?: Netns;
-  readonly family: 'ipv4' | 'ipv6';
+  /** A link-local address needs `device`. */
+  readonly remote: { readonly address: AddressBytes; readonly port: number };
   readonly local?: { readonly address: AddressBytes; readonly port?: number };
-  /** Interface number of a link-local `local`. */
-  readonly scope?: number;
+  /** Binds to this interface; the addresses' scope follows. */
   readonly device?: string;
   readonly md5?: TcpMd5Key;
 }
@@ -36,14 +36,18 @@ const inet = 2; // AF_INET
 const inet6 = 10; // AF_INET6
 const stream = 1 | 0x800 | 0x80000; // SOCK_STREAM, non-blocking, close-on-exec
 const maximumKey = 80; // TCP_MD5SIG_MAXKEYLEN
+const inProgress = 115; // EINPROGRESS
 const prefixFlag = 1; // TCP_MD5SIG_FLAG_PREFIX
 
 /**
- * A TCP socket with all that must be set before it connects. Hand it to Node: `new Socket({ fd: socket.release(),
- * manualStart: true }).connect(...)`.
+ * A TCP socket on its way to `remote`, with all that must be set before: `new Socket({ fd: socket.release() })`. A
+ * write of no bytes completes when the connection is there, and fails as it does. Node's own `connect` is not
+ * used for it: libuv gives a link-local address a scope of its own choice. Throws what connect(2) says at once.
  */
-export function openTcp(options: TcpConnectorOptions): Fd {
-  const v6 = options.family === 'ipv6';
+export function connectTcp(options: TcpConnectorOptions): Fd {
+  const { address: remote, port: remotePort } = options.remote;
+  const name = encodeSocketName(remote, remotePort);
+  const v6 = remote.length === 16;
   const open = () => {
     const number = libc.socket(v6 ? inet6 : inet, stream, 0);
     if (number < 0) throw callError('open socket', lastErrno());
@@ -51,7 +55,7 @@ export function openTcp(options: TcpConnectorOptions): Fd {
   };
   const socket = options.ns === undefined ? open() : options.ns.run(open);
   try {
-    setTcp(socket.number, options.family, options);
+    setTcp(socket.number, v6 ? 'ipv6' : 'ipv4', options);
     if (options.device !== undefined) {
       setSocketOption(socket.number, SocketOption.bindToDevice, options.device);
     }
@@ -59,10 +63,13 @@ export function openTcp(options: TcpConnectorOptions): Fd {
     if (options.local !== undefined) {
       const { address, port = 0 } = options.local;
       setSocketOption(socket.number, SocketOption.reuseAddress, 1);
-      const name = encodeSocketName(address, port, options.scope);
-      if (libc.bind(socket.number, name, name.length) < 0) {
+      const own = encodeSocketName(address, port);
+      if (libc.bind(socket.number, own, own.length) < 0) {
         throw callError('bind to port', lastErrno(), port);
       }
+    }
+    if (libc.connect(socket.number, name, name.length) < 0 && lastErrno() !== inProgress) {
+      throw callError('connect to port', lastErrno(), remotePort);
     }
     return socket;
   } catch (error) {

@@ -68,6 +68,11 @@ export const libc = {
     address: Uint8Array,
     length: number,
   ) => number,
+  connect: library.func('int connect(int fd, const void *address, uint32_t length)') as (
+    fd: number,
+    address: Uint8Array,
+    length: number,
+  ) => number,
   listen: library.func('int listen(int fd, int backlog)') as (
     fd: number,
     backlog: number,
