@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { type RecordKind, type RefusedFile, StateDirectory } from '@causeway/daemon';
 import { z } from 'zod';
+import type { BfdSession } from './bfd.ts';
 import { readPaths } from './paths.ts';
 
 /**
@@ -12,6 +13,7 @@ export class SpeakerState {
   readonly configs: StateDirectory<unknown>;
   readonly paths: StateDirectory<readonly unknown[]>;
   readonly #sessions: StateDirectory<SessionsRecord>;
+  readonly #bfd: StateDirectory<readonly BfdSession[]>;
   #written = '';
 
   constructor(runDir: string) {
@@ -19,6 +21,7 @@ export class SpeakerState {
     this.configs = new StateDirectory(path.join(directory, 'config'), configRecord);
     this.paths = new StateDirectory(path.join(directory, 'paths'), pathsRecord);
     this.#sessions = new StateDirectory(path.join(directory, 'sessions'), sessionsRecord);
+    this.#bfd = new StateDirectory(path.join(directory, 'bfd'), bfdRecord);
   }
 
   /** The sessions of the process before this one, and files that could not be believed. */
@@ -33,6 +36,16 @@ export class SpeakerState {
     if (text === this.#written) return;
     await this.#sessions.write('sessions', record);
     this.#written = text;
+  }
+
+  /** What the BFD daemon was last told to watch. */
+  loadBfd(): readonly BfdSession[] {
+    return this.#bfd.load().records.get('sessions') ?? [];
+  }
+
+  async saveBfd(sessions: readonly BfdSession[]): Promise<void> {
+    if (sessions.length === 0) await this.#bfd.remove('sessions');
+    else await this.#bfd.write('sessions', sessions);
   }
 }
 
@@ -65,6 +78,15 @@ const sessionsRecord: RecordKind<SessionsRecord> = {
   format: 'causeway-speaker-sessions',
   version: 1,
   parse: (payload) => sessionsSchema.parse(payload),
+};
+
+const bfdRecord: RecordKind<readonly BfdSession[]> = {
+  format: 'causeway-speaker-bfd',
+  version: 1,
+  parse: (payload) =>
+    z
+      .array(z.looseObject({ remote: z.string() }))
+      .parse(payload) as unknown as readonly BfdSession[],
 };
 
 export function bootId(): string {

@@ -70,8 +70,7 @@ export function instantiate(
     ...template,
     name: `${name}@${at}`,
     peer,
-    // A list is looked at by the core, as the words are.
-    asn: (Array.isArray(asns) && asns.length === 1 ? asns[0] : asns) as Neighbor['asn'],
+    asn: asns,
     passive: true,
   };
 }

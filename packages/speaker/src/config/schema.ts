@@ -25,7 +25,7 @@ const bmpStation = z.strictObject({
   address,
   port: port.default(11_019),
   localAddress: address.exactOptional(),
-  /** Which tables are sent. Default: what is received, before policy, and the loc-RIB. */
+  /** Which tables are sent. Default: what is received, before and after policy. */
   views: z
     .array(z.enum(['in-pre', 'in-post', 'out-pre', 'out-post', 'loc']))
     .min(1)

@@ -1,10 +1,20 @@
-import type { Asn, DecisionConfig, MultipathConfig, PolicyLibrary, RouterId } from '@causeway/bgp';
+import type {
+  Asn,
+  DecisionConfig,
+  MultipathConfig,
+  PeerConfig,
+  PolicyLibrary,
+  RouterId,
+} from '@causeway/bgp';
 import type { Address, Prefix } from '@causeway/ip';
 import type { DynamicNeighborConfig, NeighborConfig } from './neighbor-schema.ts';
 import type { BmpStationSettings, KernelSettings, OwnerConfig } from './schema.ts';
 
 /** A neighbour with its secret read, ready for the core. */
-export type Neighbor = Omit<NeighborConfig, 'passwordFile'>;
+export type Neighbor = Omit<NeighborConfig, 'passwordFile' | 'asn'> & {
+  /** A list only of neighbours that a range made. */
+  readonly asn: PeerConfig['asn'];
+};
 export type DynamicNeighbor = Omit<DynamicNeighborConfig, 'template'> & {
   readonly template: Omit<DynamicNeighborConfig['template'], 'passwordFile'>;
 };

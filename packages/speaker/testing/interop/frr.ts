@@ -38,7 +38,6 @@ function neighbor(plan: SessionPlan): string[] {
   if (plan.ttlSecurity) lines.push(`neighbor ${name} ttl-security hops 1`);
   if (plan.oldSpeaker) lines.push(`neighbor ${name} dont-capability-negotiate`);
   if (plan.extendedNextHop) lines.push(`neighbor ${name} capability extended-nexthop`);
-  if (plan.extendedMessages) lines.push(`neighbor ${name} extended-optional-parameters`);
   lines.push(`neighbor ${name} graceful-restart${plan.gracefulRestart ? '' : '-disable'}`);
   lines.push(`neighbor ${name} timers ${plan.holdTime ? `1 ${plan.holdTime}` : '30 90'}`);
   lines.push(`neighbor ${name} advertisement-interval 0`);

@@ -213,6 +213,9 @@ export async function startOpenbgpd(start: Start): Promise<RunningRouter> {
   });
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: that is what is looked for
+const CONTROL = /[\u0000-\u001f]/g;
+
 export interface ExabgpStart extends Start {
   /** Called with every line of JSON that it prints of a neighbour. */
   readonly onEvent?: (event: unknown) => void;
@@ -246,7 +249,8 @@ export async function startExabgp(start: ExabgpStart): Promise<RunningRouter> {
     directory,
     argv: ['/bin/sh', '-c', `exec 3<>${commands} 4<>${events}; cat <&4 & exec cat >&3`],
     onLine: (line) => {
-      if (line.startsWith('{')) start.onEvent?.(JSON.parse(line));
+      // It puts what it received into its strings as it is, control characters too.
+      if (line.startsWith('{')) start.onEvent?.(JSON.parse(line.replace(CONTROL, ' ')));
     },
   });
   const process = new DaemonProcess({

@@ -1,0 +1,130 @@
+import os from 'node:os';
+import path from 'node:path';
+import {
+  aborted,
+  EventStreams,
+  type Log,
+  listenOnSocket,
+  lockRunDirectory,
+  messageWithCauses,
+  runProgram,
+  stderrLog,
+} from '@causeway/daemon';
+import { RtSocket } from '@causeway/linux';
+import { speakerApi } from './api/app.ts';
+import { VERSION } from './api/status.ts';
+import { loadProgramConfig, type ProgramConfig } from './config/program.ts';
+import { KernelObserver } from './kernel/observer.ts';
+import { Control } from './runtime/control.ts';
+import { TargetFinder } from './runtime/targets.ts';
+import { SpeakerState } from './state.ts';
+import type { EventView } from './views/event.ts';
+
+export interface RunOptions {
+  /** Ends the speaker for a restart. Without one, SIGTERM and SIGINT do. */
+  readonly signal?: AbortSignal;
+  readonly log?: Log;
+  /** Called once requests are taken. */
+  readonly onListening?: (socket: string) => void;
+}
+
+/**
+ * Runs the speaker until it is told to end. By signal it ends for a restart: connections are closed without a
+ * word, so that neighbours with graceful restart keep our routes, and the kernel keeps its own. By
+ * `POST /v1/shutdown` it ends for good: neighbours are told, and our routes are taken out of the kernel.
+ * @throws DaemonError for a bad file or a second speaker, SpeakerError for a bad `bgp` in the file.
+ */
+export async function runSpeaker(
+  config: string | ProgramConfig | undefined,
+  options: RunOptions = {},
+): Promise<void> {
+  const settings = typeof config === 'object' ? config : loadProgramConfig(config);
+  const hostname = settings.name ?? os.hostname();
+  const log = options.log ?? stderrLog(settings.log.level, { node: hostname });
+  const { signal } = options;
+  await runProgram({ log, ...(signal === undefined ? {} : { signal }) }, (stop) =>
+    serve(settings, hostname, options, log, stop),
+  );
+}
+
+async function serve(
+  config: ProgramConfig,
+  hostname: string,
+  options: RunOptions,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  const startedAt = performance.now();
+  using _lock = lockRunDirectory(config.runDir, 'speaker');
+  const { eventBuffer, eventReaders } = config.limits;
+  const events = new EventStreams<EventView>({
+    buffer: eventBuffer,
+    readers: eventReaders,
+    hint: 'close one of them, or raise limits.eventReaders',
+  });
+  using socket = RtSocket.open();
+  let control: Control | undefined;
+  let targets: TargetFinder | undefined;
+  using observer = new KernelObserver({
+    socket,
+    log,
+    onChange: () => control?.engine?.kernelChanged(),
+    onDoubt: () => control?.engine?.kernel.reconciler?.reread(),
+    onOwnRoute: (change, route) => control?.engine?.kernel.reconciler?.observed(change, route),
+    onNeighbour: (change, neighbour) => {
+      if (targets?.observed(change, neighbour)) control?.engine?.neighbourSeen();
+    },
+  });
+  targets = new TargetFinder(observer.fib, socket.neighbours({ family: 6 }));
+  control = new Control({
+    state: new SpeakerState(config.runDir),
+    socket,
+    observer,
+    targets,
+    log,
+    events,
+    hostname,
+    defaultBfdSocket: path.join(config.runDir, 'bfd.sock'),
+  });
+  await using running = control;
+  await running.restore(config.bgp);
+
+  const stop = new AbortController();
+  let goodbye: { readonly text: string | undefined } | undefined;
+  signal.addEventListener('abort', () => stop.abort(), { once: true });
+  if (signal.aborted) stop.abort();
+  const api = speakerApi({
+    control: running,
+    events,
+    startedAt,
+    requestBytes: config.limits.requestBytes,
+    onError: (error, request) =>
+      log.error({ ...request, error: messageWithCauses(error) }, 'a request failed'),
+    onShutdown: (text) => {
+      goodbye = { text };
+      // The answer is on its way first.
+      setTimeout(() => stop.abort(), 20);
+    },
+  });
+  await using _server = await listenOnSocket(api, config.socket);
+  log.info(
+    {
+      version: VERSION,
+      socket: config.socket,
+      ms: Math.round(performance.now() - startedAt),
+      configured: running.engine !== undefined,
+    },
+    'the speaker takes requests',
+  );
+  options.onListening?.(config.socket);
+  await aborted(stop.signal);
+  // Those who follow events learn of the end by the stream's end.
+  events.close();
+  if (goodbye === undefined) {
+    log.info({}, 'the speaker ends for a restart; neighbours and the kernel keep the routes');
+    await running.end('detach');
+  } else {
+    log.info({ text: goodbye.text }, 'the speaker ends for good');
+    await running.end('shutdown', goodbye.text);
+  }
+}
