@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { KindName } from './kinds.ts';
 import { parseManifests } from './manifest.ts';
@@ -452,4 +453,11 @@ test('secrets: plain text is stored in base64; no value stands in a refusal or i
     assert.doesNotMatch(JSON.stringify([result.error.message, result.error]), /s3cr3t|84848484/);
     assert.match(result.error.message, /(data|stringData)\.password/);
   }
+});
+
+test('every manifest on the page about BGP is taken', () => {
+  const page = readFileSync(new URL('../../../examples/bgp/README.md', import.meta.url), 'utf8');
+  const blocks = [...page.matchAll(/^```yaml\n(.*?)^```$/gms)].map(([, text]) => text!);
+  assert.equal(blocks.length, 2);
+  for (const text of blocks) assert.equal(validateAll(parseManifests(text)).length, 1);
 });

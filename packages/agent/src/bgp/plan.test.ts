@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Address, Prefix } from '@causeway/ip';
 import fc from 'fast-check';
@@ -715,6 +716,54 @@ test('a further instance speaks under its own AS, with names of its own', () => 
       ['blue:tor1', 65100],
     ],
   );
+});
+
+test('the examples: every fabric, every role, without a problem', () => {
+  const roles: [string, Record<string, string>, readonly string[]][] = [
+    [
+      'three-tier',
+      { segment: 'aggregation-1' },
+      ['core-1-ipv4', 'core-1-ipv6', 'core-2-ipv4', 'core-2-ipv6'],
+    ],
+    [
+      'spine-leaf',
+      { rack: 'rack-a' },
+      ['leaf-a1-ipv4', 'leaf-a1-ipv6', 'leaf-a2-ipv4', 'leaf-a2-ipv6'],
+    ],
+    [
+      'spine-leaf',
+      { rack: 'rack-b' },
+      ['leaf-b1-ipv4', 'leaf-b1-ipv6', 'leaf-b2-ipv4', 'leaf-b2-ipv6'],
+    ],
+    ['reflector', { rack: 'rack-a', reflector: 'yes' }, ['switch-a-ipv4', 'switch-a-ipv6']],
+    ['reflector', { rack: 'rack-a' }, ['reflectors-ipv4:r', 'reflectors-ipv6:r']],
+  ];
+  for (const [name, labels, sessions] of roles) {
+    const file = new URL(`../../../../examples/bgp/${name}.yaml`, import.meta.url);
+    const made = plan(readFileSync(file, 'utf8'), {
+      node: { name: 'a', labels, addresses: [Address.parse('192.0.2.1')] },
+      nodes: [
+        {
+          name: 'r',
+          labels: { rack: 'rack-a', reflector: 'yes' },
+          addresses: ['192.0.2.2', '2001:db8::2'].map(Address.parse),
+        },
+      ],
+    });
+    assert.deepEqual(made.problems, [], name);
+    assert.deepEqual(
+      neighbors(made).map((each) => each.name),
+      sessions,
+    );
+    for (const { prefix, to } of made.announcements) {
+      const family = prefix.includes(':') ? 'ipv6' : 'ipv4';
+      const expected = sessions.filter((each) => each.includes(family));
+      assert.deepEqual(
+        to.map(({ neighbor }) => neighbor).filter((each) => !each.endsWith('*')),
+        expected,
+      );
+    }
+  }
 });
 
 test('property: whatever is selected, a peer is sent nothing that no chosen rule selects', () => {
