@@ -50,6 +50,7 @@ export {
   PrefixTable,
   textOf,
 } from './src/rib/prefix-table.ts';
+export { Speaker } from './src/speaker.ts';
 export type { SpeakerApi, SpeakerOptions, TestRoute } from './src/speaker/api.ts';
 export type {
   DecisionConfig,

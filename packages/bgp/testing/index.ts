@@ -16,3 +16,4 @@ export {
   type TableFamily,
   type TableShape,
 } from './table.ts';
+export { VirtualNetwork, type VirtualNetworkOptions, type VirtualSpeaker } from './network.ts';

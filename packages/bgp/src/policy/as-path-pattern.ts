@@ -44,7 +44,8 @@ function parse(pattern: string, where: string): Node {
 
   const sequence = (depth: number): Node => {
     const parts: Node[] = [];
-    while (at < pattern.length && pattern[at] !== '|' && pattern[at] !== ')') parts.push(repeated(depth));
+    while (at < pattern.length && pattern[at] !== '|' && pattern[at] !== ')')
+      parts.push(repeated(depth));
     return parts.length === 0 ? { type: 'empty' } : { type: 'sequence', parts };
   };
 
@@ -52,8 +53,10 @@ function parse(pattern: string, where: string): Node {
     let node = atom(depth);
     for (;;) {
       const sign = pattern[at];
-      if (sign === '*') node = { type: 'repeat', part: node, min: 0, max: Number.POSITIVE_INFINITY };
-      else if (sign === '+') node = { type: 'repeat', part: node, min: 1, max: Number.POSITIVE_INFINITY };
+      if (sign === '*')
+        node = { type: 'repeat', part: node, min: 0, max: Number.POSITIVE_INFINITY };
+      else if (sign === '+')
+        node = { type: 'repeat', part: node, min: 1, max: Number.POSITIVE_INFINITY };
       else if (sign === '?') node = { type: 'repeat', part: node, min: 0, max: 1 };
       else if (sign === '{') {
         const found = /^\{(\d{1,2})(?:(,)(\d{0,2}))?\}/.exec(pattern.slice(at));
@@ -61,7 +64,11 @@ function parse(pattern: string, where: string): Node {
         if (found === null) return node;
         const min = Number(found[1]);
         const max =
-          found[2] === undefined ? min : found[3] === '' ? Number.POSITIVE_INFINITY : Number(found[3]);
+          found[2] === undefined
+            ? min
+            : found[3] === ''
+              ? Number.POSITIVE_INFINITY
+              : Number(found[3]);
         if (max < min) wrong('a count whose end is before its start');
         node = { type: 'repeat', part: node, min, max };
         at += found[0].length - 1;
@@ -147,7 +154,8 @@ type Instruction =
   | { readonly type: 'split'; a: number; b: number };
 
 function emit(node: Node, out: Instruction[], pattern: string, where: string): void {
-  if (out.length > mostStates) refusePolicy(where, pattern, 'an AS path pattern: too many repetitions');
+  if (out.length > mostStates)
+    refusePolicy(where, pattern, 'an AS path pattern: too many repetitions');
   switch (node.type) {
     case 'char':
     case 'edge':
@@ -256,7 +264,9 @@ function run(program: readonly Instruction[], text: string): boolean {
     for (const pc of now) {
       const instruction = program[pc]!;
       const passes =
-        instruction.type === 'char' ? instruction.test(code) : instruction.type === 'edge' && isEdge(code);
+        instruction.type === 'char'
+          ? instruction.test(code)
+          : instruction.type === 'edge' && isEdge(code);
       if (passes && enter(pc + 1, at + 1, next)) return true;
     }
     now = next;

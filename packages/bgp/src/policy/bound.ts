@@ -32,10 +32,13 @@ interface Step {
  */
 export class BoundPolicy implements SetListener {
   readonly policy: CompiledPolicy;
+  /** Neighbours for whom it is the same share it; unique within the policy. */
+  readonly key: string;
   readonly usesPrefix: boolean;
   readonly usesTag: boolean;
-  /** Next hop mode of the last `run`. */
+  /** Of the last `run`: what becomes of the next hop, and whether a statement set the MED. */
   nextHop: NextHopMode = NextHopMode.standard;
+  setMed = false;
   /** Neighbours that use it. */
   users = 0;
   readonly #sets: AttributeTable;
@@ -44,7 +47,14 @@ export class BoundPolicy implements SetListener {
   readonly #wide: boolean;
   readonly #hasTruth: boolean;
 
-  constructor(policy: CompiledPolicy, statements: readonly CompiledStatement[], context: PolicyContext, sets: AttributeTable) {
+  constructor(
+    policy: CompiledPolicy,
+    key: string,
+    statements: readonly CompiledStatement[],
+    context: PolicyContext,
+    sets: AttributeTable,
+  ) {
+    this.key = key;
     this.policy = policy;
     this.#sets = sets;
     this.#localAsn = context.localAsn;
@@ -67,6 +77,7 @@ export class BoundPolicy implements SetListener {
   run(set: number, prefix: PrefixFields, source: number, tag: string | undefined): number {
     let now = set;
     let mode: NextHopMode = NextHopMode.standard;
+    this.setMed = false;
     for (const step of this.#steps) {
       const { statement } = step;
       if (((statement.sources >> source) & 1) === 0) continue;
@@ -76,6 +87,7 @@ export class BoundPolicy implements SetListener {
       if (statement.then === 'reject') return 0;
       if (step.memo !== undefined) now = this.#changed(step, now);
       if (statement.nextHop !== NextHopMode.standard) mode = statement.nextHop;
+      if (statement.setsMed) this.setMed = true;
       if (statement.then === 'accept') {
         this.nextHop = mode;
         return now;
@@ -85,7 +97,12 @@ export class BoundPolicy implements SetListener {
     return this.policy.otherwise === 'accept' ? now : 0;
   }
 
-  explain(set: number, prefix: PrefixFields, source: number, tag: string | undefined): PolicyReason {
+  explain(
+    set: number,
+    prefix: PrefixFields,
+    source: number,
+    tag: string | undefined,
+  ): PolicyReason {
     let now = set;
     const applied: string[] = [];
     const policy = this.policy.name;
@@ -96,7 +113,8 @@ export class BoundPolicy implements SetListener {
       if (statement.tags !== undefined && (tag === undefined || !statement.tags.has(tag))) continue;
       if (statement.set !== undefined && !this.#holds(step, now)) continue;
       if (statement.then !== 'reject') {
-        if (step.memo !== undefined || statement.nextHop !== NextHopMode.standard) applied.push(statement.name);
+        if (step.memo !== undefined || statement.nextHop !== NextHopMode.standard)
+          applied.push(statement.name);
         if (step.memo !== undefined) now = this.#changed(step, now);
       }
       if (statement.then !== 'next') {
@@ -137,7 +155,17 @@ export class BoundPolicy implements SetListener {
   }
 }
 
-/** Policies by name, and what they are bound to. */
+/** Statements that can hold for the neighbour at all. */
+function statementsFor(policy: CompiledPolicy, context: PolicyContext): CompiledStatement[] {
+  return policy.statements.filter(
+    ({ families, neighbors, neighborAsns }) =>
+      (families === undefined || families.includes(context.family)) &&
+      (neighbors === undefined || neighbors.has(context.neighbor)) &&
+      (neighborAsns === undefined || neighborAsns.has(context.neighborAsn)),
+  );
+}
+
+/** Policies and what they are bound to. */
 export class PolicyBinder {
   readonly #sets: AttributeTable;
   readonly #bound = new Map<CompiledPolicy, Map<string, BoundPolicy>>();
@@ -146,20 +174,18 @@ export class PolicyBinder {
     this.#sets = sets;
   }
 
-  /** Each `bind` is paired with a `release`. */
-  bind(policy: CompiledPolicy, context: PolicyContext): BoundPolicy {
-    const kept = policy.statements.filter(
-      ({ families, neighbors, neighborAsns }) =>
-        (families === undefined || families.includes(context.family)) &&
-        (neighbors === undefined || neighbors.has(context.neighbor)) &&
-        (neighborAsns === undefined || neighborAsns.has(context.neighborAsn)),
-    );
-    const usesAsn = kept.some(({ usesLocalAsn }) => usesLocalAsn);
-    const key = JSON.stringify([
+  keyOf(policy: CompiledPolicy, context: PolicyContext): string {
+    const kept = statementsFor(policy, context);
+    return JSON.stringify([
       context.family,
       kept.map((statement) => policy.statements.indexOf(statement)),
-      usesAsn ? context.localAsn : 0,
+      kept.some(({ usesLocalAsn }) => usesLocalAsn) ? context.localAsn : 0,
     ]);
+  }
+
+  /** Each `bind` is paired with a `release`. */
+  bind(policy: CompiledPolicy, context: PolicyContext): BoundPolicy {
+    const key = this.keyOf(policy, context);
     let byKey = this.#bound.get(policy);
     if (byKey === undefined) {
       byKey = new Map();
@@ -167,7 +193,7 @@ export class PolicyBinder {
     }
     let bound = byKey.get(key);
     if (bound === undefined) {
-      bound = new BoundPolicy(policy, kept, context, this.#sets);
+      bound = new BoundPolicy(policy, key, statementsFor(policy, context), context, this.#sets);
       byKey.set(key, bound);
     }
     bound.users++;
@@ -178,7 +204,7 @@ export class PolicyBinder {
     if (--bound.users > 0) return;
     const byKey = this.#bound.get(bound.policy);
     if (byKey !== undefined) {
-      for (const [key, other] of byKey) if (other === bound) byKey.delete(key);
+      byKey.delete(bound.key);
       if (byKey.size === 0) this.#bound.delete(bound.policy);
     }
     bound.close();

@@ -147,7 +147,12 @@ function matchesAt(pattern: Pattern, b: Uint8Array, at: number): boolean {
 export type CommunitySets = Readonly<Record<string, readonly string[]>>;
 
 /** Texts, with `@name` opened. Each gives its alternatives. */
-function open(texts: readonly string[], kind: CommunityKind, sets: CommunitySets, where: string): Pattern[][] {
+function open(
+  texts: readonly string[],
+  kind: CommunityKind,
+  sets: CommunitySets,
+  where: string,
+): Pattern[][] {
   return texts.flatMap((text) => {
     if (typeof text === 'string' && text.startsWith('@')) {
       const set = Object.hasOwn(sets, text.slice(1)) ? sets[text.slice(1)] : undefined;
@@ -243,4 +248,3 @@ export function compileCommunityChange(
     return length === 0 ? undefined : bytes.slice(0, length);
   };
 }
-

@@ -1,18 +1,25 @@
 import { Address } from '@causeway/ip';
-import { AttributeType, AttributeWriter, type AttributeEdit, findAttribute, prependPath, u32Bytes } from '../rib/attribute-bytes.ts';
+import {
+  type AttributeEdit,
+  AttributeType,
+  AttributeWriter,
+  findAttribute,
+  prependPath,
+  u32Bytes,
+} from '../rib/attribute-bytes.ts';
 import type { AttributeTable } from '../rib/attribute-table.ts';
 import { fieldsOf } from '../rib/prefix-table.ts';
+import type { FamilyKey } from '../types.ts';
 import { formatAsPath, readAsPath } from '../wire/as-path.ts';
 import { hashBytes } from '../wire/hash.ts';
-import type { FamilyKey } from '../types.ts';
 import { compileAsPathPattern } from './as-path-pattern.ts';
 import {
   type BytesTest,
   compileCommunityChange,
   compileCommunityMatch,
   extendedKind,
-  largeKind,
   type ListEdit,
+  largeKind,
   standardKind,
 } from './community-pattern.ts';
 import { refusePolicy } from './errors.ts';
@@ -29,7 +36,12 @@ import type {
 } from './types.ts';
 
 /** What a policy does with the next hop: nothing, ours, as it came, or the one in the set that it gave. */
-export const NextHopMode = Object.freeze({ standard: 0, self: 1, unchanged: 2, explicit: 3 } as const);
+export const NextHopMode = Object.freeze({
+  standard: 0,
+  self: 1,
+  unchanged: 2,
+  explicit: 3,
+} as const);
 export type NextHopMode = (typeof NextHopMode)[keyof typeof NextHopMode];
 
 /** A condition on an attribute set alone; `set` is its number. */
@@ -49,6 +61,7 @@ export interface CompiledStatement {
   readonly set: SetTest | undefined;
   readonly change: SetChange | undefined;
   readonly usesLocalAsn: boolean;
+  readonly setsMed: boolean;
   readonly nextHop: NextHopMode;
   readonly then: 'accept' | 'reject' | 'next';
 }
@@ -92,7 +105,9 @@ function libraryOf(library: PolicyLibrary): Library {
   }
   for (const [name, texts] of Object.entries(context.communitySets)) {
     for (const text of texts) {
-      if (![standardKind, largeKind, extendedKind].some((kind) => kind.patterns(text) !== undefined)) {
+      if (
+        ![standardKind, largeKind, extendedKind].some((kind) => kind.patterns(text) !== undefined)
+      ) {
         refusePolicy(`community set ${name}`, text, 'a community of any kind');
       }
     }
@@ -128,7 +143,8 @@ function compileStatement(
   if (then !== 'accept' && then !== 'reject' && then !== 'next') {
     refusePolicy(`${where}, then`, then, 'accept, reject or next');
   }
-  const change = statement.set === undefined ? undefined : compileSet(statement.set, where, library);
+  const change =
+    statement.set === undefined ? undefined : compileSet(statement.set, where, library);
   const set = compileSetTest(match, where, library, used);
   return {
     name,
@@ -144,6 +160,7 @@ function compileStatement(
     set,
     change: change?.change,
     usesLocalAsn: change?.usesLocalAsn ?? false,
+    setsMed: statement.set?.med !== undefined,
     nextHop: change?.nextHop ?? NextHopMode.standard,
     then,
   };
@@ -163,7 +180,8 @@ function compilePrefix(
   if (match.prefixSets === undefined && match.prefixes === undefined) return undefined;
   const sets: PrefixSet[] = (match.prefixSets ?? []).map((name) => {
     const set = Object.hasOwn(library.prefixSets, name) ? library.prefixSets[name] : undefined;
-    if (set === undefined) return refusePolicy(`${where}, prefixSets`, name, 'the name of a prefix set');
+    if (set === undefined)
+      return refusePolicy(`${where}, prefixSets`, name, 'the name of a prefix set');
     used.push(set);
     return set;
   });
@@ -227,7 +245,12 @@ function compileSetTest(
   return (sets, set) => tests.every((test) => test(sets, set));
 }
 
-function compileAsPath(match: AsPathMatch, where: string, library: Library, tests: SetTest[]): void {
+function compileAsPath(
+  match: AsPathMatch,
+  where: string,
+  library: Library,
+  tests: SetTest[],
+): void {
   const range = { start: 0, end: 0 };
   const pathOf = (sets: AttributeTable, set: number) =>
     findAttribute(sets.bytes, sets.start(set), sets.end(set), AttributeType.asPath, range)
@@ -249,14 +272,18 @@ function compileAsPath(match: AsPathMatch, where: string, library: Library, test
   }
   if (match.contains !== undefined) {
     const wanted = new Set<number>(match.contains);
-    tests.push((sets, set) => pathOf(sets, set).some(({ asns }) => asns.some((asn) => wanted.has(asn))));
+    tests.push((sets, set) =>
+      pathOf(sets, set).some(({ asns }) => asns.some((asn) => wanted.has(asn))),
+    );
   }
   if (match.originatedBy !== undefined) {
     const wanted = new Set<number>(match.originatedBy);
     tests.push((sets, set) => {
       const last = pathOf(sets, set).at(-1);
       if (last === undefined) return false;
-      return last.type === 'sequence' ? wanted.has(last.asns.at(-1)!) : last.asns.some((asn) => wanted.has(asn));
+      return last.type === 'sequence'
+        ? wanted.has(last.asns.at(-1)!)
+        : last.asns.some((asn) => wanted.has(asn));
     });
   }
   if (match.receivedFrom !== undefined) {
@@ -299,7 +326,8 @@ function compileSet(set: PolicySet, where: string, library: Library): CompiledSe
     if (!Number.isInteger(count) || count < 1 || count > 32) {
       refusePolicy(`${where}, prepend count`, count, 'a number from 1 to 32');
     }
-    if (asn !== undefined && (!isU32(asn) || asn === 0)) refusePolicy(`${where}, prepend asn`, asn, 'an AS number');
+    if (asn !== undefined && (!isU32(asn) || asn === 0))
+      refusePolicy(`${where}, prepend asn`, asn, 'an AS number');
     edits.set(AttributeType.asPath, (old, localAsn) => ({
       flags: 0x40,
       value: prependPath(old ?? new Uint8Array(0), asn ?? localAsn, count),
@@ -319,7 +347,8 @@ function compileSet(set: PolicySet, where: string, library: Library): CompiledSe
   }
   if (set.localPreference !== undefined) {
     const value = set.localPreference;
-    if (!isU32(value)) refusePolicy(`${where}, set localPreference`, value, 'a number from 0 to 4294967295');
+    if (!isU32(value))
+      refusePolicy(`${where}, set localPreference`, value, 'a number from 0 to 4294967295');
     edits.set(AttributeType.localPreference, () => ({ flags: 0x40, value: u32Bytes(value) }));
   }
   for (const kind of [standardKind, largeKind, extendedKind]) {
@@ -345,7 +374,8 @@ function compileSet(set: PolicySet, where: string, library: Library): CompiledSe
   }
   const order = [...edits.entries()].sort(([a], [b]) => a - b);
   const usesLocalAsn = set.prepend !== undefined && set.prepend.asn === undefined;
-  if (order.length === 0 && nextHopBytes === undefined) return { change: undefined, usesLocalAsn, nextHop };
+  if (order.length === 0 && nextHopBytes === undefined)
+    return { change: undefined, usesLocalAsn, nextHop };
   const range = { start: 0, end: 0 };
   const change: SetChange = (sets, id, localAsn) => {
     const { bytes } = sets;
@@ -372,4 +402,3 @@ function compileSet(set: PolicySet, where: string, library: Library): CompiledSe
   };
   return { change, usesLocalAsn, nextHop };
 }
-

@@ -55,12 +55,13 @@ export class PrefixMatcher {
   }
 
   #add(rule: string | PrefixRule, where: string): void {
-    const { prefix, ge, le } = typeof rule === 'string' ? { prefix: rule, ge: undefined, le: undefined } : rule;
+    const { prefix, ge, le } =
+      typeof rule === 'string' ? { prefix: rule, ge: undefined, le: undefined } : rule;
     let fields: ReturnType<typeof fieldsOf>;
     try {
       fields = fieldsOf(prefix);
     } catch (cause) {
-      return refusePolicy(where, prefix, `a prefix (${(cause as Error).message})`);
+      refusePolicy(where, prefix, `a prefix (${(cause as Error).message})`);
     }
     const width = fields.bits;
     const least = ge ?? fields.length;

@@ -16,6 +16,7 @@ export const AttributeType = Object.freeze({
   originatorId: 9,
   clusterList: 10,
   extendedCommunities: 16,
+  ipv6ExtendedCommunities: 25,
   largeCommunities: 32,
 } as const);
 
@@ -42,6 +43,10 @@ export const SetFlag = Object.freeze({
   gracefulShutdown: 64,
   llgrStale: 128,
   noLlgr: 256,
+  /** An attribute that we do not know: goes on with its Partial bit set. */
+  unknown: 512,
+  /** An extended community that stays inside an AS (RFC 4360 section 6). */
+  nonTransitive: 1024,
 } as const);
 
 const communityFlags: ReadonlyMap<number, number> = new Map([
@@ -121,7 +126,18 @@ export function readHot(b: Uint8Array, start: number, end: number, hot: HotField
       case AttributeType.clusterList:
         hot.clusterListLength = length >> 2;
         break;
+      case AttributeType.extendedCommunities:
+        for (let i = at; i < at + length; i += 8) {
+          if ((b[i]! & 0x40) !== 0) flags |= SetFlag.nonTransitive;
+        }
+        break;
+      case AttributeType.atomicAggregate:
+      case AttributeType.aggregator:
+      case AttributeType.ipv6ExtendedCommunities:
+      case AttributeType.largeCommunities:
+        break;
       default:
+        flags |= SetFlag.unknown;
     }
     at += length;
   }

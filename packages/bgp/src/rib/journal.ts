@@ -23,6 +23,8 @@ export class Journal {
   #read = 0;
   /** Counts compactions: after one, places kept elsewhere mean nothing. */
   generation = 0;
+  /** Counts entries ever written. */
+  written = 0;
 
   constructor(items: number) {
     this.#last = new Int32Array(items);
@@ -37,11 +39,17 @@ export class Journal {
     if (items > this.#last.length) this.#last = grown(this.#last, items);
   }
 
-  open(position = this.end): JournalReader {
-    const reader = { position };
-    this.#readers.add(reader);
-    if (position > this.#read) this.#read = position;
+  open(): JournalReader {
+    const reader = { position: 0 };
+    this.adopt(reader);
     return reader;
+  }
+
+  /** `open` for a reader that the caller made. */
+  adopt(reader: JournalReader): void {
+    reader.position = this.end;
+    this.#readers.add(reader);
+    if (this.end > this.#read) this.#read = this.end;
   }
 
   close(reader: JournalReader): void {
@@ -58,6 +66,7 @@ export class Journal {
     if (this.end === this.#entries.length) this.compact();
     this.#entries[this.end] = item;
     this.end++;
+    this.written++;
     this.#last[item] = this.end;
   }
 
@@ -71,6 +80,11 @@ export class Journal {
   advance(reader: JournalReader, position: number): void {
     reader.position = position;
     if (position > this.#read) this.#read = position;
+  }
+
+  /** What changes from now on is written anew: somebody takes over the present state without reading. */
+  seal(): void {
+    this.#read = this.end;
   }
 
   /** Is there an entry of the item that a reader at `position` has not read? */

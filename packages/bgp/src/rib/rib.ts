@@ -24,6 +24,15 @@ export const refusedCode = (why: RefusedWhy): number => refusedNames.indexOf(why
 
 const PrefixFlag = Object.freeze({ limbo: 1, scoped: 2 } as const);
 
+/** Who may still have to tell about a prefix that has no paths any more. */
+export interface PrefixHolder {
+  /** Before a round of questions. */
+  prepare(): void;
+  holds(prefix: number): boolean;
+  /** The number means nothing any more. */
+  freed(prefix: number): void;
+}
+
 /** Per peer. */
 export interface PeerCounts {
   received: number;
@@ -56,9 +65,11 @@ export class Rib {
   noisy = 0;
   /** No path is chosen yet (RFC 4724 section 4.1). */
   deferred = false;
+  /** Nothing is told yet: choosing has begun, and is not done. */
+  held = false;
   readonly #counts: PeerCounts[] = [];
   /** Asked before a prefix's number is freed: does somebody still have to tell about it? */
-  readonly holders = new Set<{ holds(prefix: number): boolean }>();
+  readonly holders = new Set<PrefixHolder>();
   #limbo: number[] = [];
   #tombs: number[] = [];
   #maxEbgp = 1;
@@ -452,6 +463,7 @@ export class Rib {
   collect(): void {
     this.#collectTombs();
     if (this.#limbo.length === 0) return;
+    for (const holder of this.holders) holder.prepare();
     const floor = this.journal.floor();
     const kept: number[] = [];
     for (const prefix of this.#limbo) {
@@ -463,6 +475,7 @@ export class Rib {
         this.journal.forget(prefix);
         this.#flags[prefix] = 0;
         this.best[prefix] = 0;
+        for (const holder of this.holders) holder.freed(prefix);
         this.prefixes.remove(prefix);
       }
     }

@@ -33,6 +33,11 @@ export interface SpeakerPeerConfig extends Omit<PeerConfig, 'families' | 'router
   readonly routeReflectorClient?: boolean;
   /** The subnet that we share with the neighbour, of each family, if any: for third-party next hops. */
   readonly sharedSubnets?: readonly string[];
+  /**
+   * Our addresses for next hop self in families that the session itself does not run over (IPv6 routes over an
+   * IPv4 session need one).
+   */
+  readonly selfAddresses?: readonly string[];
 }
 
 export interface MultipathConfig {

@@ -11,10 +11,14 @@ import type { PolicyReason } from '../policy/types.ts';
 import type { Asn, FamilyKey, RouterId } from '../types.ts';
 import type { PathAttributes } from '../wire/attributes.ts';
 import type { OpenMessage } from '../wire/open.ts';
+import type { SpeakerPeerConfig } from './config.ts';
 
 /** Work for the shell. In order; valid after the call (bytes are the shell's to keep). */
 export type SpeakerEffect =
-  | ({ readonly peer: string } & Extract<PeerOutput, { type: 'connect' | 'close' | 'send' }>)
+  | ({ readonly peer: string } & Extract<
+      PeerOutput,
+      { type: 'connect' | 'options' | 'close' | 'send' }
+    >)
   /** There may be something to `produce()` for this established session. */
   | { readonly type: 'wake'; readonly peer: string; readonly connection: ConnectionId }
   /** A feed that had been read dry has something again. */
@@ -217,7 +221,7 @@ export interface FamilyCounters {
 
 export interface PeerRow {
   readonly name: string;
-  readonly asn: Asn | 'internal' | 'external';
+  readonly asn: SpeakerPeerConfig['asn'];
   readonly kind?: 'internal' | 'external';
   readonly state: PeerState;
   /** ms; the state's beginning. */
