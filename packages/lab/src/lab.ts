@@ -9,7 +9,7 @@ import { LabContext, type Place, podPlace } from './run/context.ts';
 import { LabEtcd } from './run/etcd.ts';
 import { Kubelet } from './run/kubelet.ts';
 import { setCable, setDevice, setFrozen } from './run/links.ts';
-import { agentsReady, routersReady, tablesComplete } from './run/ready.ts';
+import { agentsReady, routersReady, speakersReady, tablesComplete } from './run/ready.ts';
 import { LabRouter } from './run/routers.ts';
 import { type OpenStore, openStore } from './run/store.ts';
 import { Traffic } from './run/traffic.ts';
@@ -198,7 +198,13 @@ export class Lab implements AsyncDisposable {
     await routersReady(this.routers, timeoutMs, options.signal);
     for (const cluster of this.clusters) {
       await agentsReady(cluster.agents, timeoutMs, options.signal);
-      const pods = await (await cluster.store()).list('Pod');
+      const store = await cluster.store();
+      if (cluster.plan.settings.routing.bgp) {
+        const configs = await store.list('CiliumBGPClusterConfig');
+        const selectors = configs.items.map(({ spec }) => spec.nodeSelector);
+        await speakersReady(cluster.agents, selectors, timeoutMs, options.signal);
+      }
+      const pods = await store.list('Pod');
       const addresses = pods.items.flatMap((pod) => (pod.status?.podIPs ?? []).map(({ ip }) => ip));
       await tablesComplete(cluster.agents, addresses, timeoutMs, options.signal);
     }

@@ -37,6 +37,68 @@ export async function agentsReady(
   );
 }
 
+/** Labels by Kubernetes' rules, as far as a choice of nodes needs them. */
+export function selects(
+  selector: LabelSelector | undefined,
+  labels: Readonly<Record<string, string>>,
+): boolean {
+  const { matchLabels = {}, matchExpressions = [] } = selector ?? {};
+  return (
+    Object.entries(matchLabels).every(([key, value]) => labels[key] === value) &&
+    matchExpressions.every(({ key, operator, values = [] }) => {
+      const value = labels[key];
+      const among = value !== undefined && values.includes(value);
+      if (operator === 'In') return among;
+      if (operator === 'NotIn') return !among;
+      return (value !== undefined) === (operator === 'Exists');
+    })
+  );
+}
+
+export interface LabelSelector {
+  readonly matchLabels?: Readonly<Record<string, string>> | undefined;
+  readonly matchExpressions?:
+    | readonly {
+        readonly key: string;
+        readonly operator: string;
+        readonly values?: readonly string[] | undefined;
+      }[]
+    | undefined;
+}
+
+/** Waits until all sessions of the nodes' speakers are up; a node that a selector means has at least one. */
+export async function speakersReady(
+  agents: readonly LabAgent[],
+  selectors: readonly (LabelSelector | undefined)[],
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  await Promise.all(
+    agents.map(async (agent) => {
+      const { speaker, node } = agent;
+      if (speaker === undefined) return;
+      const meant = selectors.some((selector) => selects(selector, node.labels));
+      await until(
+        `sessions of ${node.name}`,
+        async () => {
+          const missing = await speaker.missing();
+          if (missing !== undefined) return missing;
+          const sessions = await agent.sessions();
+          if (sessions.length === 0) return meant ? 'it has none' : undefined;
+          const down = sessions.filter((session) => !session.established);
+          if (down.length === 0) return undefined;
+          return `not up: ${down.map(({ remote, state }) => `${remote} (${state})`).join(', ')}`;
+        },
+        {
+          timeoutMs,
+          hint: `its log is ${speaker.log}`,
+          ...(signal === undefined ? {} : { signal }),
+        },
+      );
+    }),
+  );
+}
+
 /** Waits until every node knows every other and the identity of every pod's address. */
 export async function tablesComplete(
   agents: readonly LabAgent[],

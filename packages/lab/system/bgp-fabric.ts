@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict';
+import { after, before } from 'node:test';
+import { Prefix } from '@causeway/ip';
+import {
+  buildLab,
+  destroyLab,
+  type Lab,
+  type LabFile,
+  loadLab,
+  type NodePlan,
+  until,
+} from '../index.ts';
+
+export const FAMILIES = ['ipv4', 'ipv6'] as const;
+export type Family = (typeof FAMILIES)[number];
+
+/** Far more than routes and sessions take on a busy machine. */
+const SETTLE_MS = 20_000;
+
+/** A shipped lab, changed for a test, up before its tests and down after them whatever happened. */
+export function useFabric(
+  theme: string,
+  shipped: string,
+  change: (file: LabFile) => LabFile,
+): () => Lab {
+  const name = `t-${theme}-${process.pid}`;
+  let lab: Lab | undefined;
+  let failure: unknown;
+  before(async () => {
+    try {
+      const { file, source } = loadLab(shipped);
+      lab = await buildLab({ file: change(file), source, name }, { name });
+    } catch (error) {
+      failure = error;
+    }
+  });
+  after(async () => {
+    await lab?.[Symbol.asyncDispose]();
+    await destroyLab(name, { force: true });
+  });
+  return () => {
+    if (failure !== undefined) throw failure;
+    assert.ok(lab !== undefined, `lab ${name} is up`);
+    return lab;
+  };
+}
+
+/** The same lab file with these pods and no others. */
+export function withPods(
+  file: LabFile,
+  pods: readonly { readonly name: string; readonly node: string }[],
+): LabFile {
+  return {
+    ...file,
+    clusters: file.clusters.map((cluster) => ({
+      ...cluster,
+      pods: pods.map(({ name, node }) => ({
+        name,
+        node,
+        namespace: 'default',
+        labels: { app: name },
+        runtime: 'netns',
+        serve: [{ port: 80, type: 'http' }],
+      })),
+    })),
+  };
+}
+
+export async function becomes(
+  what: string,
+  wanted: unknown,
+  look: () => Promise<unknown>,
+  timeoutMs = SETTLE_MS,
+): Promise<void> {
+  const text = JSON.stringify(wanted);
+  await until(
+    what,
+    async () => {
+      const seen = JSON.stringify(await look());
+      return seen === text ? undefined : `${seen}, wanted ${text}`;
+    },
+    { timeoutMs },
+  );
+}
+
+/** Whose an address of the plan is. */
+export function ownerOf(lab: Lab, address: string): string {
+  const place = lab.context.state.plan.places.find(({ devices }) =>
+    devices.some((device) => device.addresses.some((each) => each.address === address)),
+  );
+  return place?.place ?? address;
+}
+
+/** Next hops of a prefix in a router's kernel by name, in order. */
+export async function hops(lab: Lab, router: string, prefix: string): Promise<string[]> {
+  const routes = await lab.router(router).routes(Prefix.family(Prefix.parse(prefix)));
+  const found = routes.find((route) => route.prefix === prefix);
+  return (found?.via ?? []).map((address) => ownerOf(lab, address)).sort();
+}
+
+export function node(lab: Lab, name: string): NodePlan {
+  return lab.agent(name).node;
+}
+
+/** A node's own default route as its speaker installed it: the next hops by name, in order. */
+export async function wayOut(lab: Lab, name: string, family: Family): Promise<string[]> {
+  return learned(lab, name, 'default', family);
+}
+
+/** Next hops of what the node's speaker installed for a prefix, by name. */
+export async function learned(
+  lab: Lab,
+  name: string,
+  prefix: string,
+  family: Family,
+): Promise<string[]> {
+  const argv = ['ip', '-j', family === 'ipv4' ? '-4' : '-6', 'route', 'show', prefix];
+  const { stdout } = await lab.exec(name, [...argv, 'proto', SPEAKER_PROTOCOL]);
+  const routes = JSON.parse(stdout || '[]') as {
+    gateway?: string;
+    nexthops?: { gateway?: string }[];
+  }[];
+  return routes
+    .flatMap((route) => (route.nexthops ?? [route]).map(({ gateway }) => gateway ?? ''))
+    .map((address) => ownerOf(lab, address))
+    .sort();
+}
+
+/** What the speaker's routes bear in the kernel. */
+export const SPEAKER_PROTOCOL = '198';
+
+/** Routes of a node's main table in both families. */
+export async function tableOf(lab: Lab, name: string): Promise<string[]> {
+  const lines: string[] = [];
+  for (const family of ['-4', '-6']) {
+    const { stdout } = await lab.exec(name, ['ip', family, '-o', 'route', 'show', 'table', 'main']);
+    lines.push(...stdout.split('\n').filter((line) => line !== ''));
+  }
+  return lines;
+}
+
+/** Packets that left a place by each of its devices. */
+export async function sentBy(lab: Lab, place: string): Promise<Record<string, number>> {
+  const { stdout } = await lab.exec(place, ['ip', '-j', '-s', 'link']);
+  const links = JSON.parse(stdout) as { ifname: string; stats64: { tx: { packets: number } } }[];
+  return Object.fromEntries(links.map(({ ifname, stats64 }) => [ifname, stats64.tx.packets]));
+}

@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Prefix } from '@causeway/ip';
+import {
+  becomes,
+  FAMILIES,
+  hops,
+  learned,
+  node,
+  tableOf,
+  useFabric,
+  wayOut,
+} from './bgp-fabric.ts';
+import { expectSoon, families, sh } from './support.ts';
+
+const lab = useFabric('refl', 'reflector', (file) => file);
+const place = (pod: string) => `main/default/${pod}`;
+
+test('rack switches and the core learn every node’s pod CIDRs though only the reflectors speak with them', async () => {
+  for (const { node: each } of lab().cluster().agents)
+    for (const prefix of each.podCIDRs) {
+      const rack = each.rack.at(-1)!;
+      await becomes(`switch-${rack} has ${prefix}`, [each.name], () =>
+        hops(lab(), `switch-${rack}`, prefix),
+      );
+      await becomes(`core has ${prefix}`, [`switch-${rack}`], () => hops(lab(), 'core', prefix));
+    }
+  const sessions = await lab().router('switch-a').sessions();
+  const inRack = sessions.filter(({ remote }) => /^(192\.168\.61\.|fd61::)/.test(remote));
+  assert.equal(inRack.length, 2, 'one node, two families');
+});
+
+test('same rack: a pod CIDR of the rack goes straight to its node, everything else by the default route', async () => {
+  for (const name of ['a1', 'a2', 'a3']) {
+    const table = () => tableOf(lab(), name);
+    for (const { node: other } of lab().cluster().agents) {
+      if (other.name === name) continue;
+      for (const prefix of other.podCIDRs) {
+        const family = Prefix.family(prefix);
+        if (other.rack === 'rack-a')
+          await becomes(`${name} goes straight to ${other.name}`, [other.name], () =>
+            learned(lab(), name, prefix, family),
+          );
+        else
+          assert.deepEqual(
+            (await table()).filter((line) => line.startsWith(prefix)),
+            [],
+          );
+      }
+    }
+    for (const family of FAMILIES)
+      await becomes(`${name} has a way out`, ['switch-a'], () => wayOut(lab(), name, family));
+  }
+});
+
+test('pods talk within the rack and across, and with the outside', async () => {
+  const tries = [];
+  for (const from of [place('client'), place('far'), 'outside'])
+    for (const to of ['near', 'far'])
+      for (const { address } of await families(lab(), place(to)))
+        tries.push({
+          what: `http from ${from} to ${to} (${address})`,
+          wanted: 'answered' as const,
+          attempt: () => lab().traffic.http(from, address, 80),
+        });
+  await expectSoon(tries);
+  // No switch between nodes of a rack: the path is two hops, over the other node.
+  const [near] = await lab().addresses(place('near'));
+  const route = await sh(lab(), 'a2', `ip route get ${near}`);
+  const [a3] = node(lab(), 'a3').addresses;
+  assert.match(route, new RegExp(`via ${a3!.replaceAll('.', '\\.')} `));
+});
+
+test('a client that freezes is gone from reflector, switch, core and its neighbours', async () => {
+  await lab().freeze('a3');
+  for (const prefix of node(lab(), 'a3').podCIDRs) {
+    for (const router of ['switch-a', 'core'])
+      await becomes(`${router} forgets ${prefix}`, [], () => hops(lab(), router, prefix), 3000);
+    await becomes(
+      'so does a2',
+      [],
+      () => learned(lab(), 'a2', prefix, Prefix.family(prefix)),
+      3000,
+    );
+  }
+  await lab().thaw('a3');
+  await lab().settled();
+  for (const prefix of node(lab(), 'a3').podCIDRs)
+    await becomes('it is back', ['a3'], () => hops(lab(), 'switch-a', prefix));
+});

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  becomes,
+  FAMILIES,
+  hops,
+  node,
+  sentBy,
+  tableOf,
+  useFabric,
+  wayOut,
+  withPods,
+} from './bgp-fabric.ts';
+import { echoServers, inWords, Load } from './bgp-load.ts';
+import { expectSoon, families } from './support.ts';
+
+const PORT = 7777;
+/** What sixty more racks would announce: known to the fabric, of no concern to a node. */
+const ELSEWHERE = Array.from({ length: 60 }, (_, i) => [
+  `10.99.${i}.0/24`,
+  `fd99:0:0:${(i + 1).toString(16)}::/64`,
+]).flat();
+
+const lab = useFabric('leaf', 'spine-leaf', (file) => {
+  const small = withPods(file, [
+    { name: 'client', node: 'a1' },
+    { name: 'near', node: 'a2' },
+    { name: 'far', node: 'b1' },
+  ]);
+  return {
+    ...small,
+    routers: small.routers.map((router) =>
+      router.name === 'border' && router.routing.type !== 'static'
+        ? { ...router, routing: { ...router.routing, originate: ['default', ...ELSEWHERE] } }
+        : router,
+    ),
+  };
+});
+
+const place = (pod: string) => `main/default/${pod}`;
+
+test('every router has every node’s pod CIDRs, over all equal ways; nodes have two ways out', async () => {
+  for (const name of ['a1', 'a2', 'b1', 'b2'])
+    for (const prefix of node(lab(), name).podCIDRs) {
+      const rack = name[0]!;
+      for (const leaf of [1, 2])
+        await becomes(`leaf-${rack}${leaf} has ${prefix}`, [name], () =>
+          hops(lab(), `leaf-${rack}${leaf}`, prefix),
+        );
+      const leaves = [`leaf-${rack}1`, `leaf-${rack}2`];
+      for (const spine of ['spine-1', 'spine-2'])
+        await becomes(`${spine} has ${prefix}`, leaves, () => hops(lab(), spine, prefix));
+      await becomes(`border has ${prefix}`, ['spine-1', 'spine-2'], () =>
+        hops(lab(), 'border', prefix),
+      );
+    }
+  for (const family of FAMILIES)
+    for (const [name, leaves] of [
+      ['a1', ['leaf-a1', 'leaf-a2']],
+      ['b2', ['leaf-b1', 'leaf-b2']],
+    ] as const)
+      await becomes(`${name} has two ways out`, leaves, () => wayOut(lab(), name, family));
+});
+
+test('pods talk across racks and with the outside, in both families', async () => {
+  const tries = [];
+  for (const [from, to] of [
+    [place('client'), place('far')],
+    [place('client'), place('near')],
+    ['outside', place('far')],
+    ['outside', place('client')],
+    [place('far'), 'outside'],
+    ['a1', place('far')],
+  ] as const)
+    for (const { address } of await families(lab(), to))
+      tries.push({
+        what: `http from ${from} to ${to} (${address})`,
+        wanted: 'answered' as const,
+        attempt: () => lab().traffic.http(from, address, 80),
+      });
+  await expectSoon(tries);
+});
+
+test('connections of two pods are spread over both switches and both spines', async (t) => {
+  await using _servers = await echoServers(lab(), [place('far')], PORT);
+  for (const { family, address } of await families(lab(), place('far'))) {
+    const before = await Promise.all(['leaf-a1', 'leaf-a2'].map((leaf) => sentBy(lab(), leaf)));
+    await using load = await Load.start(
+      lab(),
+      place('client'),
+      [{ name: 'far', address, port: PORT }],
+      {
+        everyMs: 2,
+        sockets: 64,
+      },
+    );
+    await sleep(1500);
+    const [result] = await load.stop();
+    assert.equal(result!.received, result!.sent, inWords([result!]));
+    const after = await Promise.all(['leaf-a1', 'leaf-a2'].map((leaf) => sentBy(lab(), leaf)));
+    const shares = after.flatMap((now, leaf) =>
+      ['to-spine-1', 'to-spine-2'].map((device) => now[device]! - before[leaf]![device]!),
+    );
+    t.diagnostic(`${family}: ${shares.join(', ')} packets over the four ways`);
+    // 64 flows on four ways: each would get 16; one in a billion gets none by chance.
+    for (const share of shares) assert.ok(share > result!.sent / 40, `${shares.join(', ')}`);
+  }
+});
+
+test('a node’s table holds its own and the way out, whatever the fabric knows', async () => {
+  await becomes('the fabric knows it', ['spine-1', 'spine-2'], () =>
+    hops(lab(), 'leaf-a1', ELSEWHERE[0]!),
+  );
+  await becomes('in both families', ['spine-1', 'spine-2'], () =>
+    hops(lab(), 'leaf-a2', ELSEWHERE[1]!),
+  );
+  const table = await tableOf(lab(), 'a1');
+  const strange = table.filter(
+    (line) =>
+      !/^(default|192\.168\.41\.0\/24|fd41::\/64|fe80::\/64|10\.40\.0\.0\/24|fd40:1::\/64) /.test(
+        line,
+      ),
+  );
+  assert.deepEqual(strange, []);
+  assert.equal((await tableOf(lab(), 'b2')).length, table.length);
+});
+
+test('a rack switch without power costs its share of the packets for under a second', async (t) => {
+  await using _servers = await echoServers(lab(), [place('far')], PORT);
+  const targets = (await families(lab(), place('far'))).map(({ family, address }) => ({
+    name: family,
+    address,
+    port: PORT,
+  }));
+  for (const [switchName, left] of [
+    ['leaf-b1', 'leaf-b2'],
+    ['leaf-b2', 'leaf-b1'],
+  ] as const) {
+    await using load = await Load.start(lab(), place('client'), targets, { everyMs: 5 });
+    await sleep(500);
+    await lab().router(switchName).powerOff();
+    await becomes('the nodes leave it out', [left], () => wayOut(lab(), 'b1', 'ipv4'), 2000);
+    await becomes('over IPv6 too', [left], () => wayOut(lab(), 'b1', 'ipv6'), 2000);
+    await sleep(1000);
+    const results = await load.stop();
+    t.diagnostic(`${switchName} off: ${inWords(results)}`);
+    for (const { lost, sent, received } of results) {
+      assert.ok(received > sent / 2);
+      const span = lost.length === 0 ? 0 : lost.at(-1)! - lost[0]!;
+      assert.ok(span < 1000, `packets were lost for ${Math.round(span)} ms`);
+    }
+    await lab().router(switchName).powerOn();
+    await becomes('it is used again', ['leaf-b1', 'leaf-b2'], () => wayOut(lab(), 'b1', 'ipv6'));
+    await becomes('by the spines too', ['leaf-b1', 'leaf-b2'], () =>
+      hops(lab(), 'spine-2', node(lab(), 'b1').podCIDRs[0]!),
+    );
+    await lab().settled();
+  }
+});

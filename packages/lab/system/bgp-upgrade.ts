@@ -1,0 +1,29 @@
+import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const CHECKOUT = join(import.meta.dirname, '../../..');
+
+/**
+ * Another installation of the product beside this one, with a version of its own; gives its `causeway`. Its
+ * packages are copies that find one another, its dependencies are ours.
+ */
+export function installVersion(directory: string, version: string): string {
+  mkdirSync(join(directory, 'node_modules/@causeway'), { recursive: true });
+  for (const name of readdirSync(join(CHECKOUT, 'node_modules')))
+    if (name !== '@causeway' && name !== '.cache')
+      symlinkSync(join(CHECKOUT, 'node_modules', name), join(directory, 'node_modules', name));
+  cpSync(join(CHECKOUT, 'packages'), join(directory, 'packages'), {
+    recursive: true,
+    filter: (path) => !/\/(system|testing)$|\.test\.ts$/.test(path),
+  });
+  for (const name of readdirSync(join(directory, 'packages'))) {
+    symlinkSync(join('../../packages', name), join(directory, 'node_modules/@causeway', name));
+    const manifest = join(directory, 'packages', name, 'package.json');
+    const text = readFileSync(manifest, 'utf8');
+    writeFileSync(manifest, text.replace(/("version": )"[^"]+"/, `$1"${version}"`));
+  }
+  const status = join(directory, 'packages/agent/src/node/status.ts');
+  const source = readFileSync(status, 'utf8');
+  writeFileSync(status, source.replace(/(const VERSION = )'[^']+'/, `$1'${version}'`));
+  return join(directory, 'packages/cli/bin/causeway');
+}
