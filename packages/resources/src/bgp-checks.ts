@@ -5,10 +5,8 @@ import type { ResourceIssue } from './errors.ts';
  * What Cilium's kinds can say and Causeway does not do. Asked of any value, valid or not: every step
  * looks before it goes on.
  */
-export const checkBgpPeerConfig: Check = (value) =>
+export const checkBgpFamilies: Check = (value) =>
   familiesOf(value).filter((issue) => issue !== undefined);
-
-export const checkBgpPeerOptions: Check = checkBgpPeerConfig;
 
 export const checkBgpAdvertisement: Check = (value) => {
   const found: ResourceIssue[] = [];

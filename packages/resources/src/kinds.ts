@@ -1,5 +1,5 @@
 import type * as z from 'zod';
-import { checkBgpAdvertisement, checkBgpPeerConfig, checkBgpPeerOptions } from './bgp-checks.ts';
+import { checkBgpAdvertisement, checkBgpFamilies } from './bgp-checks.ts';
 import {
   type Check,
   checkCidrGroup,
@@ -176,7 +176,7 @@ export const KINDS: { readonly [K in KindName]: KindDescriptor<K> } = Object.fre
     'ciliumbgppeerconfigs',
     false,
     ciliumBgpPeerConfig,
-    { shortNames: ['cbgppeer'], check: checkBgpPeerConfig, ...v2alpha1 },
+    { shortNames: ['cbgppeer'], check: checkBgpFamilies, ...v2alpha1 },
   ),
   CiliumBGPAdvertisement: describe(
     'CiliumBGPAdvertisement',
@@ -215,7 +215,7 @@ export const KINDS: { readonly [K in KindName]: KindDescriptor<K> } = Object.fre
     'bgppeeroptions',
     false,
     bgpPeerOptions,
-    { check: checkBgpPeerOptions },
+    { check: checkBgpFamilies },
   ),
 });
 

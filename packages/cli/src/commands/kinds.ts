@@ -92,6 +92,39 @@ const COLUMNS: Partial<Record<string, readonly KindColumn[]>> = {
   CiliumClusterwideNetworkPolicy: [labels],
   CiliumCIDRGroup: [column('CIDRS', (object) => of(object, 'CiliumCIDRGroup')?.spec.externalCIDRs)],
   ServiceCIDR: [column('CIDRS', (object) => of(object, 'ServiceCIDR')?.spec.cidrs)],
+  Secret: [column('KEYS', (object) => Object.keys(of(object, 'Secret')?.data ?? {})), labels],
+  CiliumBGPClusterConfig: [
+    column('NODES', (object) =>
+      selectorText(of(object, 'CiliumBGPClusterConfig')?.spec.nodeSelector),
+    ),
+    column('ASNS', (object) =>
+      of(object, 'CiliumBGPClusterConfig')?.spec.bgpInstances.map(
+        ({ localASN }) => localASN ?? '-',
+      ),
+    ),
+    column('PEERS', (object) =>
+      of(object, 'CiliumBGPClusterConfig')?.spec.bgpInstances.flatMap(({ peers = [] }) =>
+        peers.map(({ name }) => name),
+      ),
+    ),
+    labels,
+  ],
+  CiliumBGPPeerConfig: [
+    column('FAMILIES', (object) =>
+      of(object, 'CiliumBGPPeerConfig')?.spec.families?.map(({ afi, safi }) => `${afi}/${safi}`),
+    ),
+    labels,
+  ],
+  CiliumBGPAdvertisement: [
+    column('TYPES', (object) => [
+      ...new Set(
+        of(object, 'CiliumBGPAdvertisement')?.spec.advertisements.map(
+          ({ advertisementType }) => advertisementType,
+        ),
+      ),
+    ]),
+    column('LABELS', ({ metadata }) => metadata.labels),
+  ],
 };
 
 function of<K extends Resource['kind']>(

@@ -126,6 +126,25 @@ test('get lists, filters by label and namespace, and prints what can be applied 
   assert.equal(one.kind, 'NetworkPolicy');
 });
 
+test('passwords are shown to nobody who does not ask for them', () => {
+  const secret =
+    'apiVersion: v1\nkind: Secret\nmetadata: {name: rack}\nstringData: {password: correct-horse}\n';
+  const base64 = Buffer.from('correct-horse').toString('base64');
+  const hidden = new RegExp(`correct-horse|${base64}`);
+  assert.doesNotMatch(causeway(['apply', '--json', '-f', '-'], secret).out, hidden);
+  for (const more of [
+    ['-o', 'yaml'],
+    ['rack', '-o', 'json'],
+  ])
+    assert.doesNotMatch(causeway(['get', 'secrets', ...more]).out, hidden);
+  assert.doesNotMatch(causeway(['describe', 'secret', 'rack']).out, hidden);
+  assert.match(causeway(['get', 'secrets']).out, /KEYS[^\n]*\nrack +password/);
+  assert.match(
+    causeway(['get', 'secret', 'rack', '-o', 'yaml', '--show-secrets']).out,
+    new RegExp(base64),
+  );
+});
+
 test('one bad object keeps all from being written, and the error names field and value', () => {
   const bad = `${OBJECTS.replaceAll('name: ', 'name: new-')}---
 apiVersion: networking.k8s.io/v1
