@@ -22,6 +22,13 @@ export type { Place } from './src/run/context.ts';
 export { podPlace } from './src/run/context.ts';
 export type { LabEtcd } from './src/run/etcd.ts';
 export type { Kubelet } from './src/run/kubelet.ts';
+export {
+  echoServers,
+  Load,
+  type LoadResult,
+  type LoadTarget,
+  loadInWords,
+} from './src/run/load.ts';
 export type { LabProgram, StartOptions } from './src/run/program.ts';
 export type { KernelRoute, LabRouter } from './src/run/routers.ts';
 export type { Traffic, TrafficOptions, TrafficResult } from './src/run/traffic.ts';

@@ -2,9 +2,17 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { inParallel, type Lab, nodePaths, until } from '../index.ts';
+import {
+  echoServers,
+  inParallel,
+  type Lab,
+  Load,
+  type LoadTarget,
+  loadInWords,
+  nodePaths,
+  until,
+} from '../index.ts';
 import { becomes, hops, node, useFabric, withPods } from './bgp-fabric.ts';
-import { echoServers, inWords, Load, type LoadTarget } from './bgp-load.ts';
 import { installVersion } from './bgp-upgrade.ts';
 import { RouteWatch } from './bgp-watch.ts';
 
@@ -108,9 +116,9 @@ test('K1: a node that freezes is gone from every router within a second', async 
   );
   assert.deepEqual(watch.of(others, cut - 100), [], "the other node's routes stay");
   const results = await load.stop();
-  t.diagnostic(inWords(results));
+  t.diagnostic(loadInWords(results));
   for (const { name, sent, received } of results)
-    if (name === 'west') assert.equal(received, sent, inWords(results));
+    if (name === 'west') assert.equal(received, sent, loadInWords(results));
   await lab().thaw(frozen);
   await lab().settled();
   await everyRouterKnows(NODES);
@@ -147,13 +155,13 @@ test('K1: agents killed and upgraded, speakers killed and started: nothing withd
   await sleep(3000);
 
   const results = await load.stop();
-  t.diagnostic(inWords(results));
+  t.diagnostic(loadInWords(results));
   assert.deepEqual(
     watch.of(prefixes, start).map(({ router, text }) => `${router}: ${text}`),
     [],
     'no route was withdrawn or changed anywhere',
   );
   assert.deepEqual(await bfdHistory(lab()), before, 'every BFD session stood all the time');
-  for (const { sent, received } of results) assert.equal(received, sent, inWords(results));
+  for (const { sent, received } of results) assert.equal(received, sent, loadInWords(results));
   assert.ok(results.every(({ sent }) => sent > 500));
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { echoServers, Load, loadInWords } from '../index.ts';
 import {
   becomes,
   FAMILIES,
@@ -12,7 +13,6 @@ import {
   wayOut,
   withPods,
 } from './bgp-fabric.ts';
-import { echoServers, inWords, Load } from './bgp-load.ts';
 import { expectSoon, families } from './support.ts';
 
 const PORT = 7777;
@@ -97,7 +97,7 @@ test('connections of two pods are spread over both switches and both spines', as
     );
     await sleep(1500);
     const [result] = await load.stop();
-    assert.equal(result!.received, result!.sent, inWords([result!]));
+    assert.equal(result!.received, result!.sent, loadInWords([result!]));
     const after = await Promise.all(['leaf-a1', 'leaf-a2'].map((leaf) => sentBy(lab(), leaf)));
     const shares = after.flatMap((now, leaf) =>
       ['to-spine-1', 'to-spine-2'].map((device) => now[device]! - before[leaf]![device]!),
@@ -144,7 +144,7 @@ test('a rack switch without power costs its share of the packets for under a sec
     await becomes('over IPv6 too', [left], () => wayOut(lab(), 'b1', 'ipv6'), 2000);
     await sleep(1000);
     const results = await load.stop();
-    t.diagnostic(`${switchName} off: ${inWords(results)}`);
+    t.diagnostic(`${switchName} off: ${loadInWords(results)}`);
     for (const { lost, sent, received } of results) {
       assert.ok(received > sent / 2);
       const span = lost.length === 0 ? 0 : lost.at(-1)! - lost[0]!;

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import type { Lab } from '../index.ts';
+import type { Lab } from '../lab.ts';
 
 /** Echoes every datagram, over both families; says so when it listens. */
 const ECHO = `
@@ -64,7 +64,7 @@ export interface LoadResult {
 
 /** Starts echo servers in places; they end with the returned stack. */
 export async function echoServers(
-  lab: Lab,
+  lab: Pick<Lab, 'spawn'>,
   places: readonly string[],
   port: number,
 ): Promise<AsyncDisposableStack> {
@@ -91,7 +91,7 @@ export class Load implements AsyncDisposable {
 
   /** Returns when datagrams flow. */
   static async start(
-    lab: Lab,
+    lab: Pick<Lab, 'spawn'>,
     from: string,
     targets: readonly LoadTarget[],
     options: { readonly everyMs?: number; readonly sockets?: number } = {},
@@ -118,8 +118,8 @@ export class Load implements AsyncDisposable {
   }
 }
 
-/** Each target's row in words, for messages. */
-export function inWords(results: readonly LoadResult[]): string {
+/** Each target's row in words, for reports and messages. */
+export function loadInWords(results: readonly LoadResult[]): string {
   return results
     .map(({ name, address, sent, received, lost, errors }) => {
       const span = lost.length === 0 ? '' : ` within ${Math.round(lost.at(-1)! - lost[0]!)} ms`;
