@@ -328,7 +328,7 @@ test('a neighbour becomes what the core takes, without undefined keys', () => {
       first!,
       settings,
       { address: first!.peer && 'address' in first!.peer ? first!.peer.address : undefined! },
-      ['192.0.2.0/24'],
+      { sharedSubnets: ['192.0.2.0/24'], selfAddresses: ['2001:db8::1'] },
     ),
     {
       name: 'near',
@@ -339,13 +339,17 @@ test('a neighbour becomes what the core takes, without undefined keys', () => {
       gracefulRestart: { restartTime: 30 },
       bfd: { strict: true },
       sharedSubnets: ['192.0.2.0/24'],
+      selfAddresses: ['2001:db8::1'],
     },
   );
-  assert.deepEqual(peerConfigOf(second!, settings, { device: 'eth0' }, []), {
-    name: 'link',
-    asn: 'external',
-    target: { device: 'eth0' },
-    families: [{ family: 'ipv4-unicast' }],
-    extendedNextHop: true,
-  });
+  assert.deepEqual(
+    peerConfigOf(second!, settings, { device: 'eth0' }, { sharedSubnets: [], selfAddresses: [] }),
+    {
+      name: 'link',
+      asn: 'external',
+      target: { device: 'eth0' },
+      families: [{ family: 'ipv4-unicast' }],
+      extendedNextHop: true,
+    },
+  );
 });

@@ -22,12 +22,20 @@ export function coreConfigOf(settings: Settings): CoreConfig {
 /** RFC 4724 section 3 lets it be chosen; this is what routers commonly say. */
 const RESTART_TIME = 120;
 
+/** What the kernel says of the way to a neighbour. */
+export interface Surroundings {
+  /** Subnets of ours that the neighbour is in. */
+  readonly sharedSubnets: readonly string[];
+  /** Our addresses of the other family, for next hop self. */
+  readonly selfAddresses: readonly string[];
+}
+
 /** A neighbour as the core takes it; `target` is what its address is known to be now. */
 export function peerConfigOf(
   neighbor: Neighbor,
   settings: Pick<Settings, 'gracefulRestart'>,
   target: Pick<PeerTarget, 'address' | 'device'>,
-  sharedSubnets: readonly string[],
+  { sharedSubnets, selfAddresses }: Surroundings,
 ): SpeakerPeerConfig {
   const { name, peer, port, localAddress, gracefulRestart, bfd, timers, families, ...rest } =
     neighbor;
@@ -57,6 +65,7 @@ export function peerConfigOf(
           },
     bfd: bfd === undefined ? undefined : { strict: bfd.strict },
     sharedSubnets: sharedSubnets.length === 0 ? undefined : sharedSubnets,
+    selfAddresses: selfAddresses.length === 0 ? undefined : selfAddresses,
   }) as SpeakerPeerConfig;
 }
 

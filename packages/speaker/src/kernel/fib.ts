@@ -146,6 +146,42 @@ export class Fib {
     return best;
   }
 
+  /**
+   * A global address of ours of the other family, for routes of that family over a session of this one: one
+   * on the link that leads to the neighbour, else any that is not the loopback's own.
+   */
+  ownBeside(remote: Address): Address[] {
+    const other = Address.family(remote) === 'ipv4' ? 'ipv6' : 'ipv4';
+    const ifindex = this.#linkTo(remote);
+    const usable = Array.from(this.#addresses.values()).filter(
+      ({ address }) =>
+        Address.family(address) === other &&
+        !Address.isLoopback(address) &&
+        !Address.isLinkLocal(address),
+    );
+    const near = usable.filter((each) => each.ifindex === ifindex);
+    const all = (near.length > 0 ? near : usable).map(({ address }) => address);
+    return all.sort().slice(0, 1);
+  }
+
+  /** Our global addresses on a link. */
+  ownOn(device: string): Address[] {
+    const index = this.#byName.get(device);
+    return Array.from(this.#addresses.values())
+      .filter(({ address, ifindex }) => ifindex === index && !Address.isLinkLocal(address))
+      .map(({ address }) => address)
+      .sort();
+  }
+
+  #linkTo(remote: Address): number | undefined {
+    for (const { address, subnet, ifindex } of this.#addresses.values()) {
+      if (address === remote) continue;
+      if (Prefix.family(subnet) === Address.family(remote) && Prefix.contains(subnet, remote))
+        return ifindex;
+    }
+    return this.resolve(remote)?.ifindex;
+  }
+
   isOwnAddress(address: Address): boolean {
     for (const each of this.#addresses.values()) if (each.address === address) return true;
     return false;

@@ -3,7 +3,7 @@ import type { Endpoints, PeerChange, SpeakerApi, SpeakerPeerConfig } from '@caus
 import type { Log } from '@causeway/daemon';
 import { Address, Prefix } from '@causeway/ip';
 import type { BfdSession, BfdState } from '../bfd.ts';
-import { instantiate, peerConfigOf } from '../config/core.ts';
+import { instantiate, peerConfigOf, type Surroundings } from '../config/core.ts';
 import type { SettingsDiff } from '../config/diff.ts';
 import type { DynamicNeighbor, Neighbor, Settings } from '../config/settings.ts';
 import type { Fib } from '../kernel/fib.ts';
@@ -160,7 +160,7 @@ export class Neighbours implements Disposable {
       neighbor,
       this.#settings,
       fixed(neighbor, found),
-      subnets(found, fib),
+      surroundings(found, fib),
     );
     core.addPeer(config, now());
     this.#known.set(neighbor.name, { neighbor, range, target: found, config, bfd: undefined });
@@ -184,7 +184,7 @@ export class Neighbours implements Disposable {
       neighbor,
       this.#settings,
       fixed(neighbor, target),
-      subnets(target, fib),
+      surroundings(target, fib),
     );
     known.neighbor = neighbor;
     known.target = target;
@@ -308,9 +308,13 @@ export class Neighbours implements Disposable {
     const found = targets.find(peer, target, connected);
     known.target = found;
     const still = found.address === target.address && found.device === target.device;
-    const shared = subnets(found, fib);
-    if (shared[0] !== known.config.sharedSubnets?.[0]) {
-      known.config = peerConfigOf(neighbor, this.#settings, fixed(neighbor, found), shared);
+    const around = surroundings(found, fib);
+    const { sharedSubnets, selfAddresses } = known.config;
+    if (
+      !isDeepStrictEqual(around.sharedSubnets, sharedSubnets ?? []) ||
+      !isDeepStrictEqual(around.selfAddresses, selfAddresses ?? [])
+    ) {
+      known.config = peerConfigOf(neighbor, this.#settings, fixed(neighbor, found), around);
       core.updatePeer(known.config, now());
     }
     if (still) return false;
@@ -354,7 +358,13 @@ export class Neighbours implements Disposable {
 const fixed = ({ peer }: Neighbor, found: Target): Target =>
   'address' in peer ? found : 'interface' in peer ? { device: peer.interface } : {};
 
-function subnets({ address }: Target, fib: Fib): string[] {
-  const subnet = address === undefined || isLinkLocal(address) ? undefined : fib.subnetOf(address);
-  return subnet === undefined ? [] : [subnet];
+function surroundings({ address, device }: Target, fib: Fib): Surroundings {
+  if (address === undefined) return { sharedSubnets: [], selfAddresses: [] };
+  if (isLinkLocal(address))
+    return { sharedSubnets: [], selfAddresses: device === undefined ? [] : fib.ownOn(device) };
+  const subnet = fib.subnetOf(address);
+  return {
+    sharedSubnets: subnet === undefined ? [] : [subnet],
+    selfAddresses: fib.ownBeside(address),
+  };
 }

@@ -44,7 +44,14 @@ export class OurRouter implements AsyncDisposable {
       name: `speaker-${name}-${this.#started}`,
       namespace,
       directory,
-      argv: [process.execPath, PROGRAM, 'speaker', '--config', file],
+      argv: [
+        process.execPath,
+        ...(process.env.CW_FLAGS?.split(' ') ?? []),
+        process.env.CW_MAIN ?? PROGRAM,
+        'speaker',
+        '--config',
+        file,
+      ],
     });
     this.#process = process_;
     await eventually(
