@@ -302,6 +302,19 @@ spec:
   );
 });
 
+test('more rules for one prefix than a tag has room for', () => {
+  const entries = Array.from(
+    { length: 100 },
+    (_, i) =>
+      `- {advertisementType: Service, service: {addresses: [ClusterIP]}, selector: {matchExpressions: [{key: k${i}, operator: DoesNotExist}]}, attributes: {localPreference: ${i}}}`,
+  );
+  const made = plan(BASE + advertisement('many', entries.join('\n  ')), {
+    services: [service('s', [['ClusterIP', '10.96.0.1']])],
+  });
+  assert.ok(made.wanted!.paths[0]!.tag!.length < 1024);
+  assert.deepEqual(sent(made, 'tor1'), { '10.96.0.1/32': { localPreference: 99 } });
+});
+
 test('aggregation: one prefix for many, with the attributes of all; not with policy Local', () => {
   const manifest =
     BASE +

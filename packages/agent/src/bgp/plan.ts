@@ -6,12 +6,13 @@ import type { BgpInputs } from './inputs.ts';
 import { type NodeInstance, routerIdOf, selectInstances } from './instance.ts';
 import { type Neighbors, neighborsOf } from './neighbors.ts';
 import {
-  attributesOfTag,
+  attributesFor,
   chosenRules,
   exportPolicy,
   importPolicy,
   NOTHING,
   nothing,
+  type Tags,
   tagOf,
 } from './policies.ts';
 import type { Profile } from './profile.ts';
@@ -88,12 +89,12 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
   const announcements = candidates.map((candidate) => {
     if (candidate.obstacle !== undefined)
       return announcement(candidate, rules, [], candidate.obstacle);
-    const tag = tags.get(candidate.prefix)!;
+    const { ids } = tags.get(candidate.prefix)!;
     const key = Prefix.family(candidate.prefix) === 'ipv4' ? 'ipv4-unicast' : 'ipv6-unicast';
     const to = receivers.flatMap(({ name, profile }) => {
       const family = profile.families.find((each) => each.key === key);
       if (family === undefined) return [];
-      const attributes = attributesOfTag(tag, chosen.get(family.export)!, rules);
+      const attributes = attributesFor(ids, chosen.get(family.export)!, rules);
       return attributes === undefined ? [] : [{ neighbor: name, ...attributes }];
     });
     return announcement(
@@ -106,7 +107,7 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
     );
   });
 
-  const everyTag = [...new Set(tags.values())];
+  const everyTag: Tags = new Map(Array.from(tags.values(), ({ tag, ids }) => [tag, ids]));
   const policies: [string, Policy][] = [[NOTHING, nothing]];
   for (const profile of profiles.values()) {
     for (const family of profile.families) {
@@ -120,7 +121,7 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
   const config = speakerConfig(selection.instances, first, inputs, all, groups, policies);
   // What no peer chooses is not originated: it would be a route of the speaker that leads nowhere.
   const sent = new Set(announcements.filter(({ announced }) => announced).map((row) => row.prefix));
-  const paths = Array.from(tags, ([prefix, tag]): OriginatedPath => ({ prefix, tag }))
+  const paths = Array.from(tags, ([prefix, { tag }]): OriginatedPath => ({ prefix, tag }))
     .filter(({ prefix }) => sent.has(prefix as Prefix))
     .sort((a, b) => (a.prefix < b.prefix ? -1 : 1));
   return {
@@ -132,11 +133,12 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
 }
 
 /** One path a prefix, tagged with every rule of everything that stands behind it. */
-function tagsOf(candidates: readonly Candidate[]): Map<Prefix, string> {
+function tagsOf(candidates: readonly Candidate[]) {
   const usable = candidates.filter(({ obstacle }) => obstacle === undefined);
-  const tags = new Map<Prefix, string>();
+  const tags = new Map<Prefix, { readonly tag: string; readonly ids: readonly string[] }>();
   for (const [prefix, group] of Map.groupBy(usable, (each) => each.prefix)) {
-    tags.set(prefix, tagOf(group.flatMap(({ rules }) => rules)));
+    const ids = [...new Set(group.flatMap(({ rules }) => rules))];
+    tags.set(prefix, { tag: tagOf(ids), ids });
   }
   return tags;
 }

@@ -1,6 +1,6 @@
 import type { Policy, PolicyStatement, PrefixRule } from '@causeway/bgp';
 import type { BGPPeerOptions, CiliumBGPPeerConfig } from '@causeway/resources';
-import { type Attributes, compose, type Rule } from './rules.ts';
+import { type Attributes, compose, idOf, type Rule } from './rules.ts';
 import { selects } from './selector.ts';
 import type { FamilyKey } from './speaker-port.ts';
 
@@ -14,9 +14,17 @@ export const nothing: Policy = { statements: [], otherwise: 'reject' };
 // biome-ignore lint/suspicious/noThenProperty: the policy language's word, and nobody awaits a statement
 const accepted = Object.freeze({ then: 'accept' } as const);
 
+/** What the speaker takes as a tag. */
+const TAG_LENGTH = 1024;
+
 /** Paths are tagged with the ids of the rules that made them. */
-export const tagOf = (rules: readonly string[]): string => [...new Set(rules)].sort().join('+');
-const rulesOfTag = (tag: string): readonly string[] => tag.split('+');
+export function tagOf(rules: readonly string[]): string {
+  const text = [...new Set(rules)].sort().join('+');
+  return text.length <= TAG_LENGTH ? text : `${rules.length}:${idOf(text)}`;
+}
+
+/** Each tag in use with the rules that it stands for. */
+export type Tags = ReadonlyMap<string, readonly string[]>;
 
 /** Ids of the rules that a family of a peer config chooses by its selector. */
 export function chosenRules(
@@ -30,15 +38,13 @@ export function chosenRules(
   );
 }
 
-/** What a path with this tag is sent with to a peer that chose these rules; undefined: it is not sent. */
-export function attributesOfTag(
-  tag: string,
+/** What a path of these rules is sent with to a peer that chose those; undefined: it is not sent. */
+export function attributesFor(
+  ids: readonly string[],
   chosen: ReadonlySet<string>,
   rules: ReadonlyMap<string, Rule>,
 ): Attributes | undefined {
-  const matching = rulesOfTag(tag)
-    .filter((id) => chosen.has(id))
-    .map((id) => rules.get(id)!);
+  const matching = ids.filter((id) => chosen.has(id)).map((id) => rules.get(id)!);
   if (matching.length === 0) return undefined;
   return compose(matching.map(({ attributes }) => attributes));
 }
@@ -49,27 +55,31 @@ export function attributesOfTag(
  */
 export function exportPolicy(
   family: FamilyKey,
-  tags: readonly string[],
+  tags: Tags,
   chosen: ReadonlySet<string>,
   rules: ReadonlyMap<string, Rule>,
   transit: boolean,
 ): Policy {
   const byAttributes = new Map<
     string,
-    { readonly attributes: Attributes; readonly tags: string[] }
+    { readonly attributes: Attributes; readonly tags: string[]; readonly ids: string[] }
   >();
-  for (const tag of [...tags].sort()) {
-    const attributes = attributesOfTag(tag, chosen, rules);
+  for (const tag of [...tags.keys()].sort()) {
+    const ids = tags.get(tag)!;
+    const attributes = attributesFor(ids, chosen, rules);
     if (attributes === undefined) continue;
     const key = JSON.stringify(attributes);
     const group = byAttributes.get(key);
-    if (group === undefined) byAttributes.set(key, { attributes, tags: [tag] });
-    else group.tags.push(tag);
+    if (group === undefined) byAttributes.set(key, { attributes, tags: [tag], ids: [...ids] });
+    else {
+      group.tags.push(tag);
+      group.ids.push(...ids);
+    }
   }
   const statements = Array.from(
     byAttributes.values(),
     (group): PolicyStatement => ({
-      name: advertisementsOf(group.tags, chosen, rules),
+      name: advertisementsOf(group.ids, chosen, rules),
       match: { source: ['local'], families: [family], tags: group.tags },
       ...settings(group.attributes),
       ...accepted,
@@ -112,13 +122,10 @@ function settings({
 
 /** A statement is called by the CiliumBGPAdvertisements behind it: `causeway bgp why` shows it. */
 function advertisementsOf(
-  tags: readonly string[],
+  ids: readonly string[],
   chosen: ReadonlySet<string>,
   rules: ReadonlyMap<string, Rule>,
 ): string {
-  const names = tags
-    .flatMap(rulesOfTag)
-    .filter((id) => chosen.has(id))
-    .map((id) => rules.get(id)!.advertisement);
-  return [...new Set(names)].sort().join(', ');
+  const names = ids.filter((id) => chosen.has(id)).map((id) => rules.get(id)!.advertisement);
+  return [...new Set(names)].sort().join(', ').slice(0, 1000);
 }

@@ -78,7 +78,7 @@ function attributesOf(attributes: Entry['attributes']): Attributes {
 }
 
 /** 64 bits as 16 digits. */
-const idOf = (text: string): string =>
+export const idOf = (text: string): string =>
   [hash32(text), hash32(`${text} again`)]
     .map((half) => half.toString(16).padStart(8, '0'))
     .join('');
