@@ -1,5 +1,6 @@
 /**
- * The demonstration: brings the lab `demo` up, applies the manifests of examples/, and checks each
+ * The demonstration: brings the lab `spine-leaf` up, a fabric of real routers in which nodes announce
+ * their pods by BGP, applies the manifests of examples/, and checks each
  * expectation with real traffic. Ends with a summary; the exit status is 0 when all were met.
  * `--keep` leaves the lab running.
  */
@@ -7,6 +8,12 @@ import { parseArgs } from 'node:util';
 import { destroyLab, type Lab, LabError, labNames, upLab } from '@causeway/lab';
 import { backendsComeAndGo, podsReachPods, podsReachTheWorld, services } from './demo/acts.ts';
 import { whatWasDropped } from './demo/drops.ts';
+import {
+  askTheSpeaker,
+  rackSwitchDies,
+  restartAgentsAndSpeakers,
+  routesInRouters,
+} from './demo/fabric.ts';
 import { measure } from './demo/measure.ts';
 import { auditFirst, protectedDatabase, recipes, shopPolicy } from './demo/policy.ts';
 import { Report } from './demo/report.ts';
@@ -14,6 +21,8 @@ import { killAgents } from './demo/restart.ts';
 import { Site } from './demo/site.ts';
 
 const ACTS = [
+  routesInRouters,
+  askTheSpeaker,
   podsReachPods,
   podsReachTheWorld,
   services,
@@ -24,6 +33,8 @@ const ACTS = [
   auditFirst,
   whatWasDropped,
   killAgents,
+  restartAgentsAndSpeakers,
+  rackSwitchDies,
   measure,
 ];
 
@@ -41,8 +52,14 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
 
 let lab: Lab | undefined;
 try {
-  say('Bringing up one cluster: four nodes on two racks behind a router, dual stack');
-  lab = await upLab('demo', { name, progress: (line) => say(`  ${line}`), signal: stop.signal });
+  say(
+    'Bringing up one cluster in a spine-leaf fabric: four nodes on two racks, two switches a rack, two spines, dual stack',
+  );
+  lab = await upLab('spine-leaf', {
+    name,
+    progress: (line) => say(`  ${line}`),
+    signal: stop.signal,
+  });
   const report = new Report(say);
   const site = new Site(lab, report);
   for (const act of ACTS) {
@@ -72,6 +89,9 @@ function lookAround(lab: string): void {
   export CAUSEWAY_CONTEXT=lab:${lab}/main
   causeway status; causeway get pods -A -o wide; causeway service list
   causeway drops; causeway monitor --type drop,verdict
+  causeway bgp peers; causeway bgp why 0.0.0.0/0; causeway bfd sessions
+  causeway lab status ${lab}; causeway lab exec ${lab}/spine-2 -- vtysh -c 'show ip route'
+  causeway lab router ${lab}/leaf-a1 off; causeway lab freeze ${lab}/b1
   causeway policy trace --from default/visitor --to default/protected-db --port 6379
   causeway lab down ${lab}`);
 }

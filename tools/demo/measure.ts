@@ -7,9 +7,7 @@ const SECONDS = 1;
 
 /** Pod to pod against node to node over the same cables, in turns: a taste of `npm run bench`, no more. */
 export async function measure(site: Site): Promise<void> {
-  site.report.section(
-    'Pod to pod against node to node, in turns, over the tunnel and across the router',
-  );
+  site.report.section('Pod to pod against node to node, in turns, across two racks');
   const paths = {
     'node to node': { from: 'a1', to: 'b1' },
     'pod to pod': { from: 'employee', to: 'intern' },

@@ -1,10 +1,14 @@
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Address } from '@causeway/ip';
 import {
+  type CommandResult,
+  echoServers,
   inParallel,
   type Lab,
   type LabClusterFace,
+  type LoadTarget,
   type TrafficResult,
   until,
 } from '@causeway/lab';
@@ -57,6 +61,33 @@ export class Site {
       this.#addresses.get(place) ?? (await this.lab.addresses(place)).map(Address.parse);
     this.#addresses.set(place, known);
     return known.find((address) => Address.family(address) === family)!;
+  }
+
+  /** Servers that echo datagrams, in pods by name. */
+  echo(names: readonly string[], port: number): Promise<AsyncDisposableStack> {
+    return echoServers(
+      this.lab,
+      names.map((name) => this.place(name)),
+      port,
+    );
+  }
+
+  /** Both addresses of each pod. */
+  async loadTargets(names: readonly string[], port: number): Promise<LoadTarget[]> {
+    const targets: LoadTarget[] = [];
+    for (const name of names)
+      for (const family of FAMILIES)
+        targets.push({ name, address: await this.address(name, family), port });
+    return targets;
+  }
+
+  /** Runs a command on this machine: the command line's own programs. */
+  run([file, ...argv]: readonly string[]): Promise<CommandResult> {
+    return new Promise((resolve) =>
+      execFile(file!, argv, (error, stdout, stderr) =>
+        resolve({ code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr }),
+      ),
+    );
   }
 
   /** A service's cluster address. */

@@ -66,7 +66,7 @@ function invalid(source: string, issues: readonly LabFileIssue[]): LabError {
   return new LabError('lab-file-invalid', `${source} is not a lab file:\n${lines.join('\n')}`, {
     value: source,
     issues,
-    hint: 'correct the fields named above; packages/lab/labs/ holds examples, packages/lab/README.md says what a field means',
+    hint: 'correct the fields named above; packages/lab/labs/ holds examples, its README.md says what a field means',
   });
 }
 
