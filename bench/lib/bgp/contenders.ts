@@ -364,10 +364,15 @@ const causewayContender: Contender = {
   change: (router, scenario) => router.reload(JSON.stringify(causeway(scenario))),
 };
 
-export const contenders: readonly Contender[] = [
+const all: readonly Contender[] = [
   causewayContender,
   birdContender,
   frrContender,
   gobgpContender,
   openbgpdContender,
 ];
+
+/** Those named in BENCH_ROUTERS (`Causeway,BIRD`), or all: to look into one, not to quote from. */
+export const contenders: readonly Contender[] = all.filter(
+  ({ name }) => process.env.BENCH_ROUTERS?.split(',').includes(name) ?? true,
+);
