@@ -1,8 +1,8 @@
 import { Address } from '@causeway/ip';
 import type { ConnectionId, Endpoints } from '../src/events.ts';
-import { Speaker } from '../src/speaker.ts';
 import type { SpeakerConfig, SpeakerPeerConfig } from '../src/speaker/config.ts';
 import type { SpeakerEffect, SpeakerEvent } from '../src/speaker/types.ts';
+import { Speaker } from '../src/speaker.ts';
 import type { Random } from './random.ts';
 
 /** One end of a connection between two speakers. */
@@ -122,7 +122,8 @@ export class VirtualNetwork {
     while (low < high) {
       const middle = (low + high) >> 1;
       const other = queue[middle]!;
-      if (other.at < entry.at || (other.at === entry.at && other.order < entry.order)) low = middle + 1;
+      if (other.at < entry.at || (other.at === entry.at && other.order < entry.order))
+        low = middle + 1;
       else high = middle;
     }
     queue.splice(low, 0, entry);
@@ -149,7 +150,9 @@ export class VirtualNetwork {
         break;
       }
       case 'wake':
-        this.#later(this.#random.next() * 2, () => this.#pull(node, effect.peer, effect.connection));
+        this.#later(this.#random.next() * 2, () =>
+          this.#pull(node, effect.peer, effect.connection),
+        );
         break;
       case 'feed':
       case 'options':
@@ -215,7 +218,11 @@ export class VirtualNetwork {
     end.arrival = Math.max(end.arrival, this.now + this.#wait());
     this.#later(end.arrival - this.now, () => {
       if (far.open) {
-        far.node.speaker.input(far.peer, { type: 'bytes', connection: far.id, bytes: copy }, this.now);
+        far.node.speaker.input(
+          far.peer,
+          { type: 'bytes', connection: far.id, bytes: copy },
+          this.now,
+        );
       }
     });
   }

@@ -45,6 +45,8 @@ export const SetFlag = Object.freeze({
   noLlgr: 256,
   /** An attribute that we do not know: goes on with its Partial bit set. */
   unknown: 512,
+  /** AS_PATH has confederation segments. */
+  confederation: 2048,
   /** An extended community that stays inside an AS (RFC 4360 section 6). */
   nonTransitive: 1024,
 } as const);
@@ -92,6 +94,7 @@ export function readHot(b: Uint8Array, start: number, end: number, hot: HotField
   hot.localPreference = 100;
   hot.originatorId = 0;
   hot.clusterListLength = 0;
+  hot.flags = 0;
   let flags = 0;
   let at = start;
   while (at < end) {
@@ -141,7 +144,7 @@ export function readHot(b: Uint8Array, start: number, end: number, hot: HotField
     }
     at += length;
   }
-  hot.flags = flags;
+  hot.flags |= flags;
 }
 
 function readPath(b: Uint8Array, start: number, end: number, hot: HotFields): void {
@@ -152,6 +155,7 @@ function readPath(b: Uint8Array, start: number, end: number, hot: HotFields): vo
     // RFC 4271 section 9.1.2.2 a: a set counts as one; RFC 5065 section 5.3: confederation segments not at all.
     if (type === segmentSequence) hot.asPathLength += count;
     else if (type === segmentSet) hot.asPathLength++;
+    else hot.flags |= SetFlag.confederation;
     if (type === segmentSequence || type === segmentSet) {
       if (first && type === segmentSequence) hot.neighborAs = u32(b, at + 2);
       first = false;
@@ -241,6 +245,62 @@ export class AttributeWriter {
     }
     while (next < edits.length) this.#put(edits[next++]!);
     return this.#buffer.subarray(0, this.#length);
+  }
+
+  /**
+   * What an external neighbour is sent, in one pass: our number in front of the path, no LOCAL_PREF, ORIGINATOR_ID
+   * and CLUSTER_LIST, and no MED unless it is to be kept. For sets without confederation segments.
+   */
+  external(b: Uint8Array, start: number, end: number, asn: number, keepsMed: boolean): Uint8Array {
+    this.#length = 0;
+    this.#room(end - start + 16);
+    let at = start;
+    let hasPath = false;
+    while (at < end) {
+      const long = (b[at]! & 0x10) !== 0;
+      const type = b[at + 1]!;
+      const header = long ? 4 : 3;
+      const size = long ? (b[at + 2]! << 8) | b[at + 3]! : b[at + 2]!;
+      const next = at + header + size;
+      if (type >= AttributeType.asPath && !hasPath) {
+        hasPath = true;
+        const isPath = type === AttributeType.asPath;
+        this.#putPath(b, isPath ? at + header : at, isPath ? next : at, asn);
+        if (isPath) {
+          at = next;
+          continue;
+        }
+      }
+      const dropped =
+        type === AttributeType.localPreference ||
+        type === AttributeType.originatorId ||
+        type === AttributeType.clusterList ||
+        (type === AttributeType.med && !keepsMed);
+      if (!dropped) this.#copy(b, at, next);
+      at = next;
+    }
+    if (!hasPath) this.#putPath(b, end, end, asn);
+    return this.#buffer.subarray(0, this.#length);
+  }
+
+  /** AS_PATH with a number in front of the value from `from` to `to`. */
+  #putPath(b: Uint8Array, from: number, to: number, asn: number): void {
+    const joins = to > from && b[from] === segmentSequence && b[from + 1]! < 255;
+    const size = to - from + (joins ? 4 : 6);
+    const buffer = this.#buffer;
+    let at = this.#length;
+    buffer[at++] = size > 255 ? 0x50 : 0x40;
+    buffer[at++] = AttributeType.asPath;
+    if (size > 255) buffer[at++] = size >> 8;
+    buffer[at++] = size & 255;
+    buffer[at++] = segmentSequence;
+    buffer[at++] = joins ? b[from + 1]! + 1 : 1;
+    buffer[at++] = asn >>> 24;
+    buffer[at++] = (asn >>> 16) & 255;
+    buffer[at++] = (asn >>> 8) & 255;
+    buffer[at++] = asn & 255;
+    this.#length = at;
+    this.#copy(b, joins ? from + 2 : from, to);
   }
 
   #room(bytes: number): void {

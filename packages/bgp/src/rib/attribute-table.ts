@@ -8,6 +8,8 @@ export interface SetListener {
 }
 
 const firstCapacity = 256;
+/** As in PrefixTable: the number below, some of the hash above. */
+const idMask = 0xffffff;
 
 /**
  * Attribute sets, each once: canonical bytes and a next hop, with a number (from 1), a reference count and the
@@ -68,9 +70,13 @@ export class AttributeTable {
     const key = (hash ^ Math.imul(nextHop, 0x9e3779b1)) | 0;
     const length = end - start;
     const mask = this.#mask;
+    const slots = this.#slots;
+    const tag = key & ~idMask;
     let at = spread(key) & mask;
-    for (let id = this.#slots[at]!; id !== 0; id = this.#slots[at]!) {
+    for (let slot = slots[at]!; slot !== 0; slot = slots[at]!) {
+      const id = slot & idMask;
       if (
+        ((slot ^ tag) & ~idMask) === 0 &&
         this.#hash[id] === key &&
         this.nextHop[id] === nextHop &&
         this.length[id] === length &&
@@ -147,7 +153,7 @@ export class AttributeTable {
     if (hot.med !== 0) this.withMed++;
     let at = spread(key) & this.#mask;
     while (this.#slots[at] !== 0) at = (at + 1) & this.#mask;
-    this.#slots[at] = id;
+    this.#slots[at] = (key & ~idMask) | id;
     this.size++;
     return id;
   }
@@ -156,9 +162,9 @@ export class AttributeTable {
     const mask = this.#mask;
     const slots = this.#slots;
     let hole = spread(this.#hash[id]!) & mask;
-    while (slots[hole] !== id) hole = (hole + 1) & mask;
+    while ((slots[hole]! & idMask) !== id) hole = (hole + 1) & mask;
     for (let at = (hole + 1) & mask; slots[at] !== 0; at = (at + 1) & mask) {
-      const home = spread(this.#hash[slots[at]!]!) & mask;
+      const home = spread(this.#hash[slots[at]! & idMask]!) & mask;
       if (((at - home) & mask) >= ((at - hole) & mask)) {
         slots[hole] = slots[at]!;
         hole = at;
@@ -215,7 +221,7 @@ export class AttributeTable {
       if (this.refs[id] === 0) continue;
       let at = spread(this.#hash[id]!) & this.#mask;
       while (this.#slots[at] !== 0) at = (at + 1) & this.#mask;
-      this.#slots[at] = id;
+      this.#slots[at] = (this.#hash[id]! & ~idMask) | id;
     }
   }
 }

@@ -74,6 +74,8 @@ const refused = {
 } as const;
 
 const writer = new AttributeWriter();
+/** What the quick way to an external neighbour does not know. */
+const unusual = SetFlag.unknown | SetFlag.nonTransitive | SetFlag.confederation;
 const emptyBytes = new Uint8Array(0);
 
 /**
@@ -182,10 +184,16 @@ export class Exporter {
     const sets = this.#sets;
     const hop = this.#nextHop(set, kind, mode);
     if (hop === undefined) return refused.noNextHop;
-    const edits = this.#edits(set, peer, kind, setMed);
     const start = sets.start(set);
     const end = sets.end(set);
-    const bytes = edits.length === 0 ? undefined : writer.edit(sets.bytes, start, end, edits);
+    let bytes: Uint8Array | undefined;
+    if (context.external && (sets.flags[set]! & unusual) === 0) {
+      const keepsMed = setMed || kind === PeerKind.local;
+      bytes = writer.external(sets.bytes, start, end, context.localAsn, keepsMed);
+    } else {
+      const edits = this.#edits(set, peer, kind, setMed);
+      if (edits.length > 0) bytes = writer.edit(sets.bytes, start, end, edits);
+    }
     if ((bytes?.length ?? end - start) > context.room) return refused.tooLong;
     const hopId = sets.nextHops.intern(hop, 0, hop.length);
     const result =

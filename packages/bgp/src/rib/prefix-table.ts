@@ -11,11 +11,15 @@ export interface PrefixFields {
 
 const firstCapacity = 1024;
 
+/** A slot holds a number in its lower bits and some of the hash above, so that most strangers are told by the slot. */
+const idBits = 24;
+const idMask = (1 << idBits) - 1;
+
 /**
  * Prefixes of one family, each with a small dense number (from 1; 0 is none) that stays its own until `remove`.
  * Everything else about prefixes is kept in columns indexed by that number. Open addressing over typed
  * arrays, at most half full; neighbours in address space fall into the same cache line, because tables
- * are announced in order.
+ * are often announced in order. At most 16,777,215 prefixes.
  */
 export class PrefixTable {
   readonly bits: 32 | 128;
@@ -68,24 +72,34 @@ export class PrefixTable {
     const lengths = this.lengths;
     const words = this.words;
     if (!this.#wide) {
-      let at = hash32(length, w0) & mask;
-      for (let id = slots[at]!; id !== 0; id = slots[at]!) {
-        if (words[id] === w0 && lengths[id] === length) return id;
+      const hash = hash32(length, w0);
+      const tag = hash & ~idMask;
+      let at = (hash ^ (hash >>> idBits)) & mask;
+      for (let slot = slots[at]!; slot !== 0; slot = slots[at]!) {
+        if (((slot ^ tag) & ~idMask) === 0) {
+          const id = slot & idMask;
+          if (words[id] === w0 && lengths[id] === length) return id;
+        }
         at = (at + 1) & mask;
       }
       return 0;
     }
-    let at = hash128(length, w0, w1, w2, w3) & mask;
-    for (let id = slots[at]!; id !== 0; id = slots[at]!) {
-      const base = id << 2;
-      if (
-        words[base + 1] === w1 &&
-        words[base] === w0 &&
-        words[base + 2] === w2 &&
-        words[base + 3] === w3 &&
-        lengths[id] === length
-      ) {
-        return id;
+    const hash = hash128(length, w0, w1, w2, w3);
+    const tag = hash & ~idMask;
+    let at = (hash ^ (hash >>> idBits)) & mask;
+    for (let slot = slots[at]!; slot !== 0; slot = slots[at]!) {
+      if (((slot ^ tag) & ~idMask) === 0) {
+        const id = slot & idMask;
+        const base = id << 2;
+        if (
+          words[base + 1] === w1 &&
+          words[base] === w0 &&
+          words[base + 2] === w2 &&
+          words[base + 3] === w3 &&
+          lengths[id] === length
+        ) {
+          return id;
+        }
       }
       at = (at + 1) & mask;
     }
@@ -94,39 +108,61 @@ export class PrefixTable {
 
   /** Number of the prefix, which is added if it is not there. */
   insert(length: number, w0: number, w1: number, w2: number, w3: number): number {
-    const found = this.find(length, w0, w1, w2, w3);
-    if (found !== 0) return found;
-    let id = this.#free;
-    if (id !== 0) {
-      this.#free = this.words[this.#wide ? id << 2 : id]!;
-    } else {
-      if (this.end === this.capacity) this.#grow();
-      id = this.end++;
-    }
-    this.size++;
-    this.lengths[id] = length;
     if (this.#wide) {
+      const found = this.find(length, w0, w1, w2, w3);
+      if (found !== 0) return found;
+      const id = this.#take();
       const base = id << 2;
+      this.lengths[id] = length;
       this.words[base] = w0;
       this.words[base + 1] = w1;
       this.words[base + 2] = w2;
       this.words[base + 3] = w3;
-    } else {
-      this.words[id] = w0;
+      this.#place(id);
+      return id;
     }
-    this.#place(id);
+    // As `find`, but the empty slot at which the search ends is the one to take.
+    const hash = hash32(length, w0);
+    const tag = hash & ~idMask;
+    const slots = this.#slots;
+    const mask = this.#mask;
+    const words = this.words;
+    let at = (hash ^ (hash >>> idBits)) & mask;
+    for (let slot = slots[at]!; slot !== 0; slot = slots[at]!) {
+      if (((slot ^ tag) & ~idMask) === 0) {
+        const id = slot & idMask;
+        if (words[id] === w0 && this.lengths[id] === length) return id;
+      }
+      at = (at + 1) & mask;
+    }
+    const id = this.#take();
+    this.lengths[id] = length;
+    this.words[id] = w0;
+    if (slots === this.#slots) slots[at] = tag | id;
+    else this.#place(id);
     return id;
+  }
+
+  #take(): number {
+    this.size++;
+    const id = this.#free;
+    if (id !== 0) {
+      this.#free = this.words[this.#wide ? id << 2 : id]!;
+      return id;
+    }
+    if (this.end === this.capacity) this.#grow();
+    return this.end++;
   }
 
   /** The number may be given to another prefix from now on. */
   remove(id: number): void {
     const mask = this.#mask;
     const slots = this.#slots;
-    let hole = this.#home(id) & mask;
-    while (slots[hole] !== id) hole = (hole + 1) & mask;
+    let hole = this.#home(this.#hash(id));
+    while ((slots[hole]! & idMask) !== id) hole = (hole + 1) & mask;
     // What follows in the run moves up, unless its own place lies behind the hole.
     for (let at = (hole + 1) & mask; slots[at] !== 0; at = (at + 1) & mask) {
-      const home = this.#home(slots[at]!) & mask;
+      const home = this.#home(this.#hash(slots[at]! & idMask));
       if (((at - home) & mask) >= ((at - hole) & mask)) {
         slots[hole] = slots[at]!;
         hole = at;
@@ -190,18 +226,23 @@ export class PrefixTable {
     );
   }
 
-  #home(id: number): number {
+  #hash(id: number): number {
     if (!this.#wide) return hash32(this.lengths[id]!, this.words[id]!);
     const b = id << 2;
     const w = this.words;
     return hash128(this.lengths[id]!, w[b]!, w[b + 1]!, w[b + 2]!, w[b + 3]!);
   }
 
+  #home(hash: number): number {
+    return (hash ^ (hash >>> idBits)) & this.#mask;
+  }
+
   #place(id: number): void {
     const mask = this.#mask;
-    let at = this.#home(id) & mask;
+    const hash = this.#hash(id);
+    let at = this.#home(hash);
     while (this.#slots[at] !== 0) at = (at + 1) & mask;
-    this.#slots[at] = id;
+    this.#slots[at] = (hash & ~idMask) | id;
   }
 
   #grow(): void {

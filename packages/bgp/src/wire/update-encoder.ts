@@ -39,7 +39,8 @@ export class UpdateEncoder {
   #tail = 0;
   #empty = true;
   /** The attributes of the announcements to come, without NLRI. */
-  #attributes = new Uint8Array(0);
+  #attributes: Uint8Array = new Uint8Array(256);
+  #attributesLength = 0;
   #nextHop = new Uint8Array(0);
 
   constructor(context: EncodeContext, capacity = 16_384) {
@@ -62,21 +63,56 @@ export class UpdateEncoder {
    */
   announce(attributes: Uint8Array, start: number, end: number, nextHop: Uint8Array): void {
     this.#close();
-    const own = this.context.fourOctetAs
-      ? attributes.subarray(start, end)
-      : narrow(attributes.subarray(start, end));
     const classic = this.#classicFamily && nextHop.length === 4;
     this.#nextHop = nextHop as Uint8Array<ArrayBuffer>;
-    this.#attributes = (classic ? withNextHop(own, nextHop) : own) as Uint8Array<ArrayBuffer>;
+    if (this.context.fourOctetAs) this.#prepare(attributes, start, end, classic);
+    else {
+      const own = narrow(attributes.subarray(start, end));
+      this.#prepare(own, 0, own.length, classic);
+    }
     const room = this.context.maxMessage - headerLength - 4 - 9 - nextHop.length - 21;
-    if (this.#attributes.length > room) {
+    if (this.#attributesLength > room) {
       throw new BgpError(
         'too-long',
-        `${this.#attributes.length} bytes of path attributes leave no room in a message of ${this.context.maxMessage}`,
-        { value: this.#attributes.length },
+        `${this.#attributesLength} bytes of path attributes leave no room in a message of ${this.context.maxMessage}`,
+        { value: this.#attributesLength },
       );
     }
     this.#open(classic ? classicAnnounce : multiAnnounce);
+  }
+
+  /** Keeps the attributes, NEXT_HOP (3) in its place: RFC 4271 section 5 asks for the order of type codes. */
+  #prepare(from: Uint8Array, start: number, end: number, classic: boolean): void {
+    if (end - start + 7 > this.#attributes.length) {
+      this.#attributes = new Uint8Array((end - start + 7) * 2);
+    }
+    const to = this.#attributes;
+    let place = end;
+    if (classic) {
+      place = start;
+      while (place < end && from[place + 1]! < 3) {
+        const extended = from[place]! & AttributeFlag.extendedLength;
+        place += extended ? 4 + ((from[place + 2]! << 8) | from[place + 3]!) : 3 + from[place + 2]!;
+      }
+    }
+    let at = 0;
+    for (let i = start; i < place; i++) to[at++] = from[i]!;
+    if (classic) {
+      to[at++] = AttributeFlag.transitive;
+      to[at++] = 3;
+      to[at++] = 4;
+      for (let i = 0; i < 4; i++) to[at++] = this.#nextHop[i]!;
+      for (let i = place; i < end; i++) to[at++] = from[i]!;
+    }
+    this.#attributesLength = at;
+  }
+
+  #writeAttributes(at: number): number {
+    const from = this.#attributes;
+    const to = this.#buffer;
+    const length = this.#attributesLength;
+    for (let i = 0; i < length; i++) to[at + i] = from[i]!;
+    return at + length;
   }
 
   /** The prefixes that follow are withdrawn. */
@@ -124,23 +160,22 @@ export class UpdateEncoder {
   }
 
   #open(mode: number): void {
-    const attributes = this.#attributes;
+    const length = this.#attributesLength;
     this.#mode = mode;
     this.#start = this.#at;
     this.#empty = true;
-    this.#tail = mode === multiAnnounce ? attributes.length : mode === classicWithdraw ? 2 : 0;
-    this.#ensure(headerLength + 4 + attributes.length + 9 + 32);
+    this.#tail = mode === multiAnnounce ? length : mode === classicWithdraw ? 2 : 0;
+    this.#ensure(headerLength + 4 + length + 9 + 32);
     const b = this.#buffer;
     let at = this.#at + headerLength;
     b[at++] = 0; // withdrawn routes' length
     b[at++] = 0;
     if (mode !== classicWithdraw) {
-      b[at++] = attributes.length >>> 8; // of the classic form; of the others written at the end
-      b[at++] = attributes.length;
+      b[at++] = length >>> 8; // of the classic form; of the others written at the end
+      b[at++] = length;
     }
     if (mode === classicAnnounce) {
-      b.set(attributes, at);
-      at += attributes.length;
+      at = this.#writeAttributes(at);
     } else if (mode === multiAnnounce || mode === multiWithdraw) {
       b[at++] = AttributeFlag.optional | AttributeFlag.extendedLength;
       b[at++] = mode === multiAnnounce ? 14 : 15;
@@ -178,8 +213,7 @@ export class UpdateEncoder {
         // Behind the withdrawn length (2), the attributes' length (2), flags, type and length (2).
         this.#u16(body + 6, this.#at - body - 8);
         if (mode === multiAnnounce) {
-          this.#buffer.set(this.#attributes, this.#at);
-          this.#at += this.#attributes.length;
+          this.#at = this.#writeAttributes(this.#at);
         }
         this.#u16(body + 2, this.#at - body - 4);
         break;
@@ -224,23 +258,6 @@ function* slices(bytes: Uint8Array): Generator<Slice> {
     yield { flags, type: bytes[at + 1]!, from: at, start, end: start + length };
     at = start + length;
   }
-}
-
-/** NEXT_HOP (3) in its place: RFC 4271 section 5 asks for the order of type codes. */
-function withNextHop(attributes: Uint8Array, nextHop: Uint8Array): Uint8Array {
-  let place = attributes.length;
-  for (const { type, from } of slices(attributes)) {
-    if (type > 3) {
-      place = from;
-      break;
-    }
-  }
-  const bytes = new Uint8Array(attributes.length + 7);
-  bytes.set(attributes.subarray(0, place));
-  bytes.set([AttributeFlag.transitive, 3, 4], place);
-  bytes.set(nextHop, place + 3);
-  bytes.set(attributes.subarray(place), place + 7);
-  return bytes;
 }
 
 /** RFC 6793 section 4.2.2: the same attributes for a neighbour that has two octets for an AS. */
