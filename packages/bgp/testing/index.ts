@@ -1,3 +1,4 @@
+export { VirtualNetwork, type VirtualNetworkOptions, type VirtualSpeaker } from './network.ts';
 export { type Random, seeded } from './random.ts';
 export {
   type Announcer,
@@ -16,4 +17,3 @@ export {
   type TableFamily,
   type TableShape,
 } from './table.ts';
-export { VirtualNetwork, type VirtualNetworkOptions, type VirtualSpeaker } from './network.ts';
