@@ -8,6 +8,7 @@ export type {
   ExportSource,
   MonitoredLocRib,
   MonitoredSession,
+  MonitoredUpdates,
   RouteFeed,
 } from './src/feed.ts';
 export { Exporter } from './src/session.ts';

@@ -9,17 +9,20 @@ import type { Statistic } from './wire/statistics.ts';
  */
 export interface ExportSource {
   /**
-   * A feed of one table, from its beginning: first what the table holds, then End-of-RIB for each family, then
-   * what changes. `session` undefined is the Loc-RIB. `wake` is to be called, with the time in ms, when the feed has
-   * something to pull again after it had nothing. Undefined: there is no such table.
+   * A feed of one view of all sessions, or of the Loc-RIB, from its beginning: of each session that is up what
+   * the table holds, then End-of-RIB for each family, then what changes; of one that comes up later the
+   * same. `wake` is to be called, with the time in ms, when the feed has something to pull again after it had
+   * nothing. Undefined: there is no such table.
    */
-  openFeed(
-    session: string | undefined,
-    view: RibView,
-    wake: (now: number) => void,
-  ): RouteFeed | undefined;
-  /** Current counters of a session, or of the Loc-RIB. */
+  openFeed(view: RibView, wake: (now: number) => void): RouteFeed | undefined;
+  /** Current counters of a session; of the Loc-RIB when undefined. */
   statistics(session: string | undefined): readonly Statistic[];
+}
+
+/** Whole UPDATE messages with header about one session; about the Loc-RIB when it has no name. */
+export interface MonitoredUpdates {
+  readonly session?: string;
+  readonly updates: readonly Uint8Array[];
 }
 
 /**
@@ -28,22 +31,24 @@ export interface ExportSource {
  */
 export interface RouteFeed {
   /**
-   * Whole UPDATE messages with header, 4-octet AS numbers, about `budget` bytes together; empty: nothing now.
-   * `overrun`: withdrawals were forgotten that the station has not heard of. The exporter then starts over.
+   * About `budget` bytes; empty: nothing now. `overrun`: withdrawals were forgotten that the station has not
+   * heard of. The exporter then starts over.
    */
-  pull(budget: number): readonly Uint8Array[] | 'overrun';
-  /** The first walk of the table is not over. */
+  pull(budget: number): readonly MonitoredUpdates[] | 'overrun';
+  /** The first walk over the tables is not over: when its routes came is not known any more. */
   readonly dumping: boolean;
   close(): void;
 }
 
 /** An established session, as Peer Up tells of it. */
 export interface MonitoredSession {
-  /** The speaker's name of the neighbour: what `openFeed` is asked with. */
+  /** The speaker's name of the neighbour; not empty. */
   readonly name: string;
   readonly address: Address;
   readonly asn: Asn;
   readonly bgpId: RouterId;
+  /** False: what is sent to the neighbour has AS numbers of two octets. */
+  readonly fourOctetAs: boolean;
   readonly localAddress: Address;
   readonly localPort: number;
   readonly remotePort: number;
@@ -113,6 +118,8 @@ export interface ExporterStatus {
   readonly state: ExporterState;
   /** Why it is not up, when it is not. */
   readonly text?: string;
+  /** Views that were asked for and that the speaker does not keep. */
+  readonly viewsMissing: readonly RibView[];
   readonly sessionsTold: number;
   readonly messages: number;
   readonly bytes: number;

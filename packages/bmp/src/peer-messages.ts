@@ -15,8 +15,8 @@ export function sessionHeader(
   return {
     type: 'global',
     view,
-    // Our feeds are 4-octet whatever the session is.
-    legacyAsPath: false,
+    // What is received is told in 4 octets whatever the session has; what is sent, as it was sent.
+    legacyAsPath: view === 'out-post' && !session.fourOctetAs,
     distinguisher: 0n,
     address,
     asn,

@@ -8,7 +8,8 @@ import type {
   MonitoredSession,
 } from './feed.ts';
 import { locRibHeader, locRibUp, peerDown, sessionHeader, sessionUp } from './peer-messages.ts';
-import { Stream, Subject } from './subject.ts';
+import { RouteStamp } from './route-stamp.ts';
+import { type Stream, Subject } from './subject.ts';
 import { encodeMessage } from './wire/message.ts';
 import type { PeerDownReason } from './wire/peer-down.ts';
 import type { PeerHeader, RibView } from './wire/peer-header.ts';
@@ -24,9 +25,9 @@ const LOC_RIB = '';
  * by `produce`, which the shell calls while the station's socket has room.
  *
  * In the order of the wire: Initiation, then Peer Up of each session, its tables by feeds that are pulled,
- * End-of-RIB, changes, statistics, Peer Down; Termination at the end. Ups and downs come before routes, and a
- * session's feeds are opened when its Peer Up is written and closed with its Peer Down: no route is sent of a
- * peer that the station does not know.
+ * End-of-RIB, changes, statistics, Peer Down; Termination at the end. Ups and downs come before routes, and
+ * what a feed says of a session that the station was not told of is left out: no route is sent of a peer that
+ * the station does not know.
  */
 export class Exporter {
   readonly #options: ExporterOptions;
@@ -35,6 +36,8 @@ export class Exporter {
   /** What this connection's station knows or is about to know. */
   readonly #subjects = new Map<string, Subject>();
   readonly #notices = new Set<Subject>();
+  /** All feeds, and those of them that may have something. */
+  #feeds: Stream[] = [];
   readonly #streams: Stream[] = [];
   #reports: Subject[] = [];
 
@@ -49,6 +52,7 @@ export class Exporter {
   #messages = 0;
   #bytes = 0;
   #connects = 0;
+  #missing: RibView[] = [];
   #flapsLeftOut = 0;
 
   /** Throws BmpError `bad-option`. */
@@ -67,6 +71,7 @@ export class Exporter {
     return {
       state: this.#state,
       ...(this.#text === undefined ? {} : { text: this.#text }),
+      viewsMissing: this.#missing,
       sessionsTold: [...this.#subjects.values()].filter(({ told }) => told).length,
       messages: this.#messages,
       bytes: this.#bytes,
@@ -185,18 +190,34 @@ export class Exporter {
     put: (bytes: Uint8Array) => void,
   ): number | 'overrun' {
     stream.queued = false;
-    if (stream.closed) return 0;
+    const { view, feed } = stream;
     // The RFC's time is that of the route's arrival, which a walk of the table does not know.
-    const timestamp = stream.feed.dumping ? 0 : this.#options.wallClock();
-    const updates = stream.feed.pull(budget);
-    if (updates === 'overrun') return 'overrun';
-    if (updates.length === 0) return 0;
-    for (const update of updates) {
-      put(stream.stamp.header(update.length, timestamp));
-      put(update);
+    const timestamp = feed.dumping ? 0 : this.#options.wallClock();
+    const pulled = feed.pull(budget);
+    if (pulled === 'overrun') return 'overrun';
+    if (pulled.length === 0) return 0;
+    let messages = 0;
+    for (const { session, updates } of pulled) {
+      const subject = this.#subjects.get(session ?? LOC_RIB);
+      if (subject === undefined || !subject.told) continue;
+      const stamp = this.#stamp(subject, view);
+      for (const update of updates) {
+        put(stamp.header(update.length, timestamp));
+        put(update);
+      }
+      messages += updates.length;
     }
     this.#enqueue(stream);
-    return updates.length;
+    return messages;
+  }
+
+  #stamp(subject: Subject, view: RibView): RouteStamp {
+    let stamp = subject.stamps.get(view);
+    if (stamp === undefined) {
+      stamp = new RouteStamp(this.#header(subject, view, 0));
+      subject.stamps.set(view, stamp);
+    }
+    return stamp;
   }
 
   #connect(): void {
@@ -221,6 +242,8 @@ export class Exporter {
       subject.push({ type: 'up', at, session });
       this.#notices.add(subject);
     }
+    this.#missing = [];
+    for (const view of this.#views) this.#open(view);
     this.#options.emit({ type: 'wake' });
   }
 
@@ -285,7 +308,7 @@ export class Exporter {
   }
 
   #enqueue(stream: Stream): void {
-    if (stream.queued || stream.closed) return;
+    if (stream.queued) return;
     stream.queued = true;
     this.#streams.push(stream);
   }
@@ -308,31 +331,31 @@ export class Exporter {
     if (notice.type === 'down') {
       const header = this.#header(subject, 'in-pre', notice.at);
       subject.told = false;
-      subject.closeStreams();
       return peerDown(header, notice.reason);
     }
     subject.told = true;
     subject.session = notice.session;
-    for (const view of this.#views) this.#open(subject, view);
+    subject.stamps.clear();
     return notice.session === undefined
       ? locRibUp(this.#options.locRib!, notice.at)
       : sessionUp(notice.session, notice.at);
   }
 
-  #open(subject: Subject, view: RibView): void {
-    const { session } = subject;
-    if ((view === 'loc') !== (session === undefined)) return;
+  #open(view: RibView): void {
     let stream: Stream | undefined;
     const wake = (now: number): void => {
-      if (stream === undefined || stream.queued || stream.closed) return;
+      if (stream === undefined || stream.queued || !this.#feeds.includes(stream)) return;
       const idle = !this.pending;
       this.#enqueue(stream);
       if (idle) this.#wake(now);
     };
-    const feed = this.#options.source.openFeed(session?.name, view, wake);
-    if (feed === undefined) return;
-    stream = new Stream(feed, this.#header(subject, view, 0));
-    subject.streams.push(stream);
+    const feed = this.#options.source.openFeed(view, wake);
+    if (feed === undefined) {
+      this.#missing.push(view);
+      return;
+    }
+    stream = { view, feed, queued: false };
+    this.#feeds.push(stream);
     this.#enqueue(stream);
   }
 
@@ -375,7 +398,8 @@ export class Exporter {
   }
 
   #forget(): void {
-    for (const subject of this.#subjects.values()) subject.closeStreams();
+    for (const { feed } of this.#feeds) feed.close();
+    this.#feeds = [];
     this.#subjects.clear();
     this.#notices.clear();
     this.#streams.length = 0;

@@ -163,6 +163,7 @@ export function runExporter(options: BmpExportOptions): BmpExport {
             address: endpoints.remoteAddress,
             asn: negotiated.peerAsn,
             bgpId: negotiated.peerId,
+            fourOctetAs: negotiated.fourOctetAs,
             localAddress: endpoints.localAddress,
             localPort: endpoints.localPort,
             remotePort: endpoints.remotePort,

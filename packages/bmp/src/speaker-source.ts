@@ -1,12 +1,11 @@
 import {
-  BgpError,
   encodeEndOfRib,
   Family,
   type FeedItem,
   type FeedSpec,
   type SpeakerApi,
 } from '@causeway/bgp';
-import type { ExportSource, RouteFeed } from './feed.ts';
+import type { ExportSource, MonitoredUpdates, RouteFeed } from './feed.ts';
 import type { RibView } from './wire/peer-header.ts';
 import type { Statistic } from './wire/statistics.ts';
 
@@ -19,14 +18,16 @@ export type MonitoredSpeaker = Pick<
 /** Items read from a feed at a time: each holds messages of some kilobytes. */
 const ITEMS = 8;
 
-const SPECS = Object.freeze({
-  'in-pre': ['adj-rib-in', 'pre'],
-  'in-post': ['adj-rib-in', 'post'],
-  'out-pre': ['adj-rib-out', 'pre'],
-  'out-post': ['adj-rib-out', 'post'],
-} as const);
+/** The speaker keeps no Adj-RIB-Out before policy: it is computed per update group, never stored. */
+const SPECS: Readonly<Record<RibView, FeedSpec | undefined>> = Object.freeze({
+  'in-pre': { type: 'adj-rib-in', policy: 'pre' },
+  'in-post': { type: 'adj-rib-in', policy: 'post' },
+  'out-pre': undefined,
+  'out-post': { type: 'adj-rib-out', policy: 'post' },
+  loc: { type: 'loc-rib' },
+});
 
-/** The speaker's core as the exporter sees it: one of its feeds for each table of each session. */
+/** The speaker's core as the exporter sees it. */
 export class SpeakerSource implements ExportSource {
   readonly #speaker: MonitoredSpeaker;
   readonly #wakes = new Map<number, (now: number) => void>();
@@ -42,19 +43,10 @@ export class SpeakerSource implements ExportSource {
     return wake !== undefined;
   }
 
-  openFeed(
-    session: string | undefined,
-    view: RibView,
-    wake: (now: number) => void,
-  ): RouteFeed | undefined {
-    let id: number;
-    try {
-      id = this.#speaker.openFeed(specOf(session, view));
-    } catch (error) {
-      // A table that the speaker does not keep, or a neighbour that is gone already.
-      if (error instanceof BgpError) return undefined;
-      throw error;
-    }
+  openFeed(view: RibView, wake: (now: number) => void): RouteFeed | undefined {
+    const spec = SPECS[view];
+    if (spec === undefined) return undefined;
+    const id = this.#speaker.openFeed(spec);
     this.#wakes.set(id, wake);
     return new SpeakerFeed(this.#speaker, id, () => this.#wakes.delete(id));
   }
@@ -107,12 +99,6 @@ export class SpeakerSource implements ExportSource {
   }
 }
 
-function specOf(session: string | undefined, view: RibView): FeedSpec {
-  if (session === undefined || view === 'loc') return { type: 'loc-rib' };
-  const [type, policy] = SPECS[view];
-  return { type, policy, peers: [session] };
-}
-
 class SpeakerFeed implements RouteFeed {
   readonly #speaker: MonitoredSpeaker;
   readonly #id: number;
@@ -125,39 +111,44 @@ class SpeakerFeed implements RouteFeed {
     this.#onClose = onClose;
   }
 
-  pull(budget: number): readonly Uint8Array[] | 'overrun' {
-    const updates: Uint8Array[] = [];
+  pull(budget: number): readonly MonitoredUpdates[] | 'overrun' {
+    const pulled: MonitoredUpdates[] = [];
     let left = budget;
     while (left > 0) {
       const items = this.#speaker.readFeed(this.#id, ITEMS);
       for (const item of items) {
         if (item.type === 'overrun') return 'overrun';
-        left -= this.#take(item, updates);
+        if (item.type === 'best') continue;
+        const updates = updatesOf(item);
+        const { peer } = item;
+        pulled.push(peer === undefined ? { updates } : { session: peer, updates });
+        left -= updates.reduce((sum, { length }) => sum + length, 0);
       }
-      if (items.length < ITEMS) break;
+      if (items.length < ITEMS) {
+        this.dumping = false;
+        break;
+      }
     }
-    return updates;
-  }
-
-  #take(item: FeedItem, updates: Uint8Array[]): number {
-    if (item.type === 'synced') {
-      this.dumping = false;
-      const marker = encodeEndOfRib(item.family);
-      updates.push(marker);
-      return marker.length;
-    }
-    if (item.type !== 'monitor') return 0;
-    const { messages } = item;
-    for (let at = 0; at < messages.length; ) {
-      const length = (messages[at + 16]! << 8) | messages[at + 17]!;
-      updates.push(messages.subarray(at, at + length));
-      at += length;
-    }
-    return messages.length;
+    return pulled;
   }
 
   close(): void {
     this.#onClose();
     this.#speaker.closeFeed(this.#id);
   }
+}
+
+const UPDATE = 2;
+
+function updatesOf(item: Extract<FeedItem, { type: 'monitor' | 'synced' }>): Uint8Array[] {
+  if (item.type === 'synced') return [encodeEndOfRib(item.family)];
+  const { messages } = item;
+  const updates: Uint8Array[] = [];
+  for (let at = 0; at < messages.length; ) {
+    const length = (messages[at + 16]! << 8) | messages[at + 17]!;
+    // What is sent to a neighbour also has refresh markers (RFC 7313), which Route Monitoring has no place for.
+    if (messages[at + 18] === UPDATE) updates.push(messages.subarray(at, at + length));
+    at += length;
+  }
+  return updates;
 }

@@ -1,26 +1,7 @@
 import type { MonitoredSession, RouteFeed } from './feed.ts';
-import { RouteStamp } from './route-stamp.ts';
+import type { RouteStamp } from './route-stamp.ts';
 import type { PeerDownReason } from './wire/peer-down.ts';
-import type { PeerHeader } from './wire/peer-header.ts';
-
-/** A feed, and the headers that its updates get. */
-export class Stream {
-  readonly feed: RouteFeed;
-  readonly stamp: RouteStamp;
-  /** Stands in the queue of those that may have something. */
-  queued = false;
-  closed = false;
-
-  constructor(feed: RouteFeed, peer: PeerHeader) {
-    this.feed = feed;
-    this.stamp = new RouteStamp(peer);
-  }
-
-  close(): void {
-    this.closed = true;
-    this.feed.close();
-  }
-}
+import type { RibView } from './wire/peer-header.ts';
 
 /** What is still to be told of a session. `at` in microseconds of the wall clock. */
 export type Notice =
@@ -36,7 +17,8 @@ export class Subject {
   session: MonitoredSession | undefined;
   /** The station has been told that it is up. */
   told = false;
-  readonly streams: Stream[] = [];
+  /** The headers of its updates. */
+  readonly stamps = new Map<RibView, RouteStamp>();
   readonly #notices: Notice[] = [];
 
   /** Returns how many ups and downs had to be forgotten to make room: pairs, so that the order stays sound. */
@@ -54,8 +36,12 @@ export class Subject {
   get waiting(): boolean {
     return this.#notices.length > 0;
   }
+}
 
-  closeStreams(): void {
-    for (const stream of this.streams.splice(0)) stream.close();
-  }
+/** One view's feed. */
+export interface Stream {
+  readonly view: RibView;
+  readonly feed: RouteFeed;
+  /** Stands in the queue of those that may have something. */
+  queued: boolean;
 }
