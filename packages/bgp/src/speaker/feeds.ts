@@ -301,11 +301,12 @@ function bestItem(rib: Rib, prefix: number, context: FeedContext): FeedItem {
     if (path !== best && (paths.flags[path]! & PathFlag.multipath) === 0) continue;
     if (paths.accepted[path] === 0) continue;
     const hop = sets.nextHop[paths.accepted[path]!]!;
-    const linkLocal = sets.nextHops.linkLocal(hop);
-    const address = linkLocal ?? sets.nextHops.address(hop);
-    if (address === undefined) continue;
     const peer = context.byIndex[paths.peer[path]!];
     const device = peer?.negotiated?.endpoints.device ?? peer?.config.target.device;
+    // Without its link a link-local address says nothing; the global one beside it does (RFC 2545, 3).
+    const linkLocal = device === undefined ? undefined : sets.nextHops.linkLocal(hop);
+    const address = linkLocal ?? sets.nextHops.address(hop);
+    if (address === undefined) continue;
     const isLinkLocal = linkLocal !== undefined || address.startsWith('fe80:');
     nextHops.push({
       address,
