@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { addAgentQueries } from './program/agents.ts';
+import { addBgp } from './program/bgp.ts';
 import { addLab } from './program/lab.ts';
 import { addPrograms } from './program/programs.ts';
 import { addResources } from './program/resources.ts';
@@ -13,6 +14,7 @@ Examples:
   causeway get pods -A -o wide
   causeway policy trace --from default/visitor --to default/protected-db --port 6379
   causeway policy what-if -f examples/recipes/deny-all.yaml
+  causeway bgp why 10.40.3.0/24                         each path, why it lost, whom it goes to
   causeway drops                                        what is dropped, and which rule did it
 
 Contexts:
@@ -45,6 +47,7 @@ export function buildProgram(): Command {
   addResources(program);
   program.commandsGroup('What the agents know and do:');
   addAgentQueries(program);
+  addBgp(program);
   program.commandsGroup('Labs:');
   addLab(program);
   program.commandsGroup('Programs and settings:');

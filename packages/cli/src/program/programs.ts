@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { addBfd } from './bfd.ts';
+import { addSpeaker } from './bgp.ts';
 import { addBmp } from './bmp.ts';
 import { runs } from './invocation.ts';
 
@@ -17,6 +18,7 @@ export function addPrograms(program: Command): void {
       .option('--cleanup', 'take everything of Causeway off this node, pods included, and end'),
     async () => (await import('../commands/programs.ts')).agent,
   );
+  addSpeaker(program);
   addBfd(program);
   addBmp(program);
   runs(
