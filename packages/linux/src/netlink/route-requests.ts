@@ -28,8 +28,8 @@ import {
 
 /** Our rtm_protocol: marks our routes and rules, so that they can be told from others'. */
 export const causewayProtocol = 0xc5;
-/** Of routes learned by BGP: the speaker's, apart from the agent's, since each prunes only its own. */
-export const speakerProtocol = 0xc6;
+/** Of routes learned by BGP: the speaker's, apart from the agent's, since each prunes only its own. FRR sweeps 186 to 198. */
+export const speakerProtocol = 0xcc;
 
 export interface RouteSpec {
   readonly family: IpVersion;
