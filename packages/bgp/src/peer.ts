@@ -21,7 +21,7 @@ import { type ConfigChange, compareConfig, connectOptions, resolveTarget } from 
 import { Session, type SessionOwner } from './session.ts';
 import type { TimerName } from './timers.ts';
 import type { FamilyKey } from './types.ts';
-import { encodeNotification } from './wire/notification.ts';
+import { CeaseSubcode, ErrorCode, encodeNotification } from './wire/notification.ts';
 import { type OpenMessage, openAsn } from './wire/open.ts';
 import { encodeRouteRefresh } from './wire/route-refresh.ts';
 
@@ -40,6 +40,19 @@ const stable = 30_000;
 const longestIdleHold = 60_000;
 /** Falls in a row after which the neighbour's own connections are refused while we pause. */
 const oscillating = 4;
+
+/**
+ * The neighbour has no use for this connection, or not now: no oscillation. Were it counted as one, two neighbours that
+ * pause would refuse each other in turns for ever.
+ */
+function gaveWay({ by, notification }: DownReason): boolean {
+  const { code, subcode } = notification ?? { code: 0, subcode: 0 };
+  return (
+    by === 'remote' &&
+    code === ErrorCode.cease &&
+    (subcode === CeaseSubcode.rejected || subcode === CeaseSubcode.collision)
+  );
+}
 
 export class Peer implements SessionOwner {
   config: PeerConfig;
@@ -241,7 +254,7 @@ export class Peer implements SessionOwner {
     if (goesOn || session.state !== 'idle') return;
     session.timers.stop('connectRetry');
     if (!this.#mayRun()) return;
-    if (damped) {
+    if (damped && !gaveWay(reason)) {
       this.#pause(now);
     } else {
       // Nothing was wrong with the neighbour: listen on, and try again when the ConnectRetryTimer says so.

@@ -1,3 +1,4 @@
+export { ignoreEffects, Neighbor, type NeighborOptions, type Told } from './neighbor.ts';
 export { VirtualNetwork, type VirtualNetworkOptions, type VirtualSpeaker } from './network.ts';
 export { type Random, seeded } from './random.ts';
 export {

@@ -222,8 +222,8 @@ export class VirtualLink {
   }
 }
 
-export function connectionIds(): () => ConnectionId {
-  let next = 1;
+export function connectionIds(first = 1): () => ConnectionId {
+  let next = first;
   return () => next++;
 }
 
