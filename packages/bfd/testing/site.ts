@@ -81,7 +81,8 @@ export class Site implements Disposable {
       request.createVeth({
         name: peer,
         up: true,
-        addressGeneration: 'none',
+        // A router asks for its neighbours from its link-local address.
+        ...(master === undefined ? {} : { addressGeneration: 'none' as const }),
         ...(master === undefined ? {} : { master }),
         peer: { name, up: true, namespace: ns, addressGeneration: 'none' },
       });
