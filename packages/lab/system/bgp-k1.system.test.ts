@@ -90,16 +90,20 @@ test('K1: a node that freezes is gone from every router within a second', async 
   const [frozen] = NODES;
   const prefixes: readonly string[] = node(lab(), frozen).podCIDRs;
   const others: readonly string[] = node(lab(), NODES[1]).podCIDRs;
+  await using _thawed = new AsyncDisposableStack();
+  _thawed.defer(() => lab().thaw(frozen));
   await lab().freeze(frozen);
   const cut = performance.timeOrigin + performance.now();
   const wanted = lab().routers.flatMap(({ name }) => prefixes.map((prefix) => `${name} ${prefix}`));
-  const gone = (): Map<string, number> =>
-    new Map(
-      watch
-        .of(prefixes, cut - 100)
-        .filter((change) => change.deleted)
-        .map(({ router, prefix, at }) => [`${router} ${prefix}`, at - cut]),
+  // The last word counts: on its way out a route over two ways goes over one for a moment.
+  const gone = (): Map<string, number> => {
+    const last = new Map(
+      watch.of(prefixes, cut - 100).map((change) => [`${change.router} ${change.prefix}`, change]),
     );
+    return new Map(
+      [...last].filter(([, { deleted }]) => deleted).map(([where, { at }]) => [where, at - cut]),
+    );
+  };
   await becomes(
     'every router has withdrawn',
     wanted.sort(),

@@ -68,9 +68,9 @@ function fromKernel(line: string): Omit<RouteChange, 'router'> | undefined {
   };
 }
 
-/** `[ROUTE] 10.1.0.0/24 via ...`, `[DELROUTE] ...`; it says no time, so that of reading counts. */
+/** `2026-11-22T07:00:00Z [ROUTE] 10.1.0.0/24 via ...`, `[DELROUTE] ...`: whole seconds, so the time of reading counts. */
 function fromGobgp(line: string): Omit<RouteChange, 'router'> | undefined {
-  const match = /^\[(\w*ROUTE)\] (\S+)/.exec(line);
+  const match = /\[(\w*ROUTE)\] (\S+)/.exec(line);
   if (match === null) return undefined;
   const at = performance.timeOrigin + performance.now();
   return { at, deleted: match[1] === 'DELROUTE', prefix: match[2]!, text: line };

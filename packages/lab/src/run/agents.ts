@@ -8,7 +8,7 @@ import { LabProgram } from './program.ts';
 interface SpeakerPeer {
   readonly name: string;
   readonly state: string;
-  readonly endpoints?: { readonly remoteAddress: string };
+  readonly address?: string;
   readonly negotiated?: { readonly peerAsn: number };
   readonly families: readonly { readonly received: number }[];
 }
@@ -44,8 +44,8 @@ export class LabAgent extends LabProgram {
   /** The sessions of the node's speaker as it tells of them; none where the node does not speak BGP. */
   async sessions(): Promise<RouterSession[]> {
     const rows = ((await this.speaker?.get('/v1/peers')) ?? []) as SpeakerPeer[];
-    return rows.map(({ name, endpoints, state, negotiated, families }) => ({
-      remote: endpoints?.remoteAddress ?? name,
+    return rows.map(({ name, address, state, negotiated, families }) => ({
+      remote: address ?? name,
       asn: negotiated?.peerAsn,
       established: state === 'established',
       state,
