@@ -380,8 +380,8 @@ export class Peer implements SessionOwner {
       this.#restartAt = undefined;
       this.#started = true;
     }
-    this.#primary.tick(now);
-    this.#secondary?.tick(now);
+    // Of both as they are now: one may take the other's place meanwhile.
+    for (const session of this.#sessions()) session.tick(now);
     this.#tryStart(now);
   }
 

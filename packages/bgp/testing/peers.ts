@@ -208,6 +208,8 @@ export class VirtualLink {
     const pipe = this.#pipes.get(connection);
     if (pipe === undefined) return;
     this.#pipes.delete(connection);
+    // Given up before the neighbour had it: its SYN finds nobody.
+    if (!pipe.ends.some((end) => this.#pipes.has(end.connection))) pipe.open = false;
     if (!this.alive) return;
     this.#later(pipe, node, (end) => this.#closed(end, undefined));
   }
