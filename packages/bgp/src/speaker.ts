@@ -277,15 +277,15 @@ export class Speaker implements SpeakerApi {
   /** Import policy anew for those whose importer is another now, all in one walk over the paths. */
   #reimport(peers: readonly SpeakerPeer[], always = false): void {
     for (const { key } of familyTable) {
-      const importers = new Map();
+      const concerned = new Map<number, PeerFamily>();
       for (const peer of peers) {
         const family = peer.families.get(key);
         if (family?.negotiated === undefined || peer.negotiated === undefined) continue;
-        if (this.#importers.assign(peer, family) || always)
-          importers.set(peer.index, family.importer);
+        if (this.#importers.assign(peer, family) || always) concerned.set(peer.index, family);
       }
-      if (importers.size > 0)
-        this.#jobs.push(new ReimportJob(this.#ribs[key], importers, () => {}));
+      if (concerned.size === 0) continue;
+      const importer = (peer: number) => concerned.get(peer)?.importer;
+      this.#jobs.push(new ReimportJob(this.#ribs[key], importer, () => {}));
     }
   }
 

@@ -186,7 +186,7 @@ export class UpdateGroup {
       return;
     }
     const result = this.exporter.run(path, this.#tag(path));
-    this.#put(prefix, result > 0 ? result : 0, rib.paths.peer[path]!);
+    this.#put(prefix, Math.max(result, 0), rib.paths.peer[path]!);
   }
 
   #tag(path: number): string | undefined {
@@ -271,7 +271,12 @@ export class UpdateGroup {
     joined.endOfRibSent = member.endOfRibSent;
     joined.walked = member.walked;
     if (this.out.isAddPath) {
-      joined.prelude = other.#strangers(this, peer);
+      // What it was to be told first on its last move still comes first.
+      const before = member.prelude ?? new Uint8Array(0);
+      const strangers = other.#strangers(this, peer);
+      joined.prelude = new Uint8Array(before.length + strangers.length);
+      joined.prelude.set(before);
+      joined.prelude.set(strangers, before.length);
       return joined;
     }
     const isKnown = member.walk === 0 && member.prelude === undefined;

@@ -492,7 +492,6 @@ interface OutPart {
 /** What neighbours are sent: a second reader of the same chunks, in the neighbour's place. */
 class OutFeed implements Feed {
   asleep = true;
-  readonly #context: FeedContext;
   readonly #only: ReadonlySet<string> | undefined;
   readonly #parts = new Map<string, OutPart>();
 

@@ -33,6 +33,7 @@ export class Groups {
   readonly #locals: LocalPaths;
   readonly #wake: (peer: number) => void;
   readonly #entries = new Map<string, Entry>();
+  #retired = 0;
   readonly #moving = new Set<{ readonly peer: SpeakerPeer; readonly family: PeerFamily }>();
 
   constructor(
@@ -128,9 +129,11 @@ export class Groups {
       }
       // It cannot stay as it is: out of the way with it, and its members go where they belong.
       this.#entries.delete(key);
-      group.key = `${key} was`;
+      group.key = `${key} until ${++this.#retired}`;
       this.#entries.set(group.key, { group, bound });
       for (const { peer, family } of members) this.place(peer, family);
+      // Those who were on their way to it go elsewhere as well.
+      for (const { peer, family } of [...this.#moving]) this.place(peer, family);
       this.#closeIfEmpty(group);
     }
   }

@@ -119,12 +119,12 @@ export class LongLivedJob extends PathJob {
 
 /** Import policy anew, on what was received. */
 export class ReimportJob extends PathJob {
-  readonly #importers: ReadonlyMap<number, Importer>;
+  readonly #importers: (peer: number) => Importer | undefined;
   readonly #done: () => void;
   readonly #fields: PrefixFields = { length: 0, w0: 0, w1: 0, w2: 0, w3: 0 };
 
-  /** By peer. */
-  constructor(rib: Rib, importers: ReadonlyMap<number, Importer>, done: () => void) {
+  /** `importers`: of a peer as it is then, undefined if it is not concerned. */
+  constructor(rib: Rib, importers: (peer: number) => Importer | undefined, done: () => void) {
     super(rib);
     this.#importers = importers;
     this.#done = done;
@@ -132,7 +132,7 @@ export class ReimportJob extends PathJob {
 
   protected act(slot: number): boolean {
     const { rib } = this;
-    const importer = this.#importers.get(rib.paths.peer[slot]!);
+    const importer = this.#importers(rib.paths.peer[slot]!);
     if (importer === undefined) return false;
     reimport(rib, slot, importer, this.#fields);
     return true;
@@ -152,7 +152,7 @@ export function reimport(rib: Rib, slot: number, importer: Importer, fields: Pre
     rib.reconsider(slot, marked, 0);
     sets.release(marked);
   } else {
-    rib.reconsider(slot, result > 0 ? result : 0, result > 0 ? 0 : -result);
+    rib.reconsider(slot, Math.max(result, 0), result > 0 ? 0 : -result);
   }
 }
 

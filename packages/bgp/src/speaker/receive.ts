@@ -157,7 +157,7 @@ function announce(family: PeerFamily, peer: number, update: ParsedUpdate, block:
       prefix,
       cursor.pathId,
       set,
-      result > 0 ? result : 0,
+      Math.max(result, 0),
       result > 0 ? 0 : -result,
       limit,
     );

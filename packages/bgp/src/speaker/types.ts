@@ -8,7 +8,7 @@ import type {
   PeerState,
 } from '../events.ts';
 import type { PolicyReason } from '../policy/types.ts';
-import type { Asn, FamilyKey, RouterId } from '../types.ts';
+import type { FamilyKey, RouterId } from '../types.ts';
 import type { PathAttributes } from '../wire/attributes.ts';
 import type { OpenMessage } from '../wire/open.ts';
 import type { SpeakerPeerConfig } from './config.ts';
