@@ -496,7 +496,6 @@ class OutFeed implements Feed {
   readonly #parts = new Map<string, OutPart>();
 
   constructor(context: FeedContext, only: ReadonlySet<string> | undefined) {
-    this.#context = context;
     this.#only = only;
     for (const peer of context.peers.values()) if (peer.negotiated !== undefined) this.peerUp(peer);
   }
