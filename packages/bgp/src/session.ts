@@ -29,6 +29,7 @@ import {
 } from './wire/notification.ts';
 import { decodeOpen, encodeOpen, type OpenMessage } from './wire/open.ts';
 import { decodeRouteRefresh } from './wire/route-refresh.ts';
+import type { ParsedUpdate } from './wire/update.ts';
 import { UpdateParser } from './wire/update-parser.ts';
 
 /** RFC 4271 section 8.2.2: "a HoldTimer value of 4 minutes is suggested" until one is agreed. */
@@ -83,6 +84,15 @@ export class Session {
   #localOpenBytes: Uint8Array | undefined;
   #peerOpenBytes: Uint8Array | undefined;
   #blocked = false;
+  #holdMs = 0;
+  /** One for all UPDATEs: it is valid during the call only. */
+  readonly #updateOutput: {
+    readonly type: 'update';
+    update: ParsedUpdate | undefined;
+    bytes: Uint8Array;
+    start: number;
+    end: number;
+  } = { type: 'update', update: undefined, bytes: new Uint8Array(0), start: 0, end: 0 };
 
   constructor(owner: SessionOwner, state: PeerState = 'idle') {
     this.#owner = owner;
@@ -314,6 +324,7 @@ export class Session {
   #established(now: number): void {
     const negotiated = this.negotiated as Negotiated;
     this.#framer.maximum = negotiated.maxMessage;
+    this.#holdMs = 1000 * negotiated.holdTime;
     this.#parser = new UpdateParser(negotiated.receive);
     this.#owner.established(this, now);
     this.#owner.emit({
@@ -368,8 +379,15 @@ export class Session {
       });
       return;
     }
-    this.fire('UpdateMsg', now);
-    this.#owner.emit({ type: 'update', update, bytes, start, end });
+    // Event 27 in Established leads nowhere else: "delivers, restarts the HoldTimer" without asking the machine, which
+    // would cost as much as reading the message.
+    if (this.timers.hold !== Number.POSITIVE_INFINITY) this.timers.hold = now + this.#holdMs;
+    const output = this.#updateOutput;
+    output.update = update;
+    output.bytes = bytes;
+    output.start = start;
+    output.end = end;
+    this.#owner.emit(output as PeerOutput);
   }
 
   #open(body: Uint8Array, now: number): void {

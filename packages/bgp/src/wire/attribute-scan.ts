@@ -47,6 +47,8 @@ export class AttributeScan {
   readonly ends = new Int32Array(256);
   /** The kept attributes lie as they are to be: one after the other, in order, in canonical form. */
   canonical = true;
+  /** Their type codes go up. */
+  ordered = true;
   /** Where they do: of the first header, behind the last value. */
   first = 0;
   last = 0;
@@ -162,6 +164,7 @@ export class AttributeScan {
   #clear(): void {
     this.kept = 0;
     this.canonical = true;
+    this.ordered = true;
     this.first = 0;
     this.last = 0;
     this.others = false;
@@ -214,8 +217,14 @@ export class AttributeScan {
     this.flags[n] = wanted;
     this.starts[n] = at;
     this.ends[n] = next;
-    if (n === 0) this.first = header;
-    else if (header !== this.last || type < this.types[n - 1]!) this.canonical = false;
+    if (n === 0) {
+      this.first = header;
+    } else if (type < this.types[n - 1]!) {
+      this.ordered = false;
+      this.canonical = false;
+    } else if (header !== this.last) {
+      this.canonical = false;
+    }
     if (wanted !== flags) this.canonical = false;
     this.last = next;
   }

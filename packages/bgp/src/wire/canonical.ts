@@ -24,9 +24,9 @@ export class CanonicalAttributes {
   /** Returns how many of `bytes` are the attributes. */
   write(source: Uint8Array, scan: AttributeScan): number {
     this.#at = 0;
-    const order = this.#sorted(scan);
+    const order = scan.ordered ? undefined : this.#sorted(scan);
     for (let i = 0; i < scan.kept; i++) {
-      const n = order[i]!;
+      const n = order === undefined ? i : order[i]!;
       const type = scan.types[n]!;
       const start = scan.starts[n]!;
       const end = scan.ends[n]!;
@@ -44,7 +44,7 @@ export class CanonicalAttributes {
   #sorted(scan: AttributeScan): readonly number[] {
     const order = this.#order;
     order.length = 0;
-    // Insertion: mostly in order already, and never many.
+    // Insertion: they are never many.
     for (let n = 0; n < scan.kept; n++) {
       let i = n;
       while (i > 0 && scan.types[order[i - 1]!]! > scan.types[n]!) {
