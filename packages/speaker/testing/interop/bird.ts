@@ -74,6 +74,7 @@ function config({ sessions, directory }: ForeignStart): string {
     `log "${join(directory, 'routes.log')}" all;`,
     'log stderr { warning, error, fatal, bug };',
     'protocol device {}',
+    'protocol direct { ipv4; ipv6; }',
     ...FAMILIES.flatMap((family) => [
       // Routes that a restarting router leaves in the kernel are what graceful restart lives from.
       `protocol kernel { persist; ${family} { import none; export where source = RTS_BGP; }; }`,
@@ -142,8 +143,7 @@ export function readBirdRoutes(text: string): RouteText[] {
 export const bird: ForeignKind = {
   name: 'BIRD',
   lacks: {
-    'enhanced-refresh':
-      'BIRD 2.0.12 begins no refresh with BoRR unless its own import table is off; shown by `refresh`',
+    'prints-long-lists': 'birdc cuts a list of communities short; the rest of the scenario is run',
   },
   async start(start): Promise<Foreign> {
     const open = (flags: readonly string[]): Promise<RunningRouter> =>

@@ -20,7 +20,7 @@ export type Ability =
   | 'route-refresh-ask'
   | 'enhanced-refresh'
   | 'shutdown-text'
-  | 'hold-timer-short';
+  | 'prints-long-lists';
 
 export interface Foreign extends AsyncDisposable {
   readonly name: string;

@@ -12,7 +12,7 @@ export function pings(
   namespace: Namespace,
   directory: string,
   target: string,
-): { stop(): Promise<Counted> } {
+): { stop(): Promise<Counted> } & AsyncDisposable {
   const process = new DaemonProcess({
     name: `ping-${target.replaceAll(':', '-')}`,
     namespace,
@@ -28,5 +28,6 @@ export function pings(
       if (match === null) throw new Error(`ping to ${target} says: ${process.log}`);
       return { sent: Number(match[1]), lost: Number(match[1]) - Number(match[2]) };
     },
+    [Symbol.asyncDispose]: () => process.stop('SIGKILL'),
   };
 }

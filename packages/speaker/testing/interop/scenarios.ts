@@ -229,7 +229,8 @@ export function interopTests(kind: ForeignKind): void {
     const long = { prefix: LONG_ROUTE, communities: MANY_COMMUNITIES };
     await site.ours.A.client.ask('PUT', '/v1/paths/interop', [...paths, long]);
     const route = await atTheirs(plan, 'ipv4', LONG_ROUTE);
-    assert.equal(route.communities.length, MANY_COMMUNITIES.length);
+    if (kind.lacks['prints-long-lists'] === undefined)
+      assert.equal(route.communities.length, MANY_COMMUNITIES.length);
     // A neighbour that takes short messages only is not sent it, and its session stands.
     const plain = session('plain4');
     assert.equal(find(await site.foreign.received(plain, 'ipv4'), LONG_ROUTE), undefined);
@@ -409,8 +410,9 @@ export function interopTests(kind: ForeignKind): void {
       const plan = session('restart');
       await site.up(plan);
       for (const family of FAMILIES) await atTheirs(plan, family, OUR_ROUTES[family]);
+      await using stack = new AsyncDisposableStack();
       const flows = FAMILIES.map((family) =>
-        pings(site.theirNamespace, site.directory, host(OUR_ROUTES[family])),
+        stack.use(pings(site.theirNamespace, site.directory, host(OUR_ROUTES[family]))),
       );
       await pause(500);
       await site.ours.A.process.stop('SIGKILL');
@@ -447,8 +449,9 @@ export function interopTests(kind: ForeignKind): void {
       const plan = session('restart');
       await site.up(plan);
       for (const family of FAMILIES) await atOurs(plan, family, THEIR_ROUTES[family]);
+      await using stack = new AsyncDisposableStack();
       const flows = FAMILIES.map((family) =>
-        pings(site.ourNamespace, site.directory, host(THEIR_ROUTES[family])),
+        stack.use(pings(site.ourNamespace, site.directory, host(THEIR_ROUTES[family]))),
       );
       await pause(500);
       await site.foreign.crash();
@@ -456,6 +459,7 @@ export function interopTests(kind: ForeignKind): void {
         const { families } = await site.peer(plan);
         return families.every((family) => family.stale > 0) || undefined;
       });
+      await pause(1500);
       await site.foreign.startAgain();
       await site.up(plan);
       await eventually(
@@ -466,6 +470,7 @@ export function interopTests(kind: ForeignKind): void {
         async () => JSON.stringify(await site.peer(plan)),
       );
       for (const family of FAMILIES) await atOurs(plan, family, THEIR_ROUTES[family]);
+      await pause(500);
       for (const flow of flows) await nothingLost(flow);
     },
   );

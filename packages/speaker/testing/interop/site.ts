@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { PeerView } from '../../src/views/peer.ts';
 import type { RouteView } from '../../src/views/route.ts';
-import { cable, Namespace } from '../namespaces.ts';
+import { type CableEnd, cable, Namespace } from '../namespaces.ts';
 import { eventually } from '../process.ts';
 import { type Foreign, type ForeignKind, possible } from './foreign.ts';
 import { OurRouter } from './ours.ts';
@@ -74,39 +74,42 @@ function common(plan: SessionPlan): object {
     families: FAMILIES.map((family) => ({
       family: `${family}-unicast`,
       ...(plan.addPath ? { addPath: { receive: true, send: 8 } } : {}),
-      ...(external ? { import: 'all', export: `to-${plan.key}` } : {}),
-      ...(external ? {} : { nextHop: 'self' }),
+      ...(external ? { import: 'all' } : { nextHop: 'self' }),
+      export: `to-${plan.key}`,
     })),
   };
 }
 
-/** The session between R and C, on addresses of their own namespace. */
-const INNER: Readonly<Record<'R' | 'C', string>> = { R: '10.90.101.1', C: '10.90.102.1' };
+/** The session between R and C, over a cable of their own. */
+const INNER: Readonly<Record<'R' | 'C', { readonly ipv4: string; readonly ipv6: string }>> = {
+  R: { ipv4: '10.90.101.1', ipv6: 'fd90:101::1' },
+  C: { ipv4: '10.90.101.2', ipv6: 'fd90:101::2' },
+};
+
+function innerNeighbor(speaker: 'R' | 'C'): object {
+  const other = speaker === 'R' ? 'C' : 'R';
+  return {
+    name: other,
+    peer: { address: INNER[other].ipv4 },
+    localAddress: INNER[speaker].ipv4,
+    asn: 'internal',
+    passive: speaker === 'R',
+    ...(speaker === 'R' ? { routeReflectorClient: true } : {}),
+    gracefulRestart: false,
+    timers: { connectRetry: 1 },
+    families: FAMILIES.map((family) => ({ family: `${family}-unicast`, export: 'inner' })),
+  };
+}
 
 export function configOf(speaker: OurSpeaker, sessions: readonly SessionPlan[]): object {
   const own = sessions.filter((plan) => plan.speaker === speaker);
-  const other = speaker === 'R' ? 'C' : 'R';
-  const inner =
-    speaker === 'A'
-      ? []
-      : [
-          {
-            name: other,
-            peer: { address: INNER[other] },
-            localAddress: INNER[speaker],
-            asn: 'internal',
-            passive: speaker === 'R',
-            ...(speaker === 'R' ? { routeReflectorClient: true } : {}),
-            timers: { connectRetry: 1 },
-            families: FAMILIES.map((family) => ({ family: `${family}-unicast` })),
-          },
-        ];
+  const inner = speaker === 'A' ? [] : [innerNeighbor(speaker)];
   return {
     asn: speaker === 'A' ? OUR_ASN : THEIR_ASN,
     routerId: OUR_IDS[speaker],
     listen: [
       ...own.map((plan) => ({ address: oursOf(plan), port: 179 })),
-      ...(speaker === 'A' ? [] : [{ address: INNER[speaker], port: 179 }]),
+      ...(speaker === 'A' ? [] : [{ address: INNER[speaker].ipv4, port: 179 }]),
     ],
     ...(speaker === 'A'
       ? {
@@ -129,6 +132,19 @@ export function configOf(speaker: OurSpeaker, sessions: readonly SessionPlan[]):
       })),
     policies: {
       all: accepting({}),
+      ...(speaker === 'A'
+        ? {}
+        : {
+            inner: {
+              statements: [
+                {
+                  match: { families: ['ipv6-unicast'], source: ['local'] },
+                  set: { nextHop: INNER[speaker].ipv6 },
+                },
+              ],
+              otherwise: 'accept',
+            },
+          }),
       ...Object.fromEntries(own.map((plan) => [`to-${plan.key}`, exportPolicy(plan)])),
     },
   };
@@ -168,17 +184,39 @@ export class InteropSite implements AsyncDisposable {
     this.sessions = possible(ALL_SESSIONS, kind.lacks);
     this.directory = mkdtempSync(join(tmpdir(), `causeway-interop-${process.pid}-`));
     this.#stack.defer(() => rmSync(this.directory, { recursive: true, force: true }));
-    this.ourNamespace = this.#stack.use(new Namespace('o'));
+    // A namespace each: speakers prune the routes of a former one, and tell their own addresses from others'.
+    const namespaces = {
+      A: this.#stack.use(new Namespace('a')),
+      R: this.#stack.use(new Namespace('r')),
+      C: this.#stack.use(new Namespace('c')),
+    };
+    this.ourNamespace = namespaces.A;
     this.theirNamespace = this.#stack.use(new Namespace('t'));
-    const addresses = (host: number): string[] =>
-      ALL_SESSIONS.flatMap(({ number }) => [
-        `10.90.${number}.${host}/24`,
-        `fd90:${number}::${host}/64`,
-      ]);
-    cable(
-      { namespace: this.ourNamespace, device: 'eth0', addresses: addresses(1) },
-      { namespace: this.theirNamespace, device: 'eth0', addresses: addresses(2) },
-    );
+    for (const speaker of ['A', 'R', 'C'] as const) {
+      const addresses = (host: number): string[] =>
+        ALL_SESSIONS.filter((plan) => plan.speaker === speaker).flatMap(({ number }) => [
+          `10.90.${number}.${host}/24`,
+          `fd90:${number}::${host}/64`,
+        ]);
+      cable(
+        { namespace: namespaces[speaker], device: 'eth0', addresses: addresses(1) },
+        { namespace: this.theirNamespace, device: `to${speaker}`, addresses: addresses(2) },
+      );
+    }
+    const innerEnd = (speaker: 'R' | 'C'): CableEnd => ({
+      namespace: namespaces[speaker],
+      device: 'inner',
+      addresses: [`${INNER[speaker].ipv4}/24`, `${INNER[speaker].ipv6}/64`],
+    });
+    cable(innerEnd('R'), innerEnd('C'));
+    // Next hops that are told unchanged inside an AS lie behind the foreign router.
+    for (const speaker of ['R', 'C'] as const) {
+      const { number } = ALL_SESSIONS.find((plan) => plan.speaker === speaker)!;
+      namespaces[speaker].ip(
+        `route add default via 10.90.${number}.2`,
+        `route add ::/0 via fd90:${number}::2`,
+      );
+    }
     // What the routes lead to.
     for (const [namespace, routes] of [
       [this.ourNamespace, OUR_ROUTES],
@@ -188,14 +226,11 @@ export class InteropSite implements AsyncDisposable {
         `address add ${routes.ipv4.replace('0/24', '1/32')} dev lo`,
         `address add ${routes.ipv6.replace('::/48', '::1/128')} dev lo`,
       );
-    this.ourNamespace.ip(
-      ...Object.values(INNER).map((address) => `address add ${address}/32 dev lo`),
-    );
     const our = (name: OurSpeaker): OurRouter =>
       this.#stack.use(
         new OurRouter({
           name,
-          namespace: this.ourNamespace,
+          namespace: namespaces[name],
           directory: join(this.directory, name),
           config: configOf(name, this.sessions),
         }),
