@@ -55,7 +55,7 @@ isolated(import.meta.filename, () => {
   const ours = (node: string): string[] =>
     ['-4', '-6'].flatMap((family) =>
       nodes
-        .run(node, `ip ${family} route show proto 0xc5`)!
+        .run(node, `ip ${family} route show proto 0xcb`)!
         .trim()
         .split('\n')
         .map((line) => line.split(' ').slice(0, 3).join(' ')),

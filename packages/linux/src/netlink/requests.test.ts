@@ -81,7 +81,7 @@ test('a default route through a gateway, byte by byte', () => {
   assert.deepEqual(
     [...body],
     [
-      ...[2, 0, 0, 0, 254, 0xc5, 0, 1, 0, 0, 0, 0], // rtmsg: main, causeway, universe, unicast
+      ...[2, 0, 0, 0, 254, 0xcb, 0, 1, 0, 0, 0, 0], // rtmsg: main, causeway, universe, unicast
       ...[8, 0, 4, 0, 2, 0, 0, 0], // RTA_OIF
       ...[8, 0, 5, 0, 10, 0, 0, 1], // RTA_GATEWAY
       ...[8, 0, 6, 0, 5, 0, 0, 0], // RTA_PRIORITY

@@ -27,7 +27,7 @@ import {
 } from './route.ts';
 
 /** Our rtm_protocol: marks our routes and rules, so that they can be told from others'. */
-export const causewayProtocol = 0xc5;
+export const causewayProtocol = 0xcb;
 /** Of routes learned by BGP: the speaker's, apart from the agent's, since each prunes only its own. FRR sweeps 186 to 198. */
 export const speakerProtocol = 0xcc;
 
