@@ -1,6 +1,10 @@
+import { flushCompileCache } from 'node:module';
 import os from 'node:os';
 import { messageWithCauses } from './errors.ts';
 import type { Log } from './log.ts';
+
+/** By then everything that is loaded at the start has been. */
+const FLUSH_MS = 2_000;
 
 export interface ProgramOptions {
   /** Ends the program in good order. Without one, SIGTERM and SIGINT do, and its priority is raised. */
@@ -33,9 +37,13 @@ export async function runProgram(
     );
   process.on('unhandledRejection', stray);
   process.on('uncaughtException', stray);
+  // A program that runs for months, or is killed, would never leave the next one its compiled code.
+  const flush = setTimeout(() => flushCompileCache(), FLUSH_MS);
+  flush.unref();
   try {
     await work(stop.signal);
   } finally {
+    clearTimeout(flush);
     process.off('unhandledRejection', stray);
     process.off('uncaughtException', stray);
     process.off('SIGTERM', end);
