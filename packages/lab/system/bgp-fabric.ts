@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { Prefix } from '@causeway/ip';
+import { speakerProtocol } from '@causeway/linux';
 import {
   buildLab,
   destroyLab,
@@ -115,7 +116,7 @@ export async function learned(
   family: Family,
 ): Promise<string[]> {
   const argv = ['ip', '-j', family === 'ipv4' ? '-4' : '-6', 'route', 'show', prefix];
-  const { stdout } = await lab.exec(name, [...argv, 'proto', SPEAKER_PROTOCOL]);
+  const { stdout } = await lab.exec(name, [...argv, 'proto', String(speakerProtocol)]);
   const routes = JSON.parse(stdout || '[]') as {
     gateway?: string;
     nexthops?: { gateway?: string }[];
@@ -125,9 +126,6 @@ export async function learned(
     .map((address) => ownerOf(lab, address))
     .sort();
 }
-
-/** What the speaker's routes bear in the kernel. */
-export const SPEAKER_PROTOCOL = '198';
 
 /** Routes of a node's main table in both families. */
 export async function tableOf(lab: Lab, name: string): Promise<string[]> {
