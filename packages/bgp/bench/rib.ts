@@ -8,6 +8,7 @@ import { Session } from 'node:inspector';
 import { Address } from '@causeway/ip';
 import {
   type Asn,
+  type PolicyStatement,
   RouterId,
   Speaker,
   type SpeakerEffect,
@@ -16,6 +17,12 @@ import {
 import { makeTable, rawEndOfRib, rawKeepalive, rawOpen, rawUpdates } from '../testing/index.ts';
 
 const asn = (value: number) => value as Asn;
+
+const decide = (verdict: 'accept' | 'reject', rest: PolicyStatement = {}): PolicyStatement => ({
+  ...rest,
+  // biome-ignore lint/suspicious/noThenProperty: the policy language's word
+  then: verdict,
+});
 
 interface Rig {
   readonly speaker: Speaker;
@@ -37,7 +44,7 @@ function makeRig(): Rig {
         routerId: RouterId.parse('192.0.2.254'),
         policies: {
           policies: {
-            all: { statements: [{ then: 'accept' }] },
+            all: { statements: [decide('accept')] },
             none: { statements: [], otherwise: 'reject' },
           },
         },
@@ -316,18 +323,18 @@ function reload(routes: number): void {
   };
   const before = rig.received;
   measure(`reload ${routes}: community for all, in and out`, () =>
-    change({ statements: [{ set: { communities: { add: ['65000:1'] } }, then: 'accept' }] }),
+    change({ statements: [decide('accept', { set: { communities: { add: ['65000:1'] } } })] }),
   );
   console.log(`sent ${rig.received - before} bytes`);
   measure(`reload ${routes}: by prefix, half refused`, () =>
     change({
       statements: [
-        { match: { prefixes: [{ prefix: '0.0.0.0/1', le: 32 }] }, then: 'reject' },
-        { then: 'accept' },
+        decide('reject', { match: { prefixes: [{ prefix: '0.0.0.0/1', le: 32 }] } }),
+        decide('accept'),
       ],
     }),
   );
-  measure(`reload ${routes}: accepted again`, () => change({ statements: [{ then: 'accept' }] }));
+  measure(`reload ${routes}: accepted again`, () => change({ statements: [decide('accept')] }));
   console.log({ advertised: rig.speaker.peer('monitor')?.families[0]?.advertised });
 }
 

@@ -24,11 +24,13 @@ const address = '192.0.2.254';
 const family = 'ipv4-unicast' as const;
 
 const decide = (
-  then: 'accept' | 'reject',
+  verdict: 'accept' | 'reject',
   rest: Omit<PolicyStatement, 'then'> = {},
-): PolicyStatement =>
+): PolicyStatement => ({
+  ...rest,
   // biome-ignore lint/suspicious/noThenProperty: the policy language's word
-  ({ ...rest, then });
+  then: verdict,
+});
 
 /** Every kind of condition and change, some of which look at prefixes, neighbours, sources and tags. */
 const libraries: readonly PolicyLibrary[] = [

@@ -279,7 +279,8 @@ export type FeedSpec =
     }
   | {
       readonly type: 'adj-rib-out';
-      readonly policy: 'pre' | 'post';
+      /** What is really sent; what it was before policy is the Loc-RIB. */
+      readonly policy?: 'post';
       readonly peers?: readonly string[];
     }
   | { readonly type: 'loc-rib' };
