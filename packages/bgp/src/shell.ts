@@ -150,7 +150,8 @@ export class BgpShell implements AsyncDisposable {
       this.#timerAt = deadline;
       this.#timer = setTimeout(() => {
         this.#timer = undefined;
-        this.#turn();
+        // Sockets are read first: what a neighbour said while this process had no processor counts against its hold timer.
+        this.#turnSoon();
       }, deadline - now);
     }
   }

@@ -50,7 +50,6 @@ function inFamily(plan: SessionPlan, family: Family): string[] {
   if (plan.oldSpeaker && family === 'ipv6') return [];
   return [
     `neighbor ${name} activate`,
-    `neighbor ${name} soft-reconfiguration inbound`,
     ...(plan.addPath ? [`neighbor ${name} addpath-tx-all-paths`] : []),
     ...(plan.reflector === 'theirs' ? [`neighbor ${name} route-reflector-client`] : []),
     ...(plan.transport === 'ipv4' && family === 'ipv6'
@@ -184,9 +183,9 @@ export const frr: ForeignKind = {
         (await details(plan).catch(() => ({}) as Record<string, unknown>)).bgpState ===
         'Established',
       received: async (plan, family) => {
-        const table = JSON.parse(
-          await router.ask(`show bgp ${family} unicast neighbors ${oursOf(plan)} routes json`),
-        ) as { routes?: Record<string, unknown> };
+        const table = JSON.parse(await router.ask(`show bgp ${family} unicast json`)) as {
+          routes?: Record<string, unknown>;
+        };
         const routes: RouteText[] = [];
         for (const prefix of Object.keys(table.routes ?? {})) {
           const detail = JSON.parse(
