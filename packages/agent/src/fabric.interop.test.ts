@@ -343,4 +343,119 @@ ${FAMILIES.flatMap((family) => [session('a', 1, family), session('b', 2, family)
       PODS.filter((line) => / \S+2$/.test(line)),
     );
   });
+
+  test('every setting that the kinds have is one that the speaker takes', async () => {
+    await nodes.store.apply([
+      {
+        apiVersion: 'v1',
+        kind: 'Secret',
+        metadata: { name: 'bfd', namespace: 'kube-system' },
+        stringData: { password: 'twenty bytes of key.' },
+      },
+      {
+        apiVersion: 'causeway.io/v1',
+        kind: 'BGPPeerOptions',
+        metadata: { name: 'rack-ipv4' },
+        spec: {
+          description: 'rack switch',
+          passive: true,
+          adminDown: true,
+          bfd: {
+            intervalMilliseconds: 100,
+            multiplier: 5,
+            multihop: true,
+            strict: true,
+            auth: { type: 'MeticulousSHA1', keyID: 1, secretRef: 'bfd' },
+          },
+          ttlSecurity: { hops: 1 },
+          nextHop: 'Self',
+          extendedNextHop: true,
+          extendedMessages: false,
+          gracefulRestartHelper: false,
+          timers: { delayOpenSeconds: 2, idleHoldSeconds: 1 },
+          families: [
+            {
+              afi: 'ipv4',
+              safi: 'unicast',
+              import: [
+                { prefix: '0.0.0.0/0' },
+                { prefix: '10.0.0.0/8', minLength: 24, maxLength: 26 },
+              ],
+              transit: true,
+              addPath: { receive: true, send: 4 },
+              maxPrefixes: {
+                limit: 1000,
+                warnAtPercent: 80,
+                action: 'Refuse',
+                restartAfterSeconds: 60,
+              },
+              longLivedStaleSeconds: 3600,
+            },
+          ],
+        },
+      },
+      {
+        apiVersion: 'causeway.io/v1',
+        kind: 'BGPClusterOptions',
+        metadata: { name: 'r1' },
+        spec: {
+          bgpInstances: [
+            {
+              name: 'main',
+              clusterID: '10.0.0.1',
+              gracefulRestart: { restartTimeSeconds: 60, deferralSeconds: 10 },
+              multipath: { ebgp: 8, ibgp: 8 },
+              kernelRoutes: {
+                mode: 'Prefixes',
+                prefixes: ['10.200.0.0/16'],
+                table: 254,
+                metric: 100,
+              },
+              dynamicPeers: [
+                {
+                  name: 'clients',
+                  prefix: '192.0.2.128/25',
+                  peerASNs: [65001, 65002],
+                  limit: 9,
+                  peerConfigRef: { name: 'rack-ipv6' },
+                },
+              ],
+              nodePeers: [
+                { name: 'mesh', addressFamily: 'ipv4', peerConfigRef: { name: 'rack-ipv6' } },
+              ],
+              bmpStations: [
+                {
+                  name: 'noc',
+                  address: '192.0.2.100',
+                  port: 11019,
+                  monitor: [
+                    'PrePolicy',
+                    'PostPolicy',
+                    'LocRIB',
+                    'AdjRIBOutPrePolicy',
+                    'AdjRIBOutPostPolicy',
+                  ],
+                  statisticsSeconds: 60,
+                },
+              ],
+            },
+          ],
+        },
+      },
+    ]);
+    type Row = { name: string; healthy: boolean; detail: string };
+    await until('the speaker has it', async () => {
+      const config = (await ask('b', '/v1/config/agent')) as { bmp?: unknown[] };
+      const { body } = await nodes.ask('b', 'GET', '/v1/status');
+      const row = body.reconcilers.find(({ name }: Row) => name === 'speaker') as Row;
+      assert.doesNotMatch(row.detail, /refuses/);
+      return row.healthy && config.bmp?.length === 1;
+    });
+    const peers = (await ask('b', '/v1/peers')) as { name: string }[];
+    assert.deepEqual(peers.map(({ name }) => name).sort(), ['mesh:a', 'rack-ipv4', 'rack-ipv6']);
+    assert.doesNotMatch(
+      JSON.stringify(await ask('b', '/v1/config/agent')),
+      /correct-horse|twenty bytes/,
+    );
+  });
 });
