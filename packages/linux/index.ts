@@ -120,6 +120,7 @@ export { type RouteFilter, RtSocket } from './src/netlink/rt-socket.ts';
 export type { Rule, RuleAction, RuleSpec } from './src/netlink/rule.ts';
 export { Netns } from './src/netns.ts';
 export { PollSet } from './src/poll-set.ts';
+export { RouterAdvertiser } from './src/router-advertiser.ts';
 export { type Preference, preferThisThread } from './src/scheduling.ts';
 export {
   attachSocketFilter,

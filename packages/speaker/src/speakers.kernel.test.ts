@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
 import type { ApiError } from '@causeway/daemon';
 import { speakerProtocol } from '@causeway/linux';
@@ -382,4 +385,127 @@ test('best paths get to the kernel, equal ones as one route, and go with the ses
   await a.configure('test', baseA());
   await until(() => assert.deepEqual(shown('10.9.0.0/24'), []));
   assert.deepEqual(shown('10.9.1.0/24'), ['4 10.0.0.77']);
+});
+
+test('neighbours on a link without addresses find each other, and give each other routes of both families', async () => {
+  net.add('left', 'right');
+  net.link(['left', 'up0'], ['right', 'up1']);
+  net.ip('left', 'addr', 'add', '10.77.0.1/32', 'dev', 'lo');
+  net.ip('right', 'addr', 'add', '10.77.0.2/32', 'dev', 'lo');
+  const unnumbered = (
+    device: string,
+    self: { asn: number; routerId: string },
+  ): SpeakerConfigInput => ({
+    ...self,
+    policies,
+    listen: [{ address: '::' }],
+    kernel: { mode: 'all' },
+    neighbors: [{ name: 'other', peer: { interface: device }, asn: 'external', families, timers }],
+  });
+  const left = net.speaker(
+    'left',
+    'left',
+    unnumbered('up0', { asn: 65101, routerId: '10.77.0.1' }),
+  );
+  const right = net.speaker(
+    'right',
+    'right',
+    unnumbered('up1', { asn: 65102, routerId: '10.77.0.2' }),
+  );
+  await left.start();
+  const waiting = await left.peer('other');
+  assert.deepEqual([waiting.state, waiting.waitingFor], ['active', 'address']);
+  await right.start();
+  const peer = await up(left, 'other');
+  assert.match(peer.address ?? '', /^fe80::/);
+  await left.paths('test', '10.77.0.1/32', 'fd77:1::/64');
+  await right.paths('test', '10.77.0.2/32', 'fd77:2::/64');
+  await until(async () =>
+    assert.deepEqual(await left.prefixes('view=received&peer=other'), [
+      '10.77.0.2/32',
+      'fd77:2::/64',
+    ]),
+  );
+  await until(() =>
+    assert.match(net.ip('left', 'route', 'show', '10.77.0.2/32'), /via inet6 fe80::/),
+  );
+  await until(() =>
+    assert.match(net.ip('left', '-6', 'route', 'show', 'fd77:2::/64'), /via fe80::/),
+  );
+  await until(() =>
+    execFileSync('ip', [
+      'netns',
+      'exec',
+      net.netns('left'),
+      'ping',
+      '-c1',
+      '-W1',
+      '-I',
+      '10.77.0.1',
+      '10.77.0.2',
+    ]),
+  );
+  // The other end is another machine now, with another link-local address.
+  await right.stop();
+  net.ip('right', 'link', 'set', 'up1', 'down', 'address', '02:00:00:00:77:77');
+  net.ip('right', 'link', 'set', 'up1', 'up');
+  await right.start();
+  await until(async () => {
+    const now = await left.peer('other');
+    assert.equal(now.state, 'established');
+    assert.match(now.address ?? '', /fe80::ff:fe00:7777/);
+  }, 20);
+  await left.stop();
+  await right.stop();
+});
+
+test('the default gateway is a neighbour wherever the default route goes', async () => {
+  const gateway = (asn: number): SpeakerConfigInput => ({
+    asn: 65001,
+    routerId: '192.0.2.1',
+    policies,
+    listen: [],
+    neighbors: [{ name: 'gw', peer: { defaultGateway: 'ipv4' }, asn, families, timers }],
+  });
+  const node = net.speaker('node', 'a', gateway(65002));
+  await b.configure('test', { ...config(B, [{ ...neighbor('a', A), passive: true }]) });
+  await a.configure('test', config(A, []));
+  await node.start();
+  assert.equal((await node.peer('gw')).waitingFor, 'address');
+  net.ip('a', 'route', 'add', 'default', 'via', '10.0.0.2');
+  assert.equal((await up(node, 'gw')).address, '10.0.0.2');
+  net.ip('a', 'route', 'replace', 'default', 'via', '10.0.0.3');
+  await until(async () => assert.equal((await node.peer('gw')).address, '10.0.0.3'));
+  net.ip('a', 'route', 'del', 'default');
+  await until(async () => assert.equal((await node.peer('gw')).waitingFor, 'address'));
+  await node.stop();
+});
+
+test('state files of another kind, age or make are set aside, and the rest is used', async () => {
+  const one = net.speaker('state', 'a');
+  await one.start();
+  await one.configure('good', config({ ...A, address: '10.0.0.1' }, [], { listen: [] }));
+  await one.paths('good', '10.1.0.0/24');
+  await one.stop();
+  const at = (...parts: string[]) => path.join(one.directory, 'speaker', ...parts);
+  const good = fs.readFileSync(at('config', 'good.json'), 'utf8');
+  assert.equal(fs.statSync(at('config', 'good.json')).mode & 0o777, 0o600);
+  fs.writeFileSync(at('config', 'newer.json'), good.replace('"version":1', '"version":9'));
+  fs.writeFileSync(at('config', 'garbage.json'), 'not what you think');
+  fs.writeFileSync(at('config', 'edited.json'), good.replace('65001', '65000'));
+  fs.writeFileSync(at('paths', 'other.json'), good);
+  fs.writeFileSync(at('sessions', 'sessions.json'), '');
+  await one.start();
+  assert.deepEqual(
+    ((await one.api.ask('GET', '/v1/config')) as { owner: string }[]).map(({ owner }) => owner),
+    ['good'],
+  );
+  assert.deepEqual(await one.prefixes(), ['10.1.0.0/24']);
+  assert.deepEqual(fs.readdirSync(at('config', 'refused')).sort(), [
+    'edited.json',
+    'garbage.json',
+    'newer.json',
+  ]);
+  assert.equal(one.log.match(/a state file was set aside/g)?.length, 5);
+  await one.stop();
 });

@@ -21,6 +21,7 @@ import { hopText } from '../kernel/reconciler.ts';
 import { NextHopResolver } from '../next-hops.ts';
 import type { RestartPlan } from '../restart.ts';
 import { type EventView, eventView, type OwnEvent } from '../views/event.ts';
+import { LinkAdvertiser } from './advertise.ts';
 import { BmpStations } from './bmp.ts';
 import { KernelRoutes } from './kernel.ts';
 import { type ChangeRow, Neighbours } from './neighbours.ts';
@@ -58,6 +59,7 @@ export class Engine implements AsyncDisposable {
   readonly restart: RestartPlan | undefined;
   readonly #options: EngineOptions;
   readonly #nextHops: NextHopResolver;
+  readonly #advertiser: LinkAdvertiser;
   #bfd: BfdClient | undefined;
   #settings: Settings;
   #looking = false;
@@ -88,6 +90,7 @@ export class Engine implements AsyncDisposable {
     }
     this.shell.attach(this.core);
     this.#nextHops = new NextHopResolver(this.core, observer.fib);
+    this.#advertiser = new LinkAdvertiser(observer.fib, log);
     this.neighbours = new Neighbours(this.#settings, {
       core: this.core,
       fib: observer.fib,
@@ -140,6 +143,7 @@ export class Engine implements AsyncDisposable {
     if (diff.kernel) this.kernel.configure(settings.kernel);
     await this.bmp.apply(settings, diff);
     const changes = this.neighbours.apply(settings, diff);
+    this.#advertiser.set(this.neighbours.links());
     if (diff.library) this.core.setPolicies(settings.library, now());
     this.#afterwards();
     return changes;
@@ -175,6 +179,7 @@ export class Engine implements AsyncDisposable {
   kernelChanged(): void {
     this.#nextHops.recheck();
     this.neighbours.refresh();
+    this.#advertiser.again();
     this.kernel.recheck();
     this.#afterwards();
   }
@@ -195,6 +200,7 @@ export class Engine implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#advertiser[Symbol.dispose]();
     this.neighbours[Symbol.dispose]();
     this.#nextHops[Symbol.dispose]();
     await Promise.all([

@@ -125,6 +125,14 @@ export class Neighbours implements Disposable {
       this.#options.onBfd(name, this.#bfdOf(neighbor, target));
   }
 
+  /** Links on which a neighbour is to be found. */
+  links(): Set<string> {
+    const links = new Set<string>();
+    for (const { peer, adminDown } of this.#settings.neighbors.values())
+      if ('interface' in peer && !('address' in peer) && !adminDown) links.add(peer.interface);
+    return links;
+  }
+
   facts(name: string): PeerFactsView | undefined {
     const known = this.#known.get(name);
     if (known === undefined) return undefined;
