@@ -1,9 +1,9 @@
 import { Address } from '@causeway/ip';
 import type { Expectation, Site } from './site.ts';
 
-/** Every pod reaches every other, on its node, on its rack and across the router. */
+/** Every pod reaches every other, on its node, on its rack and across the fabric. */
 export async function podsReachPods(site: Site): Promise<void> {
-  site.report.section('Pods reach pods: on one node, on one rack, across the router');
+  site.report.section('Pods reach pods: on one node, on one rack, across the fabric');
   const ping = (what: string, from: string, to: string): Promise<Expectation[]> =>
     site.both(async (family) => {
       const address = await site.address(to, family);

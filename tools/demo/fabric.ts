@@ -77,11 +77,11 @@ export async function askTheSpeaker(site: Site): Promise<void> {
 export async function rackSwitchDies(site: Site): Promise<void> {
   site.report.section('A rack switch loses its power under load from the outside');
   const { lab } = site;
-  await using _servers = await site.echo(['intern', 'audited'], PORT);
+  await using _servers = await site.echo(['intern', 'b2'], PORT);
   await using load = await Load.start(
     lab,
     'outside',
-    await site.loadTargets(['intern', 'audited'], PORT),
+    await site.loadTargets(['intern', 'b2'], PORT),
     {
       everyMs: 5,
     },
