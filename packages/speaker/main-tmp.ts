@@ -1,2 +1,0 @@
-const { runSpeaker } = await import('./src/program.ts');
-await runSpeaker(process.argv.at(-1));
