@@ -1,5 +1,6 @@
 import { Address, Prefix } from '@causeway/ip';
 import type { BgpInputs, ServiceAddress, ServiceView } from './inputs.ts';
+import type { PlanMemo } from './memo.ts';
 import type { Rule } from './rules.ts';
 import { selects } from './selector.ts';
 
@@ -21,12 +22,15 @@ export interface Candidate {
 /** Everything that this node could announce. Pure. */
 export function candidatesOf(
   inputs: Pick<BgpInputs, 'podCIDRs' | 'services' | 'interfaces' | 'families'>,
-  rules: Iterable<Rule>,
+  rules: ReadonlyMap<string, Rule>,
+  memo: PlanMemo,
 ): Candidate[] {
-  const all = [...rules];
+  const all = [...rules.values()];
   const found = [
     ...podCidrs(inputs, all),
-    ...inputs.services.flatMap((service) => serviceAddresses(service, all)),
+    ...inputs.services.flatMap((service) =>
+      memo.candidates(service, rules, () => serviceAddresses(service, all)),
+    ),
     ...interfaceAddresses(inputs, all),
   ];
   return found.filter(({ prefix }) => inputs.families.includes(Prefix.family(prefix)));

@@ -8,7 +8,8 @@ import type { AgentConfig } from '../config/schema.ts';
 import { reconcilerHealth } from '../health.ts';
 import type { DeviceView } from '../host/devices.ts';
 import type { OwnNode } from '../node/own-node.ts';
-import type { BgpInputs, PeerNode } from './inputs.ts';
+import type { BgpInputs, PeerNode, ServiceView } from './inputs.ts';
+import { PlanMemo } from './memo.ts';
 import { type Announcement, type BgpPlan, planBgp } from './plan.ts';
 import { SpeakerReconciler } from './reconciler.ts';
 import { serviceView } from './service-views.ts';
@@ -18,6 +19,8 @@ import { type BgpTables, type DerivedTables, derivedTables } from './tables.ts';
 
 /** A rollout changes readiness pod by pod; what follows is told the speaker at most this often. */
 const SETTLE_MS = 50;
+/** Of the agent's time at most one part in so many goes to announcements, however fast services change. */
+const SHARE = 10;
 /** How soon a speaker that was started again is noticed. */
 const WATCH_MS = 1_000;
 
@@ -82,6 +85,13 @@ export class BgpController implements AsyncDisposable {
   readonly #watching: Promise<void>;
   #timer: NodeJS.Timeout | undefined;
   #plan: BgpPlan | undefined;
+  readonly #memo = new PlanMemo();
+  readonly #views = new WeakMap<
+    Service,
+    { readonly frontends: readonly Frontend[]; readonly view: ServiceView }
+  >();
+  /** How long the last plan took: the next waits for a multiple of it, so that pods are not kept waiting. */
+  #busyMs = 0;
   #speaker: SpeakerStatus | undefined;
 
   constructor(options: BgpControllerOptions) {
@@ -161,10 +171,15 @@ export class BgpController implements AsyncDisposable {
   }
 
   #schedule(): void {
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      this.#work();
-    }, SETTLE_MS);
+    this.#timer ??= setTimeout(
+      () => {
+        this.#timer = undefined;
+        const started = performance.now();
+        this.#work();
+        this.#busyMs = performance.now() - started;
+      },
+      Math.max(SETTLE_MS, this.#busyMs * SHARE),
+    );
   }
 
   /** What has not been read yet. */
@@ -194,7 +209,7 @@ export class BgpController implements AsyncDisposable {
     }
     let plan: BgpPlan;
     try {
-      plan = planBgp(this.#inputs());
+      plan = planBgp(this.#inputs(), this.#memo);
     } catch (error) {
       // What was told before stays; one object that nobody foresaw must not stop the agent.
       log.error({ error: messageWithCauses(error) }, 'announcements cannot be worked out');
@@ -217,7 +232,7 @@ export class BgpController implements AsyncDisposable {
 
   #inputs(): BgpInputs {
     const { config, sources } = this.#options;
-    const { bgp, ownNode, devices, services, balancing, nodes, nodeAddresses } = sources;
+    const { bgp, ownNode, devices, services, nodes, nodeAddresses } = sources;
     const own = ownNode.get(config.node.name);
     const { name } = config.node;
     return {
@@ -235,10 +250,7 @@ export class BgpController implements AsyncDisposable {
       passwords: new Map(
         Array.from(bgp.passwords.rows(), (row) => [row.name, row.password] as const),
       ),
-      services: Array.from(services.rows(), (service) => {
-        const { namespace = 'default', name: of } = service.metadata;
-        return serviceView(service, balancing.frontendsOf({ namespace, name: of }), name);
-      }),
+      services: Array.from(services.rows(), (service) => this.#view(service)),
       interfaces: Array.from(devices.rows(), (device) => ({
         name: device.name,
         up: device.up,
@@ -246,6 +258,18 @@ export class BgpController implements AsyncDisposable {
       })),
       nodes: [...nodes.rows()].sort((a, b) => (a.name < b.name ? -1 : 1)),
     };
+  }
+
+  /** The same view while service and frontends are the same objects. */
+  #view(service: Service): ServiceView {
+    const { config, sources } = this.#options;
+    const { namespace = 'default', name } = service.metadata;
+    const frontends = sources.balancing.frontendsOf({ namespace, name });
+    const known = this.#views.get(service);
+    if (known?.frontends === frontends) return known.view;
+    const view = serviceView(service, frontends, config.node.name);
+    this.#views.set(service, { frontends, view });
+    return view;
   }
 
   /** Announced service addresses; of aggregates only those that are services' through and through. */

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { bridge } from './bridge.ts';
 import { advertisement, BASE, inputsOf, service } from './fixture.ts';
 import type { BgpInputs } from './inputs.ts';
+import { PlanMemo } from './memo.ts';
 import { type BgpPlan, planBgp } from './plan.ts';
 import type { SpeakerConfig } from './speaker-port.ts';
 
@@ -779,6 +780,29 @@ test('the examples: every fabric, every role, without a problem', () => {
   }
 });
 
+test('what is remembered from the last plan: a change shows, and the rest are the same objects', () => {
+  const memo = new PlanMemo();
+  const manifest = BASE + SERVICES;
+  const near = (ready: boolean) =>
+    service(
+      'near',
+      [['ClusterIP', '10.96.0.2', 'Local', ...(ready ? (['ready'] as const) : [])]],
+      blue,
+    );
+  const other = service('other', [['ClusterIP', '10.96.0.1']], blue);
+  const inputs = inputsOf(manifest, { services: [other, near(true)] });
+  const first = planBgp(inputs, memo);
+  const second = planBgp({ ...inputs, services: [other, near(false)] }, memo);
+  assert.deepEqual(prefixes(first), ['10.96.0.1/32', '10.96.0.2/32']);
+  assert.deepEqual(prefixes(second), ['10.96.0.1/32']);
+  const row = (made: BgpPlan) => made.announcements.find(({ prefix }) => prefix === '10.96.0.1/32');
+  assert.equal(row(first), row(second));
+  assert.equal(first.wanted!.paths[0], second.wanted!.paths[0]);
+  const changed = inputsOf(BASE + SERVICES.replace('blue', 'red'));
+  const third = planBgp({ ...changed, services: [other] }, memo);
+  assert.deepEqual(prefixes(third), [], 'other advertisements, other answers');
+});
+
 test('property: whatever is selected, a peer is sent nothing that no chosen rule selects', () => {
   const group = fc.constantFrom('x', 'y', 'z');
   const world = fc.record({
@@ -792,6 +816,7 @@ test('property: whatever is selected, a peer is sent nothing that no chosen rule
     ),
     choice: group,
   });
+  const memo = new PlanMemo();
   fc.assert(
     fc.property(world, ({ rules, services, choice }) => {
       const manifest =
@@ -805,7 +830,7 @@ test('property: whatever is selected, a peer is sent nothing that no chosen rule
             ),
           )
           .join('');
-      const made = plan(manifest, {
+      const inputs = inputsOf(manifest, {
         podCIDRs: [],
         services: services.map(({ groups, local, ready }, i) =>
           service(
@@ -824,6 +849,8 @@ test('property: whatever is selected, a peer is sent nothing that no chosen rule
           ),
         ),
       });
+      const made = planBgp(inputs);
+      assert.deepEqual(planBgp(inputs, memo), made, 'what is remembered changes nothing');
       const expected: Record<string, unknown> = {};
       services.forEach(({ groups, local, ready }, i) => {
         const matching = rules.filter(

@@ -4,6 +4,7 @@ import { type Candidate, candidatesOf } from './candidates.ts';
 import { given } from './given.ts';
 import type { BgpInputs } from './inputs.ts';
 import { type NodeInstance, routerIdOf, selectInstances } from './instance.ts';
+import { PlanMemo } from './memo.ts';
 import { type Neighbors, neighborsOf } from './neighbors.ts';
 import {
   attributesFor,
@@ -16,7 +17,7 @@ import {
   tagOf,
 } from './policies.ts';
 import type { Profile } from './profile.ts';
-import { type Attributes, type Rule, rulesOf } from './rules.ts';
+import type { Attributes, Rule } from './rules.ts';
 import {
   type BmpStation,
   type OriginatedPath,
@@ -49,12 +50,12 @@ export interface BgpPlan {
   readonly problems: readonly string[];
 }
 
-/** Pure: what is planned depends on the inputs and on nothing else. */
-export function planBgp(inputs: BgpInputs): BgpPlan {
+/** Pure: what is planned depends on the inputs and on nothing else; `memo` only saves work. */
+export function planBgp(inputs: BgpInputs, memo: PlanMemo = new PlanMemo()): BgpPlan {
   const selection = selectInstances(inputs);
   const [first] = selection.instances;
-  const rules = rulesOf(inputs.advertisements);
-  const candidates = candidatesOf(inputs, rules.values());
+  const rules = memo.rules(inputs.advertisements);
+  const candidates = candidatesOf(inputs, rules, memo);
   if (first === undefined) {
     const why =
       selection.config === undefined
@@ -86,25 +87,33 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
       dynamic.map(({ group, profile }) => ({ name: `${group.name}:*`, profile })),
     ),
   ];
+  // Thousands of addresses have the same few rules: what these mean is worked out once.
+  const destinations = new Map<string, Pick<Announcement, 'to' | 'reason'> & { text: string }>();
   const announcements = candidates.map((candidate) => {
-    if (candidate.obstacle !== undefined)
-      return announcement(candidate, rules, [], candidate.obstacle);
-    const { ids } = tags.get(candidate.prefix)!;
+    const { obstacle } = candidate;
+    if (obstacle !== undefined)
+      return memo.row(candidate, '', () => announcement(candidate, rules, [], obstacle));
+    const { ids, tag } = tags.get(candidate.prefix)!;
     const key = Prefix.family(candidate.prefix) === 'ipv4' ? 'ipv4-unicast' : 'ipv6-unicast';
-    const to = receivers.flatMap(({ name, profile }) => {
-      const family = profile.families.find((each) => each.key === key);
-      if (family === undefined) return [];
-      const attributes = attributesFor(ids, chosen.get(family.export)!, rules);
-      return attributes === undefined ? [] : [{ neighbor: name, ...attributes }];
-    });
-    return announcement(
-      candidate,
-      rules,
-      to,
-      to.length === 0
-        ? `no peer's CiliumBGPPeerConfig chooses ${named(candidate, rules)} for ${key}`
-        : `${named(candidate, rules)} selects it`,
-    );
+    const known = `${key} ${tag} ${candidate.rules.join('+')}`;
+    let where = destinations.get(known);
+    if (where === undefined) {
+      const to = receivers.flatMap(({ name, profile }) => {
+        const family = profile.families.find((each) => each.key === key);
+        if (family === undefined) return [];
+        const attributes = attributesFor(ids, chosen.get(family.export)!, rules);
+        return attributes === undefined ? [] : [{ neighbor: name, ...attributes }];
+      });
+      const who = namesOf(candidate.rules, rules).join(', ');
+      const reason =
+        to.length === 0
+          ? `no peer's CiliumBGPPeerConfig chooses ${who} for ${key}`
+          : `${who} selects it`;
+      where = { to, reason, text: JSON.stringify([to, reason]) };
+      destinations.set(known, where);
+    }
+    const { to, reason, text } = where;
+    return memo.row(candidate, text, () => announcement(candidate, rules, to, reason));
   });
 
   const everyTag: Tags = new Map(Array.from(tags.values(), ({ tag, ids }) => [tag, ids]));
@@ -121,9 +130,11 @@ export function planBgp(inputs: BgpInputs): BgpPlan {
   const config = speakerConfig(selection.instances, first, inputs, all, groups, policies);
   // What no peer chooses is not originated: it would be a route of the speaker that leads nowhere.
   const sent = new Set(announcements.filter(({ announced }) => announced).map((row) => row.prefix));
-  const paths = Array.from(tags, ([prefix, { tag }]): OriginatedPath => ({ prefix, tag }))
-    .filter(({ prefix }) => sent.has(prefix as Prefix))
-    .sort((a, b) => (a.prefix < b.prefix ? -1 : 1));
+  const paths = memo.paths(
+    Array.from(tags, ([prefix, { tag }]): OriginatedPath => ({ prefix, tag }))
+      .filter(({ prefix }) => sent.has(prefix as Prefix))
+      .sort((a, b) => (a.prefix < b.prefix ? -1 : 1)),
+  );
   return {
     clusterConfig: selection.config,
     wanted: { config, paths },
@@ -137,7 +148,8 @@ function tagsOf(candidates: readonly Candidate[]) {
   const usable = candidates.filter(({ obstacle }) => obstacle === undefined);
   const tags = new Map<Prefix, { readonly tag: string; readonly ids: readonly string[] }>();
   for (const [prefix, group] of Map.groupBy(usable, (each) => each.prefix)) {
-    const ids = [...new Set(group.flatMap(({ rules }) => rules))];
+    const ids =
+      group.length === 1 ? group[0]!.rules : [...new Set(group.flatMap(({ rules }) => rules))];
     tags.set(prefix, { tag: tagOf(ids), ids });
   }
   return tags;
@@ -238,12 +250,13 @@ function announcement(
   return {
     prefix,
     source,
-    advertisements: [...new Set(ids.map((id) => rules.get(id)!.advertisement))],
+    advertisements: namesOf(ids, rules),
     announced: obstacle === undefined && to.length > 0,
     to,
     reason,
   };
 }
 
-const named = ({ rules: ids }: Candidate, rules: ReadonlyMap<string, Rule>): string =>
-  [...new Set(ids.map((id) => rules.get(id)!.advertisement))].join(', ');
+function namesOf(ids: readonly string[], rules: ReadonlyMap<string, Rule>): readonly string[] {
+  return [...new Set(ids.map((id) => rules.get(id)!.advertisement))];
+}
