@@ -17,7 +17,10 @@ export const REDACTED = '(set)';
 const interval = z.number().min(5).max(600_000);
 const address = z
   .string()
-  .refine((text) => Address.is(text), 'must be an IPv4 or IPv6 address in its canonical form');
+  .refine(
+    (text): boolean => Address.is(text),
+    'must be an IPv4 or IPv6 address in its canonical form',
+  );
 
 /** One session as an owner puts it. */
 const wantedSession = z.strictObject({

@@ -63,6 +63,8 @@ export class Bfd implements AsyncDisposable {
         limit: options.limit,
         preferred: options.preferred ?? true,
       } satisfies ThreadOptions,
+      // The thread is a file, whatever the process was started by.
+      execArgv: [],
       // packages/linux owns and closes descriptors itself; Node would close their numbers once more.
       trackUnmanagedFds: false,
       // A small young generation makes each collection short.
