@@ -1,6 +1,7 @@
 import type { OriginatedPath } from '@causeway/bgp';
 import { Address, Prefix } from '@causeway/ip';
 import { SpeakerError } from './errors.ts';
+import { Slices } from './slices.ts';
 
 /** As `PUT /v1/paths/:owner` takes it, one of a list. */
 export type PathInput = OriginatedPath;
@@ -12,14 +13,20 @@ const ORIGINS = ['igp', 'egp', 'incomplete'];
 const KNOWN = new Set<string>(['prefix', 'nextHop', 'origin', 'tag', ...LISTS, ...U32]);
 
 /**
- * Checks a list of paths by hand: there may be a hundred thousand, for which a schema takes too long. What
- * stands in communities the core checks. @throws SpeakerError `bad-request` naming the field.
+ * Checks a list of paths by hand and in slices: there may be a hundred thousand, for which a schema takes too
+ * long. What stands in communities the core checks. @throws SpeakerError `bad-request` naming the field.
  */
-export function readPaths(body: unknown): OriginatedPath[] {
+export async function readPaths(body: unknown): Promise<OriginatedPath[]> {
   if (!Array.isArray(body)) return refuse('(body)', body, 'must be a list of paths');
   if (body.length > MAX_PATHS)
     return refuse('(body)', body.length, `must not have more than ${MAX_PATHS} paths`);
-  return body.map(readPath);
+  const slices = new Slices();
+  const paths: OriginatedPath[] = [];
+  for (const [index, raw] of body.entries()) {
+    paths.push(readPath(raw, index));
+    if (index % 64 === 63) await slices.pause();
+  }
+  return paths;
 }
 
 function readPath(raw: unknown, index: number): OriginatedPath {

@@ -3,7 +3,6 @@ import path from 'node:path';
 import { type RecordKind, type RefusedFile, StateDirectory } from '@causeway/daemon';
 import { z } from 'zod';
 import type { BfdSession } from './bfd.ts';
-import { readPaths } from './paths.ts';
 
 /**
  * What a speaker finds again after a restart: what the owners want, as they sent it, and which sessions were
@@ -59,7 +58,8 @@ const configRecord: RecordKind<unknown> = {
 const pathsRecord: RecordKind<readonly unknown[]> = {
   format: 'causeway-speaker-paths',
   version: 1,
-  parse: (payload) => readPaths(payload),
+  // Looked at when they are used, in slices.
+  parse: (payload) => z.array(z.unknown()).parse(payload),
 };
 
 const sessionsSchema = z.strictObject({

@@ -1,4 +1,5 @@
-import type { RouteRow } from '@causeway/bgp';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { PeerRow, RouteRow } from '@causeway/bgp';
 import {
   createApi,
   type EventStreams,
@@ -97,7 +98,7 @@ export function speakerApi(parts: ApiParts): Hono {
     return c.json(await control.deletePaths(owner));
   });
 
-  app.get('/v1/peers', (c) => c.json(peers(control.engine)));
+  app.get('/v1/peers', () => peerList(control.engine));
   app.get('/v1/peers/:name', (c) => c.json(peer(control.running(), c.req.param('name'))));
   app.post('/v1/peers/:name/reset', async (c) => {
     const engine = control.running();
@@ -182,12 +183,32 @@ export function speakerApi(parts: ApiParts): Hono {
   return app;
 }
 
-function peers(engine: Engine | undefined): PeerView[] {
-  if (engine === undefined) return [];
-  return engine.core.peers().flatMap((row) => {
-    const facts = engine.neighbours.facts(row.name);
-    return facts === undefined ? [] : [peerView(row, facts)];
-  });
+/** A JSON list, made as it is taken: thousands of neighbours do not hold the loop. */
+function peerList(engine: Engine | undefined): Response {
+  const rows = engine?.core.peers() ?? [];
+  let at = 0;
+  const text = (row: PeerRow): string[] => {
+    const facts = engine?.neighbours.facts(row.name);
+    return facts === undefined ? [] : [JSON.stringify(peerView(row, facts))];
+  };
+  const encoder = new TextEncoder();
+  let separator = '[';
+  const stream = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        if (at > 0) await nextTurn();
+        const part = rows.slice(at, at + PEERS_SLICE).flatMap(text);
+        at += PEERS_SLICE;
+        const end = at >= rows.length;
+        const body = part.length === 0 ? '' : `${separator}${part.join(',')}`;
+        if (body !== '') separator = ',';
+        controller.enqueue(encoder.encode(end ? `${separator === '[' ? '[' : body}]` : body));
+        if (end) controller.close();
+      },
+    },
+    { highWaterMark: 1 },
+  );
+  return new Response(stream, { headers: { 'content-type': 'application/json' } });
 }
 
 function peer(engine: Engine, peerName: string): PeerView {
@@ -195,6 +216,7 @@ function peer(engine: Engine, peerName: string): PeerView {
   return peerView(row, found(engine.neighbours.facts(peerName), 'name', peerName));
 }
 
+const PEERS_SLICE = 64;
 /** Rows in one go: what a reader has not taken is not made. */
 const STREAM_PAGE = 200;
 

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import type { ApiError } from '@causeway/daemon';
 import { peerConfigOf } from './core.ts';
 import { diffSettings } from './diff.ts';
-import { readOwner, settingsOf } from './owners.ts';
+import { type Owned, readOwner, settingsOf } from './owners.ts';
 import { redact } from './redact.ts';
 import type { SpeakerConfigInput } from './schema.ts';
 import type { Settings } from './settings.ts';
@@ -15,17 +15,18 @@ const base = { asn: 65001, routerId: '192.0.2.1' };
 const families = [{ family: 'ipv4-unicast' as const }];
 const near = { name: 'near', peer: { address: '192.0.2.2' }, asn: 65002, families };
 
-function read(configs: Record<string, unknown>): Settings | undefined {
-  return settingsOf(
-    new Map(Object.entries(configs).map(([owner, raw]) => [owner, readOwner(owner, raw)])),
-  );
+async function read(configs: Record<string, unknown>): Promise<Settings | undefined> {
+  const owners = new Map<string, Owned>();
+  for (const [owner, raw] of Object.entries(configs))
+    owners.set(owner, await readOwner(owner, raw));
+  return settingsOf(owners);
 }
 
-const whole = (config: SpeakerConfigInput): Settings => read({ a: config })!;
+const whole = async (config: SpeakerConfigInput): Promise<Settings> => (await read({ a: config }))!;
 
-function refused(configs: Record<string, unknown>): ApiError {
+async function refused(configs: Record<string, unknown>): Promise<ApiError> {
   try {
-    read(configs);
+    await read(configs);
   } catch (error) {
     return error as ApiError;
   }
@@ -34,7 +35,7 @@ function refused(configs: Record<string, unknown>): ApiError {
 
 const withNeighbor = (change: object) => ({ ...base, neighbors: [{ ...near, ...change }] });
 
-test('every refusal names field and value', () => {
+test('every refusal names field and value', async () => {
   const cases: [config: unknown, field: string, value: unknown, text: RegExp][] = [
     [{ ...base, asn: 0 }, 'asn', 0, /1 to 4294967295/],
     [{ ...base, asn: '65536.1' }, 'asn', '65536.1', /AS number/],
@@ -183,7 +184,7 @@ test('every refusal names field and value', () => {
     [{ ...base, listen: [{ address: 'localhost' }] }, 'listen.0.address', 'localhost', /address/],
   ];
   for (const [config, field, value, text] of cases) {
-    const error = refused({ a: config });
+    const error = await refused({ a: config });
     assert.equal(error.code, 'bad-config', error.message);
     assert.equal(error.field, field, error.message);
     assert.deepEqual(error.value, value, error.message);
@@ -192,8 +193,8 @@ test('every refusal names field and value', () => {
   }
 });
 
-test('owners are put together, and who disagrees with whom is said', () => {
-  const settings = read({
+test('owners are put together, and who disagrees with whom is said', async () => {
+  const settings = await read({
     file: { ...base, policies: { p: { statements: [] } } },
     agent: { neighbors: [{ ...near, families: [{ family: 'ipv4-unicast', export: 'p' }] }] },
     more: { asn: 65001, neighbors: [{ ...near, name: 'far', peer: { address: '192.0.2.3' } }] },
@@ -203,14 +204,14 @@ test('owners are put together, and who disagrees with whom is said', () => {
     settings?.listen.map(({ address, port }) => `${address} ${port}`),
     ['0.0.0.0 179', ':: 179'],
   );
-  assert.equal(read({}), undefined);
+  assert.equal(await read({}), undefined);
   for (const [other, field] of [
     [{ asn: 65009 }, 'asn'],
     [{ neighbors: [{ ...near, asn: 65003 }] }, 'neighbors.0.name'],
     [{ policies: { p: { statements: [], otherwise: 'accept' } } }, 'policies.p'],
     [{ kernel: { mode: 'all' } }, 'kernel'],
   ] as const) {
-    const error = refused({
+    const error = await refused({
       one: { ...base, neighbors: [near], policies: { p: { statements: [] } }, kernel: {} },
       two: other,
     });
@@ -219,12 +220,12 @@ test('owners are put together, and who disagrees with whom is said', () => {
   }
 });
 
-test('secrets are read from files and never shown', () => {
+test('secrets are read from files and never shown', async () => {
   const dir = mkdtempSync(join(tmpdir(), `cw-speaker-${process.pid}-`));
   try {
     const file = join(dir, 'secret');
     writeFileSync(file, 'word\n');
-    const settings = whole({
+    const settings = await whole({
       ...base,
       neighbors: [
         { ...near, passwordFile: file, bfd: { auth: { type: 'simple', keyId: 1, key: 'k' } } },
@@ -233,7 +234,7 @@ test('secrets are read from files and never shown', () => {
     assert.equal(settings.neighbors.get('near')?.password, 'word');
     writeFileSync(file, '');
     assert.equal(
-      refused({ a: withNeighbor({ passwordFile: file }) }).field,
+      (await refused({ a: withNeighbor({ passwordFile: file }) })).field,
       'neighbors.0.passwordFile',
     );
     assert.deepEqual(redact({ a: [{ password: 'x', key: 'y', name: 'z' }] }), {
@@ -244,7 +245,7 @@ test('secrets are read from files and never shown', () => {
   }
 });
 
-test('what a change touches', () => {
+test('what a change touches', async () => {
   const dynamic = { name: 'd', prefix: '10.0.0.0/8', asns: 'any' as const, template: { families } };
   const policies = { p: { statements: [], otherwise: 'accept' as const } };
   const full: SpeakerConfigInput = {
@@ -256,9 +257,9 @@ test('what a change touches', () => {
   };
   const [first, second] = full.neighbors as [typeof near, typeof near];
   const names = (list: readonly { name: string }[]) => list.map(({ name }) => name);
-  const summary = (after: SpeakerConfigInput) => {
+  const summary = async (after: SpeakerConfigInput) => {
     const { speaker, library, neighbors, dynamicNeighbors, listen, kernel, bmp, bfdSocket } =
-      diffSettings(whole(full), whole(after));
+      diffSettings(await whole(full), await whole(after));
     return Object.fromEntries(
       Object.entries({
         speaker,
@@ -304,11 +305,11 @@ test('what a change touches', () => {
     [{ ...full, bfdSocket: '/x' }, { bfdSocket: true }],
   ];
   for (const [after, touched] of cases)
-    assert.deepEqual(summary(after), touched, JSON.stringify(touched));
+    assert.deepEqual(await summary(after), touched, JSON.stringify(touched));
 });
 
-test('a neighbour becomes what the core takes, without undefined keys', () => {
-  const settings = whole({
+test('a neighbour becomes what the core takes, without undefined keys', async () => {
+  const settings = await whole({
     ...base,
     gracefulRestart: { restartTime: 30 },
     neighbors: [

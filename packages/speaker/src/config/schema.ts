@@ -3,6 +3,8 @@ import { absolutePath, address, asn, cidr, name, port, routerId, seconds } from 
 import { dynamicNeighborSchema, neighborSchema } from './neighbor-schema.ts';
 import { libraryFields } from './policy-schema.ts';
 
+export const MOST_NEIGHBORS = 10_000;
+
 const paths = z.int().min(1).max(255);
 
 const kernel = z.strictObject({
@@ -75,7 +77,7 @@ export const speakerConfigSchema = z.strictObject({
       missingMedWorst: z.boolean().exactOptional(),
     })
     .exactOptional(),
-  neighbors: z.array(neighborSchema).max(10_000).default([]),
+  neighbors: z.array(neighborSchema).max(MOST_NEIGHBORS).default([]),
   dynamicNeighbors: z.array(dynamicNeighborSchema).max(1000).default([]),
   ...libraryFields,
   kernel: kernel.exactOptional(),

@@ -67,15 +67,15 @@ export class Control implements AsyncDisposable {
       log.error({ file: name, error: messageWithCauses(error) }, 'a state file was set aside');
 
     if (file !== undefined) {
-      this.#configs.set(FILE_OWNER, readOwner(FILE_OWNER, file));
+      this.#configs.set(FILE_OWNER, await readOwner(FILE_OWNER, file));
       settingsOf(this.#configs);
     }
     for (const [owner, raw] of configs.records) {
       if (owner === FILE_OWNER) continue;
       try {
-        const candidate = new Map(this.#configs).set(owner, readOwner(owner, raw));
-        settingsOf(candidate);
-        this.#configs.set(owner, readOwner(owner, raw));
+        const owned = await readOwner(owner, raw);
+        settingsOf(new Map(this.#configs).set(owner, owned));
+        this.#configs.set(owner, owned);
       } catch (error) {
         log.error({ owner, error: messageWithCauses(error) }, 'a kept configuration is left out');
       }
@@ -84,7 +84,7 @@ export class Control implements AsyncDisposable {
     await state.configs.remove(FILE_OWNER);
     for (const [owner, raw] of paths.records) {
       try {
-        this.#paths.set(owner, readPaths(raw));
+        this.#paths.set(owner, await readPaths(raw));
       } catch (error) {
         log.error({ owner, error: messageWithCauses(error) }, 'kept paths are left out');
       }
@@ -97,7 +97,7 @@ export class Control implements AsyncDisposable {
   putConfig(owner: string, raw: unknown): Promise<ChangeRow[]> {
     return this.#inTurn(async () => {
       if (owner === FILE_OWNER) refuseFileOwner();
-      const owned = readOwner(owner, raw);
+      const owned = await readOwner(owner, raw);
       const candidate = new Map(this.#configs).set(owner, owned);
       const changes = await this.#apply(settingsOf(candidate));
       this.#configs.set(owner, owned);
@@ -141,7 +141,7 @@ export class Control implements AsyncDisposable {
     raw: unknown,
   ): Promise<{ added: number; changed: number; removed: number }> {
     return this.#inTurn(async () => {
-      const paths = readPaths(raw);
+      const paths = await readPaths(raw);
       const removed = this.#paths.get(owner)?.length ?? 0;
       const known = this.#paths.has(owner);
       const change = this.#engine?.setPaths(owner, paths);

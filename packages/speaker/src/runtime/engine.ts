@@ -142,7 +142,7 @@ export class Engine implements AsyncDisposable {
     if (diff.bfdSocket) await this.#changeBfdSocket();
     if (diff.kernel) this.kernel.configure(settings.kernel);
     await this.bmp.apply(settings, diff);
-    const changes = this.neighbours.apply(settings, diff);
+    const changes = await this.neighbours.apply(settings, diff);
     this.#advertiser.set(this.neighbours.links());
     if (diff.library) this.core.setPolicies(settings.library, now());
     this.#afterwards();

@@ -7,6 +7,7 @@ import { instantiate, peerConfigOf, type Surroundings } from '../config/core.ts'
 import type { SettingsDiff } from '../config/diff.ts';
 import type { DynamicNeighbor, Neighbor, Settings } from '../config/settings.ts';
 import type { Fib } from '../kernel/fib.ts';
+import { Slices } from '../slices.ts';
 import type { OwnEvent } from '../views/event.ts';
 import type { PeerFactsView } from '../views/peer.ts';
 import { isLinkLocal, type Target, type TargetFinder } from './targets.ts';
@@ -66,21 +67,28 @@ export class Neighbours implements Disposable {
   }
 
   /** Makes the core's neighbours those of the settings. Only those that differ are touched. */
-  apply(settings: Settings, diff: SettingsDiff): ChangeRow[] {
+  async apply(settings: Settings, diff: SettingsDiff): Promise<ChangeRow[]> {
+    const slices = new Slices();
     const restartChanged = !isDeepStrictEqual(
       this.#settings.gracefulRestart,
       settings.gracefulRestart,
     );
     this.#settings = settings;
     const changes = new Map<string, PeerChange>();
-    for (const { name } of diff.neighbors.removed) this.#remove(name, changes);
+    for (const { name } of diff.neighbors.removed) {
+      this.#remove(name, changes);
+      await slices.pause();
+    }
     for (const { name } of diff.dynamicNeighbors.removed) this.#removeRange(name, changes);
-    for (const neighbor of diff.neighbors.changed)
+    for (const neighbor of diff.neighbors.changed) {
       changes.set(neighbor.name, this.#update(neighbor));
+      await slices.pause();
+    }
     for (const range of diff.dynamicNeighbors.changed) this.#updateRange(range, changes);
     for (const neighbor of diff.neighbors.added) {
       this.#add(neighbor, undefined);
       changes.set(neighbor.name, 'added');
+      await slices.pause();
     }
     // What every neighbour takes from the speaker's own settings.
     if (restartChanged)
