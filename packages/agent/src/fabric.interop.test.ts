@@ -226,6 +226,22 @@ ${FAMILIES.flatMap((family) => [session('a', 1, family), session('b', 2, family)
     const route = birdc('show route all for 10.7.1.0/24');
     assert.match(route, /BGP.community: \(65001,10\)/);
     assert.match(route, /BGP.large_community: \(65001, 1, 2\)/);
+    const contexts = path.join(nodes.directory, 'contexts.yaml');
+    const agents = { a: `${nodes.directory}/a/agent.sock`, b: `${nodes.directory}/b/agent.sock` };
+    const etcd = { endpoints: ['http://192.0.2.100:2379'] };
+    fs.writeFileSync(
+      contexts,
+      JSON.stringify({ current: 'two', contexts: { two: { etcd, agents } } }),
+    );
+    const shown = execFileSync(process.execPath, [PROGRAM, 'bgp', 'announcements'], {
+      encoding: 'utf8',
+      env: { ...process.env, CAUSEWAY_CONTEXTS: contexts, CAUSEWAY_CONTEXT: '' },
+    });
+    assert.match(
+      shown,
+      /^a +10\.7\.1\.0\/24 +pod CIDR +rack-ipv4 +65001:10,65001:1:2 +fabric selects it$/m,
+    );
+    assert.match(shown, /^b +fd00:7:2::\/64 +pod CIDR +rack-ipv6 /m);
   });
 
   test('pods reach pods by what the switch learned', async () => {

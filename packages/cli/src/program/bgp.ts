@@ -10,6 +10,7 @@ Examples:
   causeway bgp peers tor-1 --node n1            one neighbour whole: capabilities, timers, policies
   causeway bgp routes 10.40.0.0/16 --longer     what is chosen inside a prefix
   causeway bgp routes 10.40.3.7                 the route that serves an address
+  causeway bgp announcements --refused          what nodes do not announce, and why not
   causeway bgp advertised tor-1                 what the neighbour was sent; nothing while it is down
   causeway bgp why 10.40.3.0/24                 each path, the step at which it lost, whom it goes to, the kernel
   causeway bgp reset tor-1 --how soft-out       evaluate the export policy again, the session stays
@@ -79,6 +80,14 @@ export function addBgp(program: Command): void {
       ).argument('[prefix]'),
     ),
     async () => (await routes()).bgpRoutes,
+  );
+  runs(
+    bgp
+      .command('announcements')
+      .description('what nodes are to announce, by which objects, and why not; from their agents')
+      .argument('[prefix]')
+      .option('--refused', 'only what is not announced'),
+    async () => (await import('../commands/bgp-announcements.ts')).bgpAnnouncements,
   );
   runs(
     prefixOptions(
