@@ -22,6 +22,8 @@ const within: Readonly<Record<string, readonly string[]>> = {
   daemon: ['linux'],
   bmp: ['bgp'],
   policy: ['identity'],
+  // In tests only: our own speaker is one of the routers that feed the station.
+  'bmp-station': ['speaker'],
   mesh: ['resources'],
   lab: ['cni'],
   cli: ['agent', 'cni', 'lab', 'speaker', 'bfd-daemon', 'bmp-station'],

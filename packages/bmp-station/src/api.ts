@@ -171,7 +171,7 @@ const routerIds = (station: Station, name: string): number[] =>
     .map(({ id }) => id);
 
 function eventRow({ id, at, type, data }: StoredEvent): object {
-  return { id, at: iso(at), type, ...data };
+  return { ...data, id, at: iso(at), type };
 }
 
 /** Times as text, for people and scripts alike. */

@@ -383,7 +383,7 @@ export class Station implements RouterHost {
 }
 
 const peerData = (peer: Peer): object => ({
-  type: peer.type,
+  peerType: peer.type,
   asn: peer.asn,
   bgpId: peer.bgpId,
   localAsn: peer.localAsn,
