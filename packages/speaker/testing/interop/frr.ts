@@ -52,6 +52,8 @@ function inFamily(plan: SessionPlan, family: Family): string[] {
     `neighbor ${name} activate`,
     ...(plan.addPath ? [`neighbor ${name} addpath-tx-all-paths`] : []),
     ...(plan.reflector === 'theirs' ? [`neighbor ${name} route-reflector-client`] : []),
+    // Its update groups tell peers apart by the capability that came, not by that which went out; by a route map they do.
+    ...(plan.oldSpeaker ? [`neighbor ${name} route-map old out`] : []),
     ...(plan.transport === 'ipv4' && family === 'ipv6'
       ? [`neighbor ${name} route-map v6-nexthop-${plan.number} out`]
       : plan.transport === 'ipv6' && family === 'ipv4' && !plan.extendedNextHop
@@ -84,6 +86,8 @@ function config({ sessions }: ForeignStart): string {
       ` set ip next-hop 10.90.${plan.number}.2`,
       'exit',
     ]),
+    'route-map old permit 10',
+    'exit',
     ...attributes('near', false),
     ...attributes('far', true),
     `router bgp ${THEIR_ASN}`,

@@ -5,7 +5,7 @@ import { ApiClient } from '@causeway/daemon';
 import type { Namespace } from '../namespaces.ts';
 import { DaemonProcess, eventually } from '../process.ts';
 
-const PROGRAM = join(import.meta.dirname, '../../../cli/src/main.ts');
+const PROGRAM = join(import.meta.dirname, '../../../cli/bin/causeway');
 
 export interface OursStart {
   readonly name: string;
@@ -44,14 +44,7 @@ export class OurRouter implements AsyncDisposable {
       name: `speaker-${name}-${this.#started}`,
       namespace,
       directory,
-      argv: [
-        process.execPath,
-        ...(process.env.CW_FLAGS?.split(' ') ?? []),
-        process.env.CW_MAIN ?? PROGRAM,
-        'speaker',
-        '--config',
-        file,
-      ],
+      argv: [PROGRAM, 'speaker', '--config', file],
     });
     this.#process = process_;
     await eventually(

@@ -53,7 +53,6 @@ const rows: readonly Omit<SessionPlan, 'number'>[] = [
   { key: 'restart', speaker: 'A', transport: 'ipv4', opens: 'both', gracefulRestart: true },
   { key: 'addpath', speaker: 'A', transport: 'ipv4', opens: 'ours', addPath: true },
   { key: 'nexthop', speaker: 'A', transport: 'ipv6', opens: 'ours', extendedNextHop: true },
-  // FRR that is told to leave capabilities out, and connects itself, writes four octets all the same.
   { key: 'old', speaker: 'A', transport: 'ipv4', opens: 'ours', oldSpeaker: true },
   { key: 'dynours', speaker: 'A', transport: 'ipv4', opens: 'theirs', dynamic: 'ours' },
   { key: 'dyntheirs', speaker: 'A', transport: 'ipv6', opens: 'ours', dynamic: 'theirs' },
