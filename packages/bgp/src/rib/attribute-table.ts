@@ -127,13 +127,13 @@ export class AttributeTable {
       id = this.#end++;
     }
     const length = end - start;
+    const isOwn = b === this.bytes;
     const offset = this.#allocate(length);
-    if (length < 128) {
-      const arena = this.bytes;
-      for (let i = 0; i < length; i++) arena[offset + i] = b[start + i]!;
-    } else {
-      this.bytes.set(b.subarray(start, end), offset);
-    }
+    const arena = this.bytes;
+    // Growing leaves the old arena empty.
+    const from = isOwn ? arena : b;
+    if (length < 128) for (let i = 0; i < length; i++) arena[offset + i] = from[start + i]!;
+    else arena.set(from.subarray(start, end), offset);
     this.offset[id] = offset;
     this.length[id] = length;
     this.refs[id] = 1;
@@ -191,9 +191,7 @@ export class AttributeTable {
     const offset = this.#arenaEnd;
     const end = offset + units * 16;
     if (end > this.bytes.length) {
-      const bigger = new Uint8Array(Math.max(end, this.bytes.length * 2));
-      bigger.set(this.bytes);
-      this.bytes = bigger;
+      this.bytes = grown(this.bytes, Math.max(end, this.bytes.length * 2));
     }
     this.#arenaEnd = end;
     return offset;

@@ -121,7 +121,7 @@ export class ChunkBuilder {
       this.#bytes += this.#perItem;
       return;
     }
-    const source = out.source[item]!;
+    const source = out.sourceOf(item);
     const bucket = this.#bucket(set, source);
     const at = this.#count++;
     this.#items[at] = item;

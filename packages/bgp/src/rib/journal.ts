@@ -36,7 +36,8 @@ export class Journal {
 
   /** Items are numbers below `items` from now on. */
   resize(items: number): void {
-    if (items > this.#last.length) this.#last = grown(this.#last, items);
+    if (items <= this.#last.length) return;
+    this.#last = this.written === 0 ? new Int32Array(items) : grown(this.#last, items);
   }
 
   open(): JournalReader {

@@ -1,7 +1,5 @@
 import { grown } from './prefix-table.ts';
 
-const noSource = 0xffff;
-
 /**
  * What a group's neighbours have been sent, or will be: an item each, with the attribute set (0: withdrawn) and
  * the peer it came from. Without ADD-PATH the item is the prefix's number; with it, an own one, several of
@@ -11,11 +9,13 @@ export class OutTable {
   readonly isAddPath: boolean;
   capacity: number;
   set: Int32Array;
-  source: Uint16Array;
+  /** Peer + 1; 0: it has never been sent. */
+  #source: Uint16Array;
   /** 1: it has had more than one source, so that its own source may have it from before. */
   mixed: Uint8Array;
   /** Items with a set. */
   live = 0;
+  #isUsed = false;
   readonly #bySource: number[] = [];
   // ADD-PATH only.
   #prefix = new Int32Array(0);
@@ -29,7 +29,7 @@ export class OutTable {
     this.isAddPath = isAddPath;
     this.capacity = isAddPath ? 256 : prefixes;
     this.set = new Int32Array(this.capacity);
-    this.source = new Uint16Array(this.capacity).fill(noSource);
+    this.#source = new Uint16Array(this.capacity);
     this.mixed = new Uint8Array(this.capacity);
     if (isAddPath) {
       this.#prefix = new Int32Array(this.capacity);
@@ -50,11 +50,16 @@ export class OutTable {
   }
 
   #grow(capacity: number): void {
-    const old = this.capacity;
     this.capacity = capacity;
+    if (!this.#isUsed) {
+      // Many a group is never sent anything: pages that nobody touched cost nothing.
+      this.set = new Int32Array(capacity);
+      this.#source = new Uint16Array(capacity);
+      this.mixed = new Uint8Array(capacity);
+      return;
+    }
     this.set = grown(this.set, capacity);
-    this.source = grown(this.source, capacity);
-    this.source.fill(noSource, old);
+    this.#source = grown(this.#source, capacity);
     this.mixed = grown(this.mixed, capacity);
     if (!this.isAddPath) return;
     this.#prefix = grown(this.#prefix, capacity);
@@ -65,6 +70,11 @@ export class OutTable {
   /** One above the greatest item. `prefixEnd`: of the prefix table. */
   end(prefixEnd: number): number {
     return this.isAddPath ? this.#end : prefixEnd;
+  }
+
+  /** The peer that the item came from last. */
+  sourceOf(item: number): number {
+    return this.#source[item]! - 1;
   }
 
   prefixOf(item: number): number {
@@ -92,6 +102,7 @@ export class OutTable {
 
   /** ADD-PATH only. The capacity may grow. */
   add(prefix: number, pathId: number): number {
+    this.#isUsed = true;
     let item = this.#free;
     if (item !== 0) this.#free = this.#next[item]!;
     else {
@@ -107,7 +118,7 @@ export class OutTable {
 
   /** The item, or without ADD-PATH the prefix, means nothing any more. */
   remove(item: number): void {
-    this.source[item] = noSource;
+    this.#source[item] = 0;
     this.mixed[item] = 0;
     if (!this.isAddPath) return;
     const prefix = this.#prefix[item]!;
@@ -125,19 +136,20 @@ export class OutTable {
   /** References to sets are the caller's business. False: it is that already. */
   put(item: number, set: number, source: number): boolean {
     const old = this.set[item]!;
-    const before = this.source[item]!;
-    if (old === set && (set === 0 || before === source)) return false;
+    const before = this.#source[item]!;
+    if (old === set && (set === 0 || before === source + 1)) return false;
+    this.#isUsed = true;
     if (old !== 0) {
       this.live--;
-      this.#bySource[before]!--;
+      this.#bySource[before - 1]!--;
     }
     this.set[item] = set;
     if (set !== 0) {
       this.live++;
       this.#bySource[source] = (this.#bySource[source] ?? 0) + 1;
-      if (before !== source) {
-        if (before !== noSource) this.mixed[item] = 1;
-        this.source[item] = source;
+      if (before !== source + 1) {
+        if (before !== 0) this.mixed[item] = 1;
+        this.#source[item] = source + 1;
       }
     }
     return true;

@@ -248,9 +248,9 @@ export class PrefixTable {
   #grow(): void {
     this.capacity *= 2;
     this.words = grown(this.words, this.capacity * (this.#wide ? 4 : 1));
-    const lengths = new Uint8Array(this.capacity).fill(255);
-    lengths.set(this.lengths);
-    this.lengths = lengths;
+    const old = this.lengths.length;
+    this.lengths = grown(this.lengths, this.capacity);
+    this.lengths.fill(255, old);
     this.#slots = new Int32Array(this.capacity * 2);
     this.#mask = this.#slots.length - 1;
     for (let id = 1; id < this.end; id++) if (this.lengths[id] !== 255) this.#place(id);
@@ -263,14 +263,17 @@ export function maskWord(length: number): number {
   return length <= 0 ? 0 : length >= 32 ? -1 : -1 << (32 - length);
 }
 
-/** A column made longer; what it holds stays. */
+/**
+ * A column made longer; what it holds stays. The old one is empty from then on: its memory is given back at once, not
+ * when the collector comes by.
+ */
 export function grown<T extends Int32Array | Uint32Array | Uint16Array | Uint8Array>(
   column: T,
   length: number,
 ): T {
-  const bigger = new (column.constructor as new (length: number) => T)(length);
-  bigger.set(column as never);
-  return bigger;
+  const make = column.constructor as new (buffer: ArrayBuffer) => T;
+  const { buffer, BYTES_PER_ELEMENT } = column;
+  return new make((buffer as ArrayBuffer).transfer(length * BYTES_PER_ELEMENT));
 }
 
 const nearbyBits = 3;

@@ -309,7 +309,7 @@ export class UpdateGroup {
   }
 
   #seenBy(peer: number, prefix: number): number {
-    return this.out.source[prefix] === peer ? 0 : this.out.set[prefix]!;
+    return this.out.sourceOf(prefix) === peer ? 0 : this.out.set[prefix]!;
   }
 
   leave(peer: number): void {
@@ -457,7 +457,7 @@ export class UpdateGroup {
     for (; at < list.length && !builder.isFull; at++) {
       const item = list[at]!;
       // Cut out, but told before: the neighbour's own.
-      if (this.out.set[item] !== 0 && this.out.source[item] === member.peer)
+      if (this.out.set[item] !== 0 && this.out.sourceOf(item) === member.peer)
         this.out.mixed[item] = 1;
       builder.add(item, true);
     }
