@@ -73,10 +73,12 @@ export class AttributeScan {
   #scan = 0;
   readonly #width: 2 | 4;
   readonly #external: boolean;
+  readonly #monitored: boolean;
 
-  constructor(fourOctetAs: boolean, external: boolean) {
+  constructor(fourOctetAs: boolean, external: boolean, monitored = false) {
     this.#width = fourOctetAs ? 4 : 2;
     this.#external = external;
+    this.#monitored = monitored;
   }
 
   scan(bytes: Uint8Array, start: number, end: number, sink: FaultSink): void {
@@ -272,7 +274,7 @@ export class AttributeScan {
         break;
       case 'next-hop':
         if (length !== 4) reason = 'next-hop-length';
-        else if (!isHost(bytes, at)) {
+        else if (!this.#monitored && !isHost(bytes, at)) {
           reason = 'next-hop-value';
           subcode = UpdateSubcode.nextHop;
         }

@@ -78,7 +78,11 @@ export class UpdateParser {
     this.context = context;
     this.#enabled = familyTable.map(({ key }) => context.families.includes(key));
     this.#addPath = familyTable.map(({ key }) => context.addPath.includes(key));
-    this.#scan = new AttributeScan(context.fourOctetAs, context.external);
+    this.#scan = new AttributeScan(
+      context.fourOctetAs,
+      context.external,
+      context.monitored === true,
+    );
     this.#canonical = new CanonicalAttributes(context.fourOctetAs);
   }
 

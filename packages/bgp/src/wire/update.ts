@@ -12,6 +12,8 @@ export interface UpdateContext {
   readonly external: boolean;
   /** External peers only: the AS that the path must start with. */
   readonly firstAs?: Asn;
+  /** What a router tells a monitor: its own routes may have 0.0.0.0 as NEXT_HOP. */
+  readonly monitored?: boolean;
 }
 
 /**

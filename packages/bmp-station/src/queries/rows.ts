@@ -46,7 +46,7 @@ export interface RouterRow {
   readonly sysDescr: string;
   readonly messages?: number;
   readonly bytes?: number;
-  readonly ignored?: { readonly unknown: number; readonly orphaned: number };
+  readonly ignored?: Router['ignored'];
 }
 
 /** Connected ones, then those that the history knows. */

@@ -149,6 +149,7 @@ export class Peer {
         .filter((key) => sends(sender, key) && receives(receiver, key)),
       // Nothing is taken out of what the router tells.
       external: false,
+      monitored: true,
     };
     return new UpdateParser(context);
   }

@@ -53,8 +53,8 @@ export class Router {
   closing: CloseReason | undefined;
   messages = 0;
   bytes = 0;
-  /** Messages that were passed over: unknown types, and routes of peers that nobody said were up. */
-  readonly ignored = { unknown: 0, orphaned: 0 };
+  /** What was passed over: unknown types, messages of peers that nobody said were up, routes of other families. */
+  readonly ignored = { unknown: 0, orphaned: 0, otherFamilies: 0 };
   /** Told once in a log, not once per message. */
   #malformedTold = 0;
 
@@ -295,6 +295,11 @@ export class Router {
   }
 
   #malformed(feed: Feed, { problem }: ParsedUpdate, now: number): void {
+    // VPN, EVPN and others: sound, only not kept here.
+    if (problem!.reason === 'family-not-agreed') {
+      this.ignored.otherFamilies += 1;
+      return;
+    }
     feed.peer.counters.malformed += 1;
     // One in a second for each router: a broken router must not write the history full.
     if (now - this.#malformedTold < 1000) return;
