@@ -62,5 +62,4 @@ export const routing = z.discriminatedUnion('type', [
   bgp,
 ]);
 
-export type LabRouting = z.infer<typeof routing>;
 export type BgpRouting = z.infer<typeof bgp>;
