@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { lockNetwork, lockRunDirectory, messageWithCauses } from '@causeway/daemon';
+import { codeOf, lockNetwork, lockRunDirectory, messageWithCauses } from '@causeway/daemon';
 import { detachFilters } from '@causeway/datapath';
 import {
   BpfLink,
@@ -12,6 +12,7 @@ import {
   unmount,
   unpin,
 } from '@causeway/linux';
+import { SpeakerClient } from './bgp/speaker-client.ts';
 import { loadAgentConfig } from './config/load.ts';
 import type { AgentConfig } from './config/schema.ts';
 import { parseAlias } from './endpoints/alias.ts';
@@ -46,7 +47,9 @@ export async function cleanupNode(config: string | AgentConfig): Promise<Cleanup
   };
   using _lock = lockRunDirectory(settings.runDir, 'agent');
   await using _network = await lockNetwork('agent');
-  // Programs first, so that no packet meets one without its maps.
+  // What the network sends here must go elsewhere before it is not served here any more.
+  if (settings.bgp.enabled) await attempt('announcements', () => takeBack(settings));
+  // Then programs, so that no packet meets one without its maps.
   const programs = await removePins(path.join(settings.bpffs, 'links'), attempt, detach);
   const maps = await removePins(path.join(settings.bpffs, 'maps'), attempt, unpin);
   await attempt('bpffs', () => removeBpffs(settings.bpffs));
@@ -97,6 +100,15 @@ export async function cleanupNode(config: string | AgentConfig): Promise<Cleanup
       files.push(file);
   }
   return { programs, maps, devices: devices.sort(), routes, files, failures };
+}
+
+/** Without a speaker nothing is announced. */
+async function takeBack({ bgp, runDir }: AgentConfig): Promise<void> {
+  try {
+    await new SpeakerClient(bgp.socket ?? path.join(runDir, 'speaker.sock')).forget();
+  } catch (error) {
+    if (codeOf(error) !== 'unreachable') throw error;
+  }
 }
 
 async function removePins(

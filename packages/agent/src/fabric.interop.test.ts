@@ -474,4 +474,14 @@ ${FAMILIES.flatMap((family) => [session('a', 1, family), session('b', 2, family)
       /correct-horse|twenty bytes/,
     );
   });
+
+  test('a node that is cleaned up is announced no more', async () => {
+    await nodes.store.delete('BGPPeerOptions', { name: 'rack-ipv4' });
+    await until('announced again', () => fib().length === 2);
+    await nodes.killAgent('b');
+    assert.equal(fib().length, 2);
+    assert.deepEqual(nodes.cleanup('b').failures, []);
+    await until('withdrawn', () => fib().length === 0);
+    assert.deepEqual(await ask('b', '/v1/config'), []);
+  });
 });
