@@ -13,7 +13,7 @@ import {
   wayOut,
   withPods,
 } from './bgp-fabric.ts';
-import { expectSoon, families } from './support.ts';
+import { apply, expectSoon, families } from './support.ts';
 
 const PORT = 7777;
 /** What sixty more racks would announce: known to the fabric, of no concern to a node. */
@@ -124,6 +124,40 @@ test('a node’s table holds its own and the way out, whatever the fabric knows'
   );
   assert.deepEqual(strange, []);
   assert.equal((await tableOf(lab(), 'b2')).length, table.length);
+});
+
+test('a VIP is routed to the nodes that announce it: all, or with traffic policy Local those with a ready backend', async () => {
+  const vips = { ipv4: '10.42.0.1', ipv6: 'fd40:42::1' } as const;
+  const service = (policy: 'Cluster' | 'Local') => ({
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'shop', namespace: 'default' },
+    spec: {
+      selector: { app: 'far' },
+      ipFamilyPolicy: 'RequireDualStack',
+      externalIPs: Object.values(vips),
+      externalTrafficPolicy: policy,
+      type: 'LoadBalancer',
+      ports: [{ name: 'http', port: 80, protocol: 'TCP', targetPort: 80 }],
+    },
+  });
+  const routed = async (what: string, leaf: string, nodes: readonly string[]) => {
+    for (const [family, vip] of Object.entries(vips))
+      await becomes(`${leaf}, ${family}: ${what}`, nodes, () =>
+        hops(lab(), leaf, `${vip}/${family === 'ipv4' ? 32 : 128}`),
+      );
+  };
+  await apply(lab(), 'main', service('Cluster'));
+  await routed('all of its nodes', 'leaf-a1', ['a1', 'a2']);
+  await routed('all of its nodes', 'leaf-b2', ['b1', 'b2']);
+  await routed('both spines', 'border', ['spine-1', 'spine-2']);
+  await apply(lab(), 'main', service('Local'));
+  await routed('the backend is elsewhere', 'leaf-a1', ['spine-1', 'spine-2']);
+  await routed('the node with the backend', 'leaf-b2', ['b1']);
+  await lab().setReady(place('far'), false);
+  await routed('no backend is ready', 'leaf-b1', []);
+  await lab().setReady(place('far'), true);
+  await routed('it is ready again', 'border', ['spine-1', 'spine-2']);
 });
 
 test('a rack switch without power costs its share of the packets for under a second', async (t) => {
