@@ -125,7 +125,8 @@ export { type Preference, preferThisThread } from './src/scheduling.ts';
 export {
   attachSocketFilter,
   type FilterInstruction,
-  minimumTtl,
+  filterStep,
+  longestFilter,
   refuseAll,
 } from './src/socket-filter.ts';
 export {

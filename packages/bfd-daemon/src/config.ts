@@ -13,7 +13,7 @@ const schema = z.strictObject({
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).prefault({}),
   limits: z
     .strictObject({
-      sessions: z.int().min(1).max(65_536).default(4096),
+      sessions: z.int().min(1).max(16_384).default(4096),
       requestBytes: z.int().min(1024).max(67_108_864).default(4_194_304),
       /** Lines kept for one reader of events that does not read. */
       eventBuffer: z.int().min(16).max(65_536).default(4096),

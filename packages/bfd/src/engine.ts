@@ -32,6 +32,8 @@ export type BfdEffect =
 export interface EngineOptions extends SessionTools {
   /** The most sessions at a time; 4,096 unless told. */
   readonly limit?: number;
+  /** The upper 16 bits of all our discriminators, not zero, so that a filter can tell them; random unless told. */
+  readonly discriminatorPrefix?: number;
 }
 
 /** What `configure` did to each session, by its key. */
@@ -244,7 +246,9 @@ export class BfdEngine {
   /** Random, so that a stranger cannot guess it and an old session's packets do not meet a new one. */
   #discriminator(): Discriminator {
     for (;;) {
-      const value = this.#options.random() >>> 0;
+      const { random, discriminatorPrefix: prefix } = this.#options;
+      const chance = random() >>> 0;
+      const value = prefix === undefined ? chance : ((prefix << 16) | (chance & 0xffff)) >>> 0;
       if (value !== 0 && !this.#byDiscriminator.has(value)) return value as Discriminator;
     }
   }

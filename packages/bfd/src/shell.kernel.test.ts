@@ -238,11 +238,12 @@ test('a flood from strangers makes no session and no fall, and is counted', asyn
   const until = performance.now() + 1500;
   while (performance.now() < until) if (stranger.send(hello) === 0) sent++;
   assert.ok(sent > 2000, `${sent} packets`);
-  const { discarded, droppedByKernel } = await eventually('the flood has passed', async () => {
+  await eventually('the flood has passed', async () => {
     const status = await us.status();
-    return status.discarded['unknown-peer'] + status.droppedByKernel >= sent ? status : undefined;
+    // The thread never saw one of them: it runs before all else, and would have starved the rest.
+    assert.equal(status.discarded['unknown-peer'], 0);
+    return status.droppedByKernel >= sent || undefined;
   });
-  assert.ok(discarded['unknown-peer'] > 0, `${droppedByKernel} dropped by the kernel`);
   const after = await us.sessions();
   assert.equal(after.length, 1);
   assert.equal(after[0]?.flaps, row?.flaps);

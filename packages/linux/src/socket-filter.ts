@@ -15,7 +15,7 @@ export interface FilterInstruction {
 }
 
 const attach = { level: 1, name: 26 } as const; // SO_ATTACH_FILTER
-/** Added to an offset, it counts from the network header instead of the payload. SKF_NET_OFF */
+/** Added to an offset, it counts from the network header instead of the socket's data. SKF_NET_OFF */
 const networkHeader = -0x100000;
 
 const instruction = (code: number, k: number, ifTrue = 0, ifFalse = 0): FilterInstruction => ({
@@ -24,29 +24,39 @@ const instruction = (code: number, k: number, ifTrue = 0, ifFalse = 0): FilterIn
   ifFalse,
   k,
 });
-const loadByte = (offset: number) => instruction(0x30, offset); // BPF_LD | BPF_B | BPF_ABS
-const atLeast = (k: number, ifTrue: number, ifFalse: number) =>
-  instruction(0x35, k, ifTrue, ifFalse); // BPF_JMP | BPF_JGE | BPF_K
-const keep = (bytes: number) => instruction(0x06, bytes); // BPF_RET | BPF_K
-
-const all = 0xffff_ffff;
-
-/** Takes nothing: for sockets that only send. */
-export const refuseAll: readonly FilterInstruction[] = [keep(0)];
 
 /**
- * Takes datagrams that come with at least this TTL or hop limit (RFC 5082). On a socket of one family:
- * byte 8 of an IPv4 header, byte 7 of an IPv6 one.
+ * The instructions, by what they do to the accumulator. Offsets count from the UDP header on a UDP
+ * socket, or from the IP header with `ofNetwork`; a load from beyond the end refuses the packet. A
+ * jump skips as many instructions as it says, up to 255.
  */
-export function minimumTtl(family: 'ipv4' | 'ipv6', ttl: number): readonly FilterInstruction[] {
-  const offset = family === 'ipv4' ? 8 : 7;
-  return [loadByte(networkHeader + offset), atLeast(ttl, 0, 1), keep(all), keep(0)];
-}
+export const filterStep = Object.freeze({
+  loadByte: (offset: number) => instruction(0x30, offset), // BPF_LD | BPF_B | BPF_ABS
+  loadWord: (offset: number) => instruction(0x20, offset), // BPF_LD | BPF_W | BPF_ABS
+  shiftRight: (bits: number) => instruction(0x74, bits), // BPF_ALU | BPF_RSH | BPF_K
+  skipIfEqual: (k: number, ifTrue: number, ifFalse: number) =>
+    instruction(0x15, k, ifTrue, ifFalse), // BPF_JMP | BPF_JEQ | BPF_K
+  skipIfAtLeast: (k: number, ifTrue: number, ifFalse: number) =>
+    instruction(0x35, k, ifTrue, ifFalse), // BPF_JMP | BPF_JGE | BPF_K
+  /** Ends the filter. BPF_RET | BPF_K */
+  accept: instruction(0x06, 0xffff_ffff),
+  refuse: instruction(0x06, 0),
+  ofNetwork: (offset: number) => networkHeader + offset,
+});
+
+/** The most instructions that the kernel takes: BPF_MAXINSNS. */
+export const longestFilter = 4096;
+
+/** Takes nothing: for sockets that only send. */
+export const refuseAll: readonly FilterInstruction[] = [filterStep.refuse];
 
 /** Sets or replaces the socket's filter. What is queued already stays. */
 export function attachSocketFilter(fd: number, filter: readonly FilterInstruction[]): void {
-  if (filter.length === 0 || filter.length > 4096)
-    throw invalidArgument('socket filter', `1 to 4096 instructions, not ${filter.length}`);
+  if (filter.length === 0 || filter.length > longestFilter)
+    throw invalidArgument(
+      'socket filter',
+      `1 to ${longestFilter} instructions, not ${filter.length}`,
+    );
   // struct sock_fprog and, behind it in the same memory, what it points to.
   const { bytes, view } = struct(16 + 8 * filter.length);
   view.setUint16(0, filter.length, true);

@@ -8,7 +8,7 @@ import { RtSocket } from './netlink/rt-socket.ts';
 import { Netns } from './netns.ts';
 import { PollSet } from './poll-set.ts';
 import { preferThisThread } from './scheduling.ts';
-import { attachSocketFilter, minimumTtl } from './socket-filter.ts';
+import { attachSocketFilter, filterStep } from './socket-filter.ts';
 import { UdpReceiver } from './udp-receiver.ts';
 import { interfaceIndex, UdpSender } from './udp-sender.ts';
 
@@ -102,7 +102,12 @@ if (!isMainThread) {
         batch: 4,
         bufferSize: 64,
       });
-      attachSocketFilter(receiver.fd.number, minimumTtl(family, 255));
+      attachSocketFilter(receiver.fd.number, [
+        filterStep.loadByte(filterStep.ofNetwork(family === 'ipv4' ? 8 : 7)),
+        filterStep.skipIfAtLeast(255, 0, 1),
+        filterStep.accept,
+        filterStep.refuse,
+      ]);
       for (const ttl of [254, 1, 255]) {
         using from = new UdpSender({
           ns,

@@ -4,7 +4,7 @@ import { type BfdEffect, BfdEngine } from '../engine.ts';
 import { arrivalOf, now } from './clock.ts';
 import type { Events } from './events.ts';
 import type { Command, LoopFigures, PlainError, ThreadStatus } from './messages.ts';
-import { type Inlet, Outlets, openInlets } from './sockets.ts';
+import { filterInlets, type Inlet, Outlets, openInlets } from './sockets.ts';
 
 /** Microseconds. Also how long the end of the process may have to wait for this thread. */
 const longestWait = 500_000;
@@ -30,6 +30,8 @@ export interface LoopOptions {
 export class Loop implements Disposable {
   readonly #options: LoopOptions;
   readonly #engine: BfdEngine;
+  /** Drawn anew by each process: the upper half of its discriminators. */
+  readonly #prefix: number;
   readonly #inlets: readonly Inlet[];
   readonly #outlets: Outlets;
   readonly #events: Events;
@@ -58,8 +60,11 @@ export class Loop implements Disposable {
 
   constructor(options: LoopOptions) {
     this.#options = options;
+    const random = randomNumbers();
+    this.#prefix = 1 + (random() % 0xffff);
     this.#engine = new BfdEngine({
-      random: randomNumbers(),
+      random,
+      discriminatorPrefix: this.#prefix,
       digest: (algorithm, bytes) => createHash(algorithm).update(bytes).digest(),
       ...(options.limit === undefined ? {} : { limit: options.limit }),
     });
@@ -191,7 +196,8 @@ export class Loop implements Disposable {
     switch (command.type) {
       case 'configure': {
         const { results, effects } = this.#engine.configure(command.sessions, now());
-        // Sockets come first: what a new session sends at once needs one.
+        // Sockets come first: what a new session sends at once needs one, and is answered at once.
+        filterInlets(this.#inlets, this.#prefix, this.#engine.sessions());
         for (const session of this.#engine.sessions()) this.#outlets.open(session);
         this.#do(effects);
         for (const [key, result] of results) {

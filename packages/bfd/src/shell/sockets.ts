@@ -5,8 +5,8 @@ import {
   errnoName,
   interfaceIndex,
   LinuxError,
-  minimumTtl,
   type Netns,
+  refuseAll,
   SocketOption,
   setSocketOption,
   UdpReceiver,
@@ -16,11 +16,13 @@ import { BfdError } from '../errors.ts';
 import type { SessionProblem } from '../row.ts';
 import type { Session } from '../session.ts';
 import { bfdPort, type Hops, sourcePorts } from '../values.ts';
+import { inletFilter } from './filter.ts';
 
 /** A socket that takes packets of all sessions of one kind and family. */
 export interface Inlet {
   readonly receiver: UdpReceiver;
   readonly hops: Hops;
+  readonly family: 'ipv4' | 'ipv6';
 }
 
 const unspecified = { ipv4: new Uint8Array(4), ipv6: new Uint8Array(16) };
@@ -34,26 +36,38 @@ const addressInUse = 98;
 /** The device or the address under the socket is gone: another socket is needed. ENXIO, ENODEV, EINVAL, EADDRNOTAVAIL */
 const deadSocket = new Set([6, 19, 22, 99]);
 
-/**
- * RFC 5881 section 4 and RFC 5883 section 5: both ports for both families. On a single hop the kernel
- * itself drops what does not come with TTL 255, so that a flood from further away costs nothing.
- */
+/** RFC 5881 section 4 and RFC 5883 section 5: both ports for both families. They take nothing yet. */
 export function openInlets(ns: Netns | undefined): Inlet[] {
   const inlets: Inlet[] = [];
   try {
     for (const hops of ['single', 'multi'] as const)
       for (const family of ['ipv4', 'ipv6'] as const) {
         const receiver = openReceiver(ns, hops, family);
-        inlets.push({ receiver, hops });
+        inlets.push({ receiver, hops, family });
         const fd = receiver.fd.number;
         setSocketOption(fd, SocketOption.receiveBufferForce, receiveBuffer);
-        if (hops === 'single') attachSocketFilter(fd, minimumTtl(family, 255));
+        attachSocketFilter(fd, refuseAll);
       }
     return inlets;
   } catch (error) {
     for (const { receiver } of inlets) receiver.close();
     throw error;
   }
+}
+
+/** Lets the inlets take what is for these sessions. */
+export function filterInlets(
+  inlets: readonly Inlet[],
+  discriminatorPrefix: number,
+  sessions: Iterable<Session>,
+): void {
+  const peers: Record<Hops, Address[]> = { single: [], multi: [] };
+  for (const { spec } of sessions) peers[spec.hops].push(spec.remote);
+  for (const { receiver, hops, family } of inlets)
+    attachSocketFilter(
+      receiver.fd.number,
+      inletFilter(hops, family, discriminatorPrefix, peers[hops]),
+    );
 }
 
 function openReceiver(ns: Netns | undefined, hops: Hops, family: 'ipv4' | 'ipv6'): UdpReceiver {
