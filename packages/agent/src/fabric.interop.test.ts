@@ -255,14 +255,14 @@ ${FAMILIES.flatMap((family) => [session('a', 1, family), session('b', 2, family)
   async function lost(work: () => Promise<void>): Promise<string[]> {
     const [far] = (await nodes.ask('b', 'GET', '/v1/endpoints')).body;
     const streams = FAMILIES.map((family) =>
-      nodes.background('cli', `ping -q -i 0.02 -c 400 -W 1 ${far.addresses[family]}`),
+      nodes.background('cli', `ping -q -i 0.02 -c 300 -W 1 ${far.addresses[family]}`),
     );
     await work();
     return (await Promise.all(streams)).map((text) =>
       /(\d+) packets transmitted, (\d+)/.exec(text)!.slice(1, 3).join(' of '),
     );
   }
-  const NONE = ['400 of 400', '400 of 400'];
+  const NONE = ['300 of 300', '300 of 300'];
 
   test('an agent that is killed and started again: no session, no route, no packet', async () => {
     const before = sessions();
@@ -303,6 +303,40 @@ ${FAMILIES.flatMap((family) => [session('a', 1, family), session('b', 2, family)
       'nothing is stale any more',
       () => !/\[.*s\]/i.test(birdc('show route protocol b_ipv4')),
     );
+    assert.deepEqual(fib(), PODS);
+  });
+
+  test('pod CIDRs and addresses of interfaces, as they come and go', async () => {
+    const more = () => fib().filter((line) => !PODS.includes(line));
+    const grown = (extra: readonly string[]) => {
+      const object = labelled('a', 1) as unknown as { spec: { ipam: { podCIDRs: string[] } } };
+      return {
+        ...object,
+        spec: { ...object.spec, ipam: { podCIDRs: [...object.spec.ipam.podCIDRs, ...extra] } },
+      };
+    };
+    await nodes.store.apply([
+      grown(['10.7.9.0/24']),
+      {
+        apiVersion: 'cilium.io/v2',
+        kind: 'CiliumBGPAdvertisement',
+        metadata: { name: 'loopback', labels: { to: 'rack' } },
+        spec: { advertisements: [{ advertisementType: 'Interface', interface: { name: 'lo' } }] },
+      },
+    ]);
+    await until('the second CIDR', () => more().join() === '10.7.9.0/24 192.0.2.1');
+    nodes.run('a', 'ip addr add 203.0.113.7/32 dev lo');
+    nodes.run('a', 'ip addr add 2001:db8:77::7/128 dev lo');
+    await until(
+      'the addresses of lo, its own excepted',
+      () =>
+        more().join() === '10.7.9.0/24 192.0.2.1,2001:db8:77::7 2001:db8::1,203.0.113.7 192.0.2.1',
+    );
+    assert.ok(nodes.ping('out', '203.0.113.7'), 'reached by what the switch learned');
+    nodes.run('a', 'ip addr del 203.0.113.7/32 dev lo');
+    nodes.run('a', 'ip addr del 2001:db8:77::7/128 dev lo');
+    await nodes.store.apply([grown([])]);
+    await until('all gone again', () => more().length === 0);
     assert.deepEqual(fib(), PODS);
   });
 
