@@ -92,6 +92,9 @@ export class Exporter {
   /** From what the policy gave to the result. */
   readonly #final: SetMemo;
   readonly #subnets: readonly Prefix[];
+  #lastHop = 0;
+  #lastAddress: Address | undefined;
+  #lastShared = false;
   readonly #fields: PrefixFields = { length: 0, w0: 0, w1: 0, w2: 0, w3: 0 };
 
   constructor(rib: Rib, context: ExportContext, policy: BoundPolicy | undefined) {
@@ -297,7 +300,7 @@ export class Exporter {
     else if (mode !== NextHopMode.standard) keeps = true;
     else if (context.nextHop !== undefined) keeps = context.nextHop === 'unchanged';
     else if (!context.external || kind === PeerKind.local) keeps = true;
-    else keeps = this.#subnets.some((subnet) => Prefix.contains(subnet, address));
+    else keeps = this.#isShared(id, address);
     if (!keeps) return own;
     // A link-local address means something on one link only; it is not handed on.
     if (Address.isLinkLocal(address)) return mode === NextHopMode.explicit ? undefined : own;
@@ -308,6 +311,18 @@ export class Exporter {
     if (bytes.length === 4 || context.extendedNextHop)
       return bytes.subarray(0, Math.min(16, bytes.length));
     return mode === NextHopMode.explicit ? undefined : own;
+  }
+
+  /** Does the neighbour reach the next hop over the subnet that it shares with us? */
+  #isShared(id: number, address: Address): boolean {
+    if (this.#subnets.length === 0) return false;
+    // One set after another has the same next hop.
+    if (id !== this.#lastHop || address !== this.#lastAddress) {
+      this.#lastHop = id;
+      this.#lastAddress = address;
+      this.#lastShared = this.#subnets.some((subnet) => Prefix.contains(subnet, address));
+    }
+    return this.#lastShared;
   }
 
   /** For explanations: why not, before any policy is asked. */

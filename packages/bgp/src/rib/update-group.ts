@@ -437,7 +437,8 @@ export class UpdateGroup {
         if (out.set[item] !== 0) builder.add(item, false);
       }
       cached = { chunk: builder.take(), end: item, position };
-      if (this.members.size > 1) {
+      // One of no items would be one to walk in for ever, once there are more.
+      if (this.members.size > 1 && item > from) {
         this.#room(cached.chunk.bytes.length);
         this.#walks.set(from, cached);
       }
