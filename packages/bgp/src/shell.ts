@@ -72,6 +72,8 @@ interface Connection {
   blocked: boolean;
   /** In the list of those to be asked for UPDATEs. */
   waiting: boolean;
+  /** Read, and put aside. */
+  unread: Uint8Array | undefined;
 }
 
 interface Listener {
@@ -87,8 +89,16 @@ const turnBytes = 256 * 1024;
 const produceBytes = 64 * 1024;
 /** With more than this waiting in our process a connection is not asked for more. */
 const highWater = 64 * 1024;
-/** Ms of core work between two looks at the sockets. */
-const turnMs = 10;
+/**
+ * Ms of one kind of work (what came in, timers and slices of the core, UPDATEs to be written) in one iteration of the
+ * event loop; others' sockets and timers have their turn between. The kernel hands over a thousand sockets at once, so
+ * what they bring is put aside when the time is used up.
+ */
+const turnMs = 8;
+/** Ms that news may be gathered before it is written. */
+const longestPauseMs = 300;
+/** Ms that timers may wait for what has been put aside: what a neighbour said counts before its hold timer. */
+const patienceMs = 100;
 /** Ms that a neighbour has to read our last words. */
 const lingerMs = 2000;
 const readBuffer = 128 * 1024;
@@ -112,6 +122,16 @@ export class BgpShell implements AsyncDisposable {
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
   #immediate: NodeJS.Immediate | undefined;
+  /** What came in when the iteration's time was used up, in order. */
+  readonly #aside: (() => void)[] = [];
+  /** ms until which what comes in is looked at at once; undefined: nothing came in this iteration. */
+  #until: number | undefined;
+  #worked = 0;
+  /** Connections being asked for UPDATEs, and what it took so far, ms. */
+  #round: Connection[] = [];
+  #roundTook = 0;
+  #nextRound = 0;
+  #pause: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(options: ShellOptions = {}) {
@@ -207,9 +227,11 @@ export class BgpShell implements AsyncDisposable {
       setTcp(fd.number, family, { ttl: 255 });
       const keys = new Map<Prefix, string>();
       this.#setKeys(fd.number, family, keys);
-      const server = createServer({ pauseOnConnect: true }, (socket) =>
-        this.#accept(socket, family),
-      );
+      const server = createServer({ pauseOnConnect: true }, (socket) => {
+        // Nobody listens to it yet, and it may be gone before its turn comes.
+        socket.on('error', () => {});
+        this.#inTime(() => this.#accept(socket, family));
+      });
       await new Promise<void>((resolve, reject) => {
         server.once('error', reject);
         server.listen({ fd: fd.release() }, () => {
@@ -252,7 +274,10 @@ export class BgpShell implements AsyncDisposable {
     this.#uncork();
     this.#closed = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#pause);
     clearImmediate(this.#immediate);
+    // Connections that nobody has looked at yet are closed by it.
+    for (const work of this.#aside.splice(0)) work();
     const closing = [...this.#listeners.values()].map(
       ({ server }) => new Promise<void>((resolve) => server.close(() => resolve())),
     );
@@ -367,8 +392,10 @@ export class BgpShell implements AsyncDisposable {
     });
     incoming.destroy();
     if (fd === undefined || endpoints === undefined) return;
-    const peer = this.#core?.peerFor(endpoints) ?? this.#options.onUnknown?.(endpoints);
-    if (peer === undefined || this.#closed) {
+    const peer = this.#closed
+      ? undefined
+      : (this.#core?.peerFor(endpoints) ?? this.#options.onUnknown?.(endpoints));
+    if (peer === undefined) {
       this.#log('refused a connection of nobody we know', { ...endpoints });
       fd.close();
       return;
@@ -384,11 +411,18 @@ export class BgpShell implements AsyncDisposable {
       buffer: this.#buffer,
       callback: (length: number, buffer: Uint8Array): boolean => {
         this.#opened(connection);
-        if (this.#connections.get(id) === connection) {
-          const bytes = buffer.subarray(0, length);
-          this.#tell(peer, { type: 'bytes', connection: id, bytes });
+        if (this.#connections.get(id) !== connection) return true;
+        if (this.#hasTime()) {
+          this.#tell(peer, { type: 'bytes', connection: id, bytes: buffer.subarray(0, length) });
+          return true;
         }
-        return true;
+        // The buffer is everybody's. Nothing more is read until this has been looked at.
+        connection.unread = buffer.slice(0, length);
+        this.#putAside(() => {
+          this.#look(connection);
+          if (this.#connections.get(id) === connection) connection.socket.resume();
+        });
+        return false;
       },
     };
     const settings = { fd: fd.release(), onread, highWaterMark: highWater };
@@ -402,6 +436,7 @@ export class BgpShell implements AsyncDisposable {
       corked: false,
       blocked: false,
       waiting: false,
+      unread: undefined,
     };
     this.#connections.set(id, connection);
     let failure: string | undefined;
@@ -415,7 +450,7 @@ export class BgpShell implements AsyncDisposable {
       if (!connection.blocked) return;
       connection.blocked = false;
       this.#tell(peer, { type: 'drained', connection: id });
-      this.#ask(connection);
+      this.#goOn(connection);
     });
     return connection;
   }
@@ -423,7 +458,9 @@ export class BgpShell implements AsyncDisposable {
   #gone(connection: Connection, failure: string | undefined): void {
     const { id, peer } = connection;
     if (this.#connections.get(id) !== connection) return;
-    this.#connections.delete(id);
+    // Its last words, such as a NOTIFICATION, say why.
+    this.#look(connection);
+    if (!this.#connections.delete(id)) return;
     connection.socket.destroy();
     this.#tell(
       peer,
@@ -512,7 +549,15 @@ export class BgpShell implements AsyncDisposable {
       }
       socket.uncork();
     }
-    this.#ask(connection);
+    // There is more, and others should have their turn: it goes on in this round.
+    this.#goOn(connection);
+  }
+
+  #goOn(connection: Connection): void {
+    if (connection.waiting || connection.blocked) return;
+    connection.waiting = true;
+    this.#round.push(connection);
+    this.#turnSoon();
   }
 
   // Turns of the event loop
@@ -523,6 +568,35 @@ export class BgpShell implements AsyncDisposable {
     this.wakeUp();
   }
 
+  #look(connection: Connection): void {
+    const { id, peer, unread: bytes } = connection;
+    connection.unread = undefined;
+    if (bytes !== undefined) this.#tell(peer, { type: 'bytes', connection: id, bytes });
+  }
+
+  /** Whether there is time left for what comes in, and nothing else is before it. */
+  #hasTime(): boolean {
+    if (this.#aside.length > 0) return false;
+    const now = this.#now();
+    if (this.#until === undefined) {
+      this.#until = now + turnMs;
+      setImmediate(() => {
+        this.#until = undefined;
+      });
+    }
+    return now < this.#until;
+  }
+
+  #inTime(work: () => void): void {
+    if (this.#hasTime()) work();
+    else this.#putAside(work);
+  }
+
+  #putAside(work: () => void): void {
+    this.#aside.push(work);
+    this.#turnSoon();
+  }
+
   #turnSoon(): void {
     if (this.#closed) return;
     this.#immediate ??= setImmediate(() => {
@@ -531,21 +605,63 @@ export class BgpShell implements AsyncDisposable {
     });
   }
 
-  /** Timers and work that are due, then writing, then the sockets get their say. */
+  /** What was put aside, then timers and work that are due, then writing; then the sockets get their say. */
   #turn(): void {
     const core = this.#core;
     if (core === undefined || this.#closed) return;
+    this.#timed(this.#aside, (work) => work());
     const start = this.#now();
-    for (let now = start; now - start < turnMs; now = this.#now()) {
-      const { deadline } = core;
-      if (deadline === undefined || deadline > now) break;
-      core.work(now);
+    if (this.#aside.length === 0 || start - this.#worked > patienceMs) {
+      this.#worked = start;
+      for (let now = start; now - start < turnMs; now = this.#now()) {
+        const { deadline } = core;
+        if (deadline === undefined || deadline > now) break;
+        core.work(now);
+      }
     }
-    for (const connection of this.#waiting.splice(0)) {
+    this.#say();
+    if (this.#aside.length > 0 || this.#round.length > 0) this.#turnSoon();
+    this.wakeUp();
+  }
+
+  /**
+   * Rounds of asking for UPDATEs. A write costs much the same whatever its size, so when many are to be told, what comes
+   * up meanwhile is gathered: the next round begins twice as long after the last one as that one took.
+   */
+  #say(): void {
+    const start = this.#now();
+    if (this.#round.length === 0 && this.#waiting.length > 0) {
+      if (start < this.#nextRound) {
+        this.#pause ??= setTimeout(() => {
+          this.#pause = undefined;
+          this.#turnSoon();
+        }, this.#nextRound - start);
+        return;
+      }
+      this.#round = this.#waiting.splice(0);
+      this.#roundTook = 0;
+    }
+    if (this.#round.length === 0) return;
+    this.#timed(this.#round, (connection) => {
       connection.waiting = false;
       this.#pump(connection, this.#now());
+    });
+    const end = this.#now();
+    this.#roundTook += end - start;
+    if (this.#round.length === 0)
+      this.#nextRound = end + Math.min(2 * this.#roundTook, longestPauseMs);
+  }
+
+  /** Works a list off from its front for as long as a turn has. What is added meanwhile waits for the next one. */
+  #timed<T>(list: T[], work: (item: T) => void): void {
+    const end = this.#now() + turnMs;
+    const count = list.length;
+    let done = 0;
+    try {
+      while (done < count && this.#now() < end) work(list[done++] as T);
+    } finally {
+      list.splice(0, done);
     }
-    this.wakeUp();
   }
 }
 
