@@ -1,6 +1,7 @@
 import type {
   ConnectionId,
   Endpoints,
+  ParsedUpdate,
   Peer,
   PeerInput,
   PeerOutput,
@@ -14,7 +15,8 @@ export class PeerCore implements ShellCore {
   readonly outputs: { readonly peer: string; readonly output: PeerOutput }[] = [];
   /** Whole messages that `produce` hands out, by peer. */
   readonly pending = new Map<string, Uint8Array[]>();
-  /** The largest amount that was ever asked for while nothing was taken. */
+  /** Sees an update while it is valid. */
+  onUpdate: (peer: string, update: ParsedUpdate) => void = () => {};
   readonly #effect: (effect: ShellEffect) => void;
   readonly #waiters: (() => void)[] = [];
 
@@ -49,6 +51,7 @@ export class PeerCore implements ShellCore {
       if (output.type === 'established') {
         this.#effect({ type: 'wake', peer: name, connection: output.connection });
       }
+      if (output.type === 'update') this.onUpdate(name, output.update);
       this.outputs.push({ peer: name, output: output.type === 'update' ? { ...output } : output });
     });
     for (const wake of this.#waiters.splice(0)) wake();
