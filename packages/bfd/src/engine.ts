@@ -1,8 +1,9 @@
 import { Address } from '@causeway/ip';
+import type { StateChange } from './changes.ts';
 import { DeadlineHeap } from './deadline-heap.ts';
 import { type DiscardReason, noDiscards } from './discards.ts';
 import { BfdError } from './errors.ts';
-import { Session, type SessionTools, type StateChange } from './session.ts';
+import { Session, type SessionTools } from './session.ts';
 import { checkSpec, type SessionSpec, sameSpec, sessionKey } from './spec.ts';
 import type { Discriminator, Hops } from './values.ts';
 import { blankControl, readControl } from './wire/control.ts';
@@ -119,6 +120,13 @@ export class BfdEngine {
       results.set(key, lingering ? 'added' : same ? 'unchanged' : 'updated');
     }
     return { results, effects: this.#effects };
+  }
+
+  /** Makes the session's next periodic packet due: it can be sent now, which it could not before. */
+  hurry(session: Session, now: number): void {
+    if (session.nextTransmit > now && session.nextTransmit !== Number.POSITIVE_INFINITY)
+      session.nextTransmit = now;
+    this.#due.settle(session);
   }
 
   /** A datagram that came at `at`, which may be a while ago. */

@@ -1,5 +1,6 @@
+import type { ChangeReason, Signal, StateChange } from './changes.ts';
 import type { DiscardReason } from './discards.ts';
-import type { ChangeReason, Session, Signal, StateChange } from './session.ts';
+import type { Session } from './session.ts';
 import type { Diagnostic, SessionState } from './values.ts';
 import type { AuthType } from './wire/auth.ts';
 

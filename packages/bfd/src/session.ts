@@ -1,6 +1,8 @@
+import type { ChangeReason, Signal, StateChange } from './changes.ts';
 import { type DiscardReason, noDiscards } from './discards.ts';
 import { eventOfState, type FsmEvent, transitions } from './fsm.ts';
 import { Intervals, jittered } from './intervals.ts';
+import { PacketWriter } from './packet-writer.ts';
 import { type SessionSpec, sameAuth, sessionKey } from './spec.ts';
 import {
   type Diagnostic,
@@ -9,47 +11,8 @@ import {
   type SessionState,
   slowInterval,
 } from './values.ts';
-import { authLength, authTypes, checkPacket, type Digest, sealPacket } from './wire/auth.ts';
-import {
-  blankControl,
-  type ControlPacket,
-  type MutableControlPacket,
-  mandatoryLength,
-  writeControl,
-} from './wire/control.ts';
-
-/** Why a session's state changed. */
-export type ChangeReason =
-  | { readonly type: 'handshake' }
-  /** Nothing came for `silentFor` microseconds, longer than the detection time. */
-  | {
-      readonly type: 'detection-expired';
-      readonly silentFor: number;
-      readonly detectionTime: number;
-    }
-  /** The peer says Down: it has lost us, or was restarted. */
-  | { readonly type: 'neighbor-down'; readonly remoteDiagnostic: Diagnostic }
-  /** The peer's operator took the session down: no fault of the path (RFC 5882 section 3.2). */
-  | { readonly type: 'neighbor-admin-down'; readonly remoteDiagnostic: Diagnostic }
-  | { readonly type: 'disabled' }
-  | { readonly type: 'enabled' }
-  /** Nobody wants the session any more. */
-  | { readonly type: 'removed' };
-
-export interface StateChange {
-  readonly from: SessionState;
-  readonly to: SessionState;
-  readonly reason: ChangeReason;
-  readonly diagnostic: Diagnostic;
-  /** On the clock that the core was given. */
-  readonly at: number;
-}
-
-/**
- * What a client may conclude, RFC 5882 sections 3 and 4: only `failed` is a fault of the path.
- * `unknown`: not up since this session was made, so its absence says nothing.
- */
-export type Signal = 'unknown' | 'up' | 'failed' | 'administrative';
+import { checkPacket, type Digest } from './wire/auth.ts';
+import type { ControlPacket } from './wire/control.ts';
 
 /** Where a session's doings go. `send`'s bytes are the session's own and used again. */
 export interface SessionOutput {
@@ -100,12 +63,9 @@ export class Session {
 
   readonly #tools: SessionTools;
   readonly #out: SessionOutput;
-  readonly #packet: MutableControlPacket = blankControl();
-  #buffer: Uint8Array;
+  readonly #writer: PacketWriter;
   #lastHeard = Number.NEGATIVE_INFINITY;
-  #sendSequence: number;
   readonly #window = { known: false, last: 0 };
-  #sentState: SessionState | undefined;
 
   constructor(
     spec: SessionSpec,
@@ -119,10 +79,9 @@ export class Session {
     this.discriminator = discriminator;
     this.#tools = tools;
     this.#out = out;
-    this.#buffer = new Uint8Array(mandatoryLength);
-    this.#sendSequence = tools.random() >>> 0;
+    this.#writer = new PacketWriter(discriminator, tools.random() >>> 0, tools.digest);
+    this.#writer.useKey(spec.auth);
     this.intervals = new Intervals(spec.requiredMinRx);
-    this.#fitBuffer();
     this.#advertise();
     this.nextTransmit = now;
     if (spec.adminDown) this.#move('disable', { type: 'disabled' }, now);
@@ -150,7 +109,7 @@ export class Session {
     this.lingersUntil = Number.POSITIVE_INFINITY;
     if (!sameAuth(auth, spec.auth)) {
       this.#window.known = false;
-      this.#fitBuffer();
+      this.#writer.useKey(spec.auth);
     }
     const news = this.#advertise() || multiplier !== spec.multiplier;
     if (spec.adminDown && this.state !== 'admin-down')
@@ -203,7 +162,7 @@ export class Session {
     this.#move(eventOfState[packet.state], undefined, at);
     this.expires = this.#lastHeard + intervals.detectionTime;
     if (packet.poll) this.#transmit(at, true);
-    else if (this.#sentState !== this.state) this.#transmit(at, false);
+    else if (this.#writer.lastState !== this.state) this.#transmit(at, false);
     const resting = this.nextTransmit === Number.POSITIVE_INFINITY;
     if (intervals.transmitInterval !== before || this.#silenced !== resting) this.#rearm(at);
     return undefined;
@@ -230,7 +189,7 @@ export class Session {
     this.remoteDemand = false;
     this.intervals.forgetPeer();
     this.#move('detection-expired', { type: 'detection-expired', silentFor, detectionTime }, now);
-    if (this.#sentState !== this.state) this.#transmit(now, false);
+    if (this.#writer.lastState !== this.state) this.#transmit(now, false);
     this.#rearm(now);
     return true;
   }
@@ -330,26 +289,18 @@ export class Session {
 
   #transmit(now: number, final: boolean): void {
     const { intervals, spec } = this;
-    const packet = this.#packet;
+    const { packet } = this.#writer;
     packet.diagnostic = this.diagnostic;
     packet.state = this.state;
     // "A packet with the Final (F) bit set ... MUST NOT have the Poll (P) bit set."
     packet.poll = intervals.polling && !final;
     packet.final = final;
-    // Ours is a process of its own, which outlives the speaker.
-    packet.controlPlaneIndependent = true;
-    packet.authenticated = spec.auth !== undefined;
     packet.multiplier = spec.multiplier;
-    packet.length = this.#buffer.length;
-    packet.myDiscriminator = this.discriminator;
     packet.yourDiscriminator = this.remoteDiscriminator;
     packet.desiredMinTx = intervals.desiredMinTx;
     packet.requiredMinRx = intervals.requiredMinRx;
-    writeControl(packet, this.#buffer);
-    if (spec.auth !== undefined) this.#seal(spec.auth);
-    this.#sentState = this.state;
     this.sent++;
-    this.#out.send(this, this.#buffer);
+    this.#out.send(this, this.#writer.write());
     if (!packet.poll && !final) intervals.sentWithoutPoll();
     // An answer to a Poll comes in addition, so that polls cannot put off the periodic packets.
     if (!final || this.nextTransmit <= now) {
@@ -359,18 +310,5 @@ export class Session {
           ? Number.POSITIVE_INFINITY
           : now + this.#jitter(interval);
     }
-  }
-
-  #seal(auth: NonNullable<SessionSpec['auth']>): void {
-    // Keyed, not meticulous: "occasionally incremented", here whenever the packet says something new.
-    if (authTypes[auth.type].meticulous || this.#sentState !== this.state)
-      this.#sendSequence = (this.#sendSequence + 1) >>> 0;
-    sealPacket(this.#buffer, auth, this.#sendSequence, this.#tools.digest);
-  }
-
-  #fitBuffer(): void {
-    const { auth } = this.spec;
-    const length = mandatoryLength + (auth === undefined ? 0 : authLength(auth));
-    if (length !== this.#buffer.length) this.#buffer = new Uint8Array(length);
   }
 }

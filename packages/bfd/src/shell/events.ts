@@ -1,5 +1,6 @@
+import type { StateChange } from '../changes.ts';
 import { changeRow, type SessionProblem, type SessionRow, sessionRow } from '../row.ts';
-import type { Session, StateChange } from '../session.ts';
+import type { Session } from '../session.ts';
 import { toInstant } from './clock.ts';
 import type { BfdEvent } from './messages.ts';
 

@@ -8,7 +8,6 @@ import { filterInlets, type Inlet, Outlets, openInlets } from './sockets.ts';
 
 /** Microseconds. Also how long the end of the process may have to wait for this thread. */
 const longestWait = 500_000;
-const retryAfter = 1_000_000;
 /** Datagrams of one socket in one turn: what comes faster is a flood, and packets must go out meanwhile. */
 const mostBatches = 32;
 
@@ -47,7 +46,6 @@ export class Loop implements Disposable {
   };
   /** Everything that came before this was received. */
   #heardUntil = now();
-  #retryAt = 0;
   #stop: number | undefined;
   readonly #figures: { -readonly [K in keyof LoopFigures]: LoopFigures[K] } = {
     wakes: 0,
@@ -95,13 +93,13 @@ export class Loop implements Disposable {
 
   #turn(): void {
     const due = this.#engine.deadline;
-    this.#poll.wait(Math.min(due - now(), longestWait));
+    this.#poll.wait(Math.min(Math.min(due, this.#outlets.nextAttempt) - now(), longestWait));
     const woken = now();
     this.#noteWake(woken - due);
     if (this.#poll.ready(0)) this.#takeCommands();
     this.#heardUntil = this.#drain();
+    this.#openSockets();
     this.#do(this.#engine.advance(now(), this.#heardUntil));
-    if (woken >= this.#retryAt) this.#retry(woken);
     this.#events.flush();
     this.#figures.longestTurn = Math.max(this.#figures.longestTurn, (now() - woken) / 1000);
   }
@@ -168,14 +166,13 @@ export class Loop implements Disposable {
     }
   }
 
-  /** Sockets that could not be opened, or whose device has gone. */
-  #retry(at: number): void {
-    this.#retryAt = at + retryAfter;
-    for (const session of this.#engine.sessions()) {
-      const before = this.#outlets.problemOf(session)?.code;
-      this.#outlets.open(session);
-      if (this.#outlets.problemOf(session)?.code !== before) this.#events.current(session);
-    }
+  #openSockets(): void {
+    const at = now();
+    if (this.#outlets.nextAttempt > at) return;
+    this.#outlets.openSome(at, (session, news) => {
+      if (this.#outlets.problemOf(session) === undefined) this.#engine.hurry(session, at);
+      if (news) this.#events.current(session);
+    });
   }
 
   #takeCommands(): void {
@@ -196,9 +193,9 @@ export class Loop implements Disposable {
     switch (command.type) {
       case 'configure': {
         const { results, effects } = this.#engine.configure(command.sessions, now());
-        // Sockets come first: what a new session sends at once needs one, and is answered at once.
         filterInlets(this.#inlets, this.#prefix, this.#engine.sessions());
-        for (const session of this.#engine.sessions()) this.#outlets.open(session);
+        for (const session of this.#engine.sessions()) this.#outlets.await(session);
+        this.#openSockets();
         this.#do(effects);
         for (const [key, result] of results) {
           const session = this.#engine.session(key);

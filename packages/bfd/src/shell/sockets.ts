@@ -33,6 +33,10 @@ const bufferSize = 64;
 const receiveBuffer = 4 << 20;
 
 const addressInUse = 98;
+const addressNotHere = 99;
+/** Microseconds. */
+const retryAfter = 1_000_000;
+const openedInOneTurn = 16;
 /** The device or the address under the socket is gone: another socket is needed. ENXIO, ENODEV, EINVAL, EADDRNOTAVAIL */
 const deadSocket = new Set([6, 19, 22, 99]);
 
@@ -97,6 +101,9 @@ export class Outlets implements Disposable {
   readonly #senders = new Map<Session, { readonly sender: UdpSender; readonly port: number }>();
   readonly #ports = new Set<number>();
   readonly #problems = new Map<Session, SessionProblem>();
+  /** Those without a socket: not tried yet, and tried, with when to try again, the soonest first. */
+  readonly #fresh = new Set<Session>();
+  readonly #failed = new Map<Session, number>();
 
   constructor(ns: Netns | undefined) {
     this.#ns = ns;
@@ -106,11 +113,50 @@ export class Outlets implements Disposable {
     return this.#problems.get(session);
   }
 
-  /** Sends, opening the session's socket first if it has none. What fails is counted and remembered. */
+  /** A new session, or one whose socket has died: it gets one when its turn comes. */
+  await(session: Session): void {
+    if (!this.#senders.has(session) && !this.#failed.has(session)) this.#fresh.add(session);
+  }
+
+  /** When `openSome` has something to try. */
+  get nextAttempt(): number {
+    if (this.#fresh.size > 0) return 0;
+    for (const at of this.#failed.values()) return at;
+    return Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * Tries those that wait and tells of each, and whether its problem is another now. Not all at once: a
+   * thousand sockets take a tenth of a second, in which those that are up already would send nothing.
+   */
+  openSome(now: number, tried: (session: Session, news: boolean) => void): void {
+    let left = openedInOneTurn;
+    const attempt = (session: Session) => {
+      left--;
+      const before = this.#problems.get(session)?.code;
+      this.#fresh.delete(session);
+      this.#failed.delete(session);
+      // At the end: the map stays in the order of its times.
+      if (!this.#open(session)) this.#failed.set(session, now + retryAfter);
+      tried(session, this.#problems.get(session)?.code !== before);
+    };
+    for (const session of this.#fresh) {
+      if (left === 0) return;
+      attempt(session);
+    }
+    for (const [session, at] of this.#failed) {
+      if (left === 0 || at > now) return;
+      attempt(session);
+    }
+  }
+
+  /** What fails is counted and remembered. */
   send(session: Session, bytes: Uint8Array): void {
     const open = this.#senders.get(session);
     if (open === undefined) {
-      session.sendErrors++;
+      // Before the first attempt nothing has failed: the packet goes once there is a socket.
+      if (this.#problems.has(session)) session.sendErrors++;
+      else session.sent--;
       return;
     }
     const errno = open.sender.send(bytes);
@@ -123,19 +169,19 @@ export class Outlets implements Disposable {
       code: 'send-failed',
       message: `the last packet could not be sent: ${errnoName(errno)}`,
     });
-    if (deadSocket.has(errno)) this.close(session);
+    if (!deadSocket.has(errno)) return;
+    this.#close(session);
+    this.await(session);
   }
 
-  /** Opens the session's socket where there is none; returns whether there is one now. */
-  open(session: Session): boolean {
-    if (this.#senders.has(session)) return true;
+  #open(session: Session): boolean {
     try {
       const problem = this.#tryOpen(session);
       if (problem === undefined) this.#problems.delete(session);
       else this.#problems.set(session, problem);
       return problem === undefined;
     } catch (error) {
-      const gone = error instanceof LinuxError && error.errno === 99;
+      const gone = error instanceof LinuxError && error.errno === addressNotHere;
       this.#problems.set(session, {
         code: gone ? 'address-missing' : 'system',
         message: gone
@@ -182,7 +228,7 @@ export class Outlets implements Disposable {
     return { code: 'no-source-port', message: 'no free source port was found in 64 tries' };
   }
 
-  close(session: Session): void {
+  #close(session: Session): void {
     const open = this.#senders.get(session);
     if (open === undefined) return;
     open.sender.close();
@@ -192,7 +238,9 @@ export class Outlets implements Disposable {
 
   /** The session is gone. */
   forget(session: Session): void {
-    this.close(session);
+    this.#close(session);
+    this.#fresh.delete(session);
+    this.#failed.delete(session);
     this.#problems.delete(session);
   }
 
