@@ -18,9 +18,15 @@ export type Ability =
   | 'dynamic-neighbors'
   | 'reflector'
   | 'route-refresh-ask'
+  | 'route-refresh-answer'
+  /** Says why the neighbour ended the session. */
+  | 'tells-our-text'
   | 'enhanced-refresh'
   | 'shutdown-text'
-  | 'prints-long-lists';
+  | 'prints-long-lists'
+  | 'originates-long-paths'
+  /** Puts AS4_PATH in the place of AS_TRANS when it acts as an old speaker. */
+  | 'merges-as4-path';
 
 export interface Foreign extends AsyncDisposable {
   readonly name: string;

@@ -157,6 +157,7 @@ function routeOf(path: GobgpPath): RouteText {
 }
 
 const LACKS = {
+  'route-refresh-ask': 'GoBGP asks its own table again, not its neighbour',
   'kernel-routes': 'GoBGP itself puts nothing into the kernel',
   'old-speaker': 'GoBGP cannot leave out the capability for AS numbers of four octets',
   'extended-messages': 'GoBGP 3.10 does not know RFC 8654',

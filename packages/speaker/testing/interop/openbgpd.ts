@@ -15,14 +15,13 @@ import {
   theirsOf,
 } from './plan.ts';
 
-function attributes(far: boolean): string {
+function attributes(): string {
   const { communities, largeCommunities, extendedCommunities, med } = THEIR_ATTRIBUTES;
   return [
     ...communities.map((text) => `community ${text}`),
     ...largeCommunities.map((text) => `large-community ${text}`),
     ...extendedCommunities.map((text) => `ext-community ${text.replace(':', ' ')}`),
     `med ${med}`,
-    ...(far ? ['community 65020:99'] : []),
   ].join(' ');
 }
 
@@ -61,13 +60,12 @@ function config({ sessions }: ForeignStart): string {
     'fib-update no',
     'connect-retry 1',
     ...FAMILIES.flatMap((family) => [
-      `network ${THEIR_ROUTES[family]} set { ${attributes(false)} }`,
-      `network ${THEIR_FAR_ROUTES[family]} set { ${attributes(true)} }`,
+      `network ${THEIR_ROUTES[family]} set { ${attributes()} }`,
+      `network ${THEIR_FAR_ROUTES[family]} set { ${attributes()} }`,
     ]),
     ...sessions.map(neighbor),
     'allow from any',
     'allow to any',
-    `match to any community 65020:99 set { prepend-neighbor 0 }`,
     '',
   ].join('\n');
 }
@@ -78,8 +76,10 @@ interface OpenbgpdPath {
   readonly exit_nexthop?: string;
   readonly metric?: number;
   readonly localpref?: number;
-  readonly originator?: string;
-  readonly cluster_list?: readonly string[];
+  readonly attributes?: readonly {
+    readonly originator?: string;
+    readonly cluster_list?: readonly string[];
+  }[];
   readonly communities?: readonly string[];
   readonly large_communities?: readonly string[];
   readonly extended_communities?: readonly string[];
@@ -87,6 +87,8 @@ interface OpenbgpdPath {
 }
 
 function routeOf(path: OpenbgpdPath): RouteText {
+  const originator = path.attributes?.find((one) => one.originator !== undefined)?.originator;
+  const clusters = path.attributes?.find((one) => one.cluster_list !== undefined)?.cluster_list;
   return {
     prefix: path.prefix,
     asPath: (path.aspath ?? '').split(/\s+/).filter(Boolean).map(Number),
@@ -96,8 +98,8 @@ function routeOf(path: OpenbgpdPath): RouteText {
     ...(path.exit_nexthop === undefined ? {} : { nextHop: path.exit_nexthop }),
     ...(path.metric === undefined ? {} : { med: path.metric }),
     ...(path.localpref === undefined ? {} : { localPreference: path.localpref }),
-    ...(path.originator === undefined ? {} : { originatorId: path.originator }),
-    ...(path.cluster_list === undefined ? {} : { clusterList: path.cluster_list }),
+    ...(originator === undefined ? {} : { originatorId: originator }),
+    ...(clusters === undefined ? {} : { clusterList: clusters }),
     ...(path.path_id === undefined ? {} : { pathId: path.path_id }),
   };
 }
@@ -105,7 +107,11 @@ function routeOf(path: OpenbgpdPath): RouteText {
 export const openbgpd: ForeignKind = {
   name: 'OpenBGPD',
   lacks: {
+    'originates-long-paths':
+      'OpenBGPD originates no path with another AS in it; one that is handed on is looked at instead',
     'kernel-routes': 'the portable OpenBGPD does not touch the kernel of Linux',
+    'route-refresh-answer':
+      'OpenBGPD 7.7 answers "AID not negotiated" for families that it has negotiated',
     'extended-next-hop': 'OpenBGPD 7.7 does not know RFC 8950',
     'extended-messages': 'OpenBGPD 7.7 does not know RFC 8654',
     'graceful-restart-restarting':

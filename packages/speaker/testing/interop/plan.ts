@@ -127,8 +127,14 @@ export const OUR_MOVING_ROUTES: Announced = { ipv4: '192.0.3.0/24', ipv6: '2001:
 export const OUR_DOUBLE_ROUTES: Announced = { ipv4: '192.0.4.0/24', ipv6: '2001:db8:4::/48' };
 /** Announced to the foreign router by R and by C. */
 export const INNER_DOUBLE_ROUTES: Announced = { ipv4: '192.0.5.0/24', ipv6: '2001:db8:5::/48' };
+/** Told by R to the foreign router alone. */
 export const R_ROUTES: Announced = { ipv4: '192.0.6.0/24', ipv6: '2001:db8:6::/48' };
+/** Told by C to R alone. */
 export const C_ROUTES: Announced = { ipv4: '192.0.7.0/24', ipv6: '2001:db8:7::/48' };
+/** Told by C to the foreign router alone. */
+export const C_OUTER_ROUTES: Announced = { ipv4: '192.0.9.0/24', ipv6: '2001:db8:9::/48' };
+/** Told by R to the foreign router with a long AS number in its path, so that it is handed on with it. */
+export const THROUGH_ROUTES: Announced = { ipv4: '192.0.10.0/24', ipv6: '2001:db8:10::/48' };
 export const OUR_ATTRIBUTES = {
   med: 70,
   communities: ['65010:1', '65010:2'],

@@ -9,6 +9,7 @@ import type { Ability, ForeignKind } from './foreign.ts';
 import { pings } from './ping.ts';
 import {
   ALL_SESSIONS,
+  C_OUTER_ROUTES,
   C_ROUTES,
   FAMILIES,
   FAR_ASN,
@@ -31,6 +32,7 @@ import {
   THEIR_ID,
   THEIR_MOVING_ROUTES,
   THEIR_ROUTES,
+  THROUGH_ROUTES,
   theirsOf,
 } from './plan.ts';
 import { InteropSite, pathsOf } from './site.ts';
@@ -216,10 +218,17 @@ export function interopTests(kind: ForeignKind): void {
 
   scenario('long AS numbers pass a speaker of two octets (RFC 6793)', ['old-speaker'], async () => {
     const plan = session('old');
-    const theirs = await atOurs(plan, 'ipv4', THEIR_FAR_ROUTES.ipv4);
-    assert.deepEqual(theirs.asPath, [THEIR_ASN, FAR_ASN]);
+    if (kind.lacks['originates-long-paths'] === undefined) {
+      const theirs = await atOurs(plan, 'ipv4', THEIR_FAR_ROUTES.ipv4);
+      assert.deepEqual(theirs.asPath, [THEIR_ASN, FAR_ASN]);
+    }
+    if (kind.lacks.reflector === undefined) {
+      const through = await atOurs(plan, 'ipv4', THROUGH_ROUTES.ipv4);
+      assert.deepEqual(through.asPath, [THEIR_ASN, FAR_ASN]);
+    }
     const ours = await atTheirs(plan, 'ipv4', OUR_ROUTES.ipv4);
-    assert.deepEqual(ours.asPath, [OUR_SHORT_ASN, OUR_ASN]);
+    const behind = kind.lacks['merges-as4-path'] === undefined ? OUR_ASN : 23_456;
+    assert.deepEqual(ours.asPath, [OUR_SHORT_ASN, behind]);
   });
 
   scenario('messages of more than 4096 bytes (RFC 8654)', ['extended-messages'], async () => {
@@ -253,7 +262,7 @@ export function interopTests(kind: ForeignKind): void {
     assert.equal((await site.peer(plan)).state, 'established');
   });
 
-  scenario('we ask for everything again', [], async () => {
+  scenario('we ask for everything again', ['route-refresh-answer'], async () => {
     const plan = session('plain4');
     const before = await site.peer(plan);
     await site.ours.A.client.ask('POST', `/v1/peers/${plan.key}/reset`, { how: 'refresh' });
@@ -274,16 +283,17 @@ export function interopTests(kind: ForeignKind): void {
   });
 
   scenario('our NOTIFICATION brings its text to them (RFC 9003)', [], async () => {
-    const plan = session('plain6');
+    const plan = session('plain4');
     const { ups } = await site.peer(plan);
     const text = 'moving to rack 7';
     await site.ours.A.client.ask('POST', `/v1/peers/${plan.key}/reset`, { how: 'hard', text });
-    await eventually(
-      `${kind.name} tells our text`,
-      async () => tells(await site.foreign.lastFall(plan), text) || undefined,
-      8000,
-      () => site.foreign.lastFall(plan),
-    );
+    if (kind.lacks['tells-our-text'] === undefined)
+      await eventually(
+        `${kind.name} tells our text`,
+        async () => tells(await site.foreign.lastFall(plan), text) || undefined,
+        8000,
+        () => site.foreign.lastFall(plan),
+      );
     await eventually(
       'the session is up again',
       async () => {
@@ -295,9 +305,9 @@ export function interopTests(kind: ForeignKind): void {
   });
 
   scenario('their NOTIFICATION arrives with its reason', [], async () => {
-    const plan = session('plain4');
+    const plan = session('plain6');
     const text = 'maintenance of the spine';
-    const { downs } = await site.up(plan);
+    const { downs, ups } = await site.up(plan);
     await site.foreign.shutDown(plan, text);
     const reason = await eventually(
       'we know who ended it, and why',
@@ -312,9 +322,9 @@ export function interopTests(kind: ForeignKind): void {
     assert.equal(reason.notification?.code, 6);
     assert.equal(reason.notification?.subcode, 2);
     if (kind.lacks['shutdown-text'] === undefined) assert.equal(reason.notification?.text, text);
-    // Nothing is claimed about a session that is down.
-    if ((await site.peer(plan)).state !== 'established')
-      assert.deepEqual(await site.routes(plan, 'advertised', 'ipv4'), []);
+    // Nothing is claimed about a session that is down; some routers have it up again within a moment.
+    const advertised = await site.routes(plan, 'advertised', 'ipv4');
+    if ((await site.peer(plan)).ups === ups) assert.deepEqual(advertised, []);
     await site.foreign.bringUp(plan);
     await site.up(plan);
   });
@@ -343,13 +353,14 @@ export function interopTests(kind: ForeignKind): void {
     for (const family of FAMILIES) {
       const route = await atTheirs(session('client'), family, C_ROUTES[family]);
       assert.equal(route.originatorId, OUR_IDS.C);
-      assert.deepEqual(route.clusterList, [OUR_IDS.R]);
+      // A reflector may show its own number in front already.
+      assert.equal(route.clusterList?.at(-1), OUR_IDS.R);
     }
   });
 
   scenario('they reflect our routes', ['reflector'], async () => {
     for (const family of FAMILIES) {
-      const atR = await atOurs(session('client'), family, C_ROUTES[family]);
+      const atR = await atOurs(session('client'), family, C_OUTER_ROUTES[family]);
       assert.equal(atR.originatorId, OUR_IDS.C);
       assert.deepEqual(atR.clusterList, [THEIR_ID]);
       const atC = await atOurs(session('reflector'), family, R_ROUTES[family]);

@@ -10,8 +10,10 @@ import { type Foreign, type ForeignKind, possible } from './foreign.ts';
 import { OurRouter } from './ours.ts';
 import {
   ALL_SESSIONS,
+  C_OUTER_ROUTES,
   C_ROUTES,
   FAMILIES,
+  FAR_ASN,
   type Family,
   INNER_DOUBLE_ROUTES,
   OUR_ASN,
@@ -27,6 +29,7 @@ import {
   type SessionPlan,
   THEIR_ASN,
   THEIR_ROUTES,
+  THROUGH_ROUTES,
   theirsOf,
 } from './plan.ts';
 
@@ -46,7 +49,17 @@ function exportPolicy(plan: SessionPlan): object {
   const { statements } = accepting(
     plan.oldSpeaker ? { prepend: { asn: OUR_ASN, count: 1 } } : {},
   ) as { statements: object[] };
-  return { statements: plan.extendedNextHop ? statements : [nextHop, ...statements] };
+  const through = {
+    match: { prefixes: Object.values(THROUGH_ROUTES) },
+    set: { prepend: { asn: FAR_ASN, count: 1 } },
+  };
+  return {
+    statements: [
+      ...(plan.extendedNextHop ? [] : [nextHop]),
+      ...(plan.speaker === 'R' ? [through] : []),
+      ...statements,
+    ],
+  };
 }
 
 function neighbor(plan: SessionPlan): object {
@@ -161,10 +174,19 @@ export function pathsOf(speaker: OurSpeaker): Readonly<Record<string, readonly o
       interop: [...each(OUR_ROUTES), ...each(OUR_DOUBLE_ROUTES)],
       second: each(OUR_DOUBLE_ROUTES, { med: 71 }),
     };
+  if (speaker === 'R')
+    return {
+      interop: [
+        ...each(R_ROUTES, { neighbors: ['client'] }),
+        ...each(THROUGH_ROUTES, { neighbors: ['client'] }),
+        ...each(INNER_DOUBLE_ROUTES, { med: 1 }),
+      ],
+    };
   return {
     interop: [
-      ...each(speaker === 'R' ? R_ROUTES : C_ROUTES),
-      ...each(INNER_DOUBLE_ROUTES, { med: speaker === 'R' ? 1 : 2 }),
+      ...each(C_ROUTES, { neighbors: ['R'] }),
+      ...each(C_OUTER_ROUTES, { neighbors: ['reflector'] }),
+      ...each(INNER_DOUBLE_ROUTES, { med: 2 }),
     ],
   };
 }

@@ -249,8 +249,13 @@ export async function startExabgp(start: ExabgpStart): Promise<RunningRouter> {
     directory,
     argv: ['/bin/sh', '-c', `exec 3<>${commands} 4<>${events}; cat <&4 & exec cat >&3`],
     onLine: (line) => {
-      // It puts what it received into its strings as it is, control characters too.
-      if (line.startsWith('{')) start.onEvent?.(JSON.parse(line.replace(CONTROL, ' ')));
+      if (!line.startsWith('{')) return;
+      try {
+        // It puts what it received into its strings as it is, control characters too.
+        start.onEvent?.(JSON.parse(line.replace(CONTROL, ' ')));
+      } catch {
+        // Some of its lines are no JSON at all, such as those about a refresh.
+      }
     },
   });
   const process = new DaemonProcess({
