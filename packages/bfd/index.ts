@@ -1,3 +1,4 @@
+export type { ChangeReason, Signal, StateChange } from './src/changes.ts';
 export { type DiscardCounts, type DiscardReason, discardReasons } from './src/discards.ts';
 export {
   type BfdDatagram,
@@ -9,7 +10,7 @@ export {
 export { BfdError, type BfdErrorCode } from './src/errors.ts';
 export { type FsmEvent, fsmEvents, type Transition, transitions } from './src/fsm.ts';
 export type { ChangeRow, SessionProblem, SessionRow } from './src/row.ts';
-export type { ChangeReason, Session, Signal, StateChange } from './src/session.ts';
+export type { Session } from './src/session.ts';
 export type { BfdEvent, ConfigureAnswer, LoopFigures, ThreadStatus } from './src/shell/messages.ts';
 export { Bfd, type BfdOptions } from './src/shell.ts';
 export { checkSpec, type SessionSpec, sessionKey } from './src/spec.ts';

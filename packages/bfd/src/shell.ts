@@ -40,7 +40,11 @@ export class Bfd implements AsyncDisposable {
   readonly #taken: Int32Array<SharedArrayBuffer>;
   readonly #waiting = new Map<
     number,
-    { resolve: (value: unknown) => void; reject: (error: Error) => void }
+    {
+      resolve: (value: unknown) => void;
+      reject: (error: Error) => void;
+      onPart: ((rows: readonly SessionRow[]) => void) | undefined;
+    }
   >();
   readonly #ready = Promise.withResolvers<void>();
   readonly #ended: Promise<void>;
@@ -98,19 +102,22 @@ export class Bfd implements AsyncDisposable {
     return this.#ask({ type: 'configure', sessions }) as Promise<ConfigureAnswer>;
   }
 
-  sessions(): Promise<SessionRow[]> {
-    return this.#ask({ type: 'sessions' }) as Promise<SessionRow[]>;
+  /** How all sessions stand; those of many come from a few moments. */
+  async sessions(): Promise<SessionRow[]> {
+    const rows: SessionRow[] = [];
+    await this.#ask({ type: 'sessions' }, (part) => rows.push(...part));
+    return rows;
   }
 
   status(): Promise<ThreadStatus> {
     return this.#ask({ type: 'status' }) as Promise<ThreadStatus>;
   }
 
-  #ask(ask: Ask): Promise<unknown> {
+  #ask(ask: Ask, onPart?: (rows: readonly SessionRow[]) => void): Promise<unknown> {
     if (this.#gone !== undefined) return Promise.reject(this.#gone);
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
+      this.#waiting.set(id, { resolve, reject, onPart });
       this.#worker.postMessage({ ...ask, id });
       this.#wake.signal();
     });
@@ -124,6 +131,9 @@ export class Bfd implements AsyncDisposable {
         break;
       case 'failed':
         this.#fail(errorFrom(message.error));
+        break;
+      case 'part':
+        this.#waiting.get(message.id)?.onPart?.(message.rows);
         break;
       case 'answer':
         this.#waiting.get(message.id)?.resolve(message.value);

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { Address } from '@causeway/ip';
+import type { StateChange } from '../src/changes.ts';
 import { type BfdDatagram, type BfdEffect, BfdEngine } from '../src/engine.ts';
-import type { Session, StateChange } from '../src/session.ts';
+import type { Session } from '../src/session.ts';
 import type { SessionSpec } from '../src/spec.ts';
 import { Micros } from '../src/values.ts';
 

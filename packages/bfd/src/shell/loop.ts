@@ -1,8 +1,10 @@
 import { createHash, randomFillSync } from 'node:crypto';
 import { type EventFd, type Netns, PollSet, type Preference } from '@causeway/linux';
 import { type BfdEffect, BfdEngine } from '../engine.ts';
+import type { SessionRow } from '../row.ts';
+import type { Session } from '../session.ts';
 import { arrivalOf, now } from './clock.ts';
-import type { Events } from './events.ts';
+import { type Events, rowsInOneTurn } from './events.ts';
 import type { Command, LoopFigures, PlainError, ThreadStatus } from './messages.ts';
 import { filterInlets, type Inlet, Outlets, openInlets } from './sockets.ts';
 
@@ -17,6 +19,7 @@ export interface LoopOptions {
   readonly preference: Preference;
   readonly wake: EventFd;
   readonly nextCommand: () => Command | undefined;
+  readonly part: (id: number, rows: readonly SessionRow[]) => void;
   readonly answer: (id: number, value: unknown) => void;
   readonly refuse: (id: number, error: PlainError) => void;
   readonly events: (problemOf: Outlets['problemOf']) => Events;
@@ -47,6 +50,7 @@ export class Loop implements Disposable {
   /** Everything that came before this was received. */
   #heardUntil = now();
   #stop: number | undefined;
+  readonly #listings: { readonly id: number; readonly rest: Session[] }[] = [];
   readonly #figures: { -readonly [K in keyof LoopFigures]: LoopFigures[K] } = {
     wakes: 0,
     latestWake: 0,
@@ -93,7 +97,9 @@ export class Loop implements Disposable {
 
   #turn(): void {
     const due = this.#engine.deadline;
-    this.#poll.wait(Math.min(Math.min(due, this.#outlets.nextAttempt) - now(), longestWait));
+    const work = this.#listings.length > 0 || this.#events.waiting;
+    const next = work ? 0 : Math.min(due, this.#outlets.nextAttempt);
+    this.#poll.wait(Math.min(next - now(), longestWait));
     const woken = now();
     this.#noteWake(woken - due);
     if (this.#poll.ready(0)) this.#takeCommands();
@@ -101,6 +107,7 @@ export class Loop implements Disposable {
     this.#openSockets();
     this.#do(this.#engine.advance(now(), this.#heardUntil));
     this.#events.flush();
+    this.#list();
     this.#figures.longestTurn = Math.max(this.#figures.longestTurn, (now() - woken) / 1000);
   }
 
@@ -205,10 +212,7 @@ export class Loop implements Disposable {
         break;
       }
       case 'sessions':
-        answer(
-          command.id,
-          [...this.#engine.sessions()].map((session) => this.#events.row(session)),
-        );
+        this.#listings.push({ id: command.id, rest: [...this.#engine.sessions()] });
         break;
       case 'status':
         answer(command.id, this.#status());
@@ -219,6 +223,18 @@ export class Loop implements Disposable {
       default:
         command satisfies never;
     }
+  }
+
+  /** A turn's worth of the rows that were asked for. */
+  #list(): void {
+    const listing = this.#listings[0];
+    if (listing === undefined) return;
+    const { id, rest } = listing;
+    const rows = rest.splice(0, rowsInOneTurn).map((session) => this.#events.row(session));
+    this.#options.part(id, rows);
+    if (rest.length > 0) return;
+    this.#listings.shift();
+    this.#options.answer(id, undefined);
   }
 
   #status(): ThreadStatus {

@@ -69,6 +69,8 @@ export interface PlainError {
 export type Message =
   | { readonly type: 'ready' }
   | { readonly type: 'failed'; readonly error: PlainError }
+  /** Some of the rows that were asked for; the answer follows the last of them. */
+  | { readonly type: 'part'; readonly id: number; readonly rows: readonly SessionRow[] }
   | { readonly type: 'answer'; readonly id: number; readonly value: unknown }
   | { readonly type: 'refusal'; readonly id: number; readonly error: PlainError }
   | { readonly type: 'event'; readonly event: BfdEvent };

@@ -22,6 +22,7 @@ try {
     preference,
     wake,
     nextCommand: () => receiveMessageOnPort(port)?.message as Command | undefined,
+    part: (id, rows) => post({ type: 'part', id, rows }),
     answer: (id, value) => post({ type: 'answer', id, value }),
     refuse: (id, error) => post({ type: 'refusal', id, error }),
     events: (problemOf) =>
