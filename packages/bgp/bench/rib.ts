@@ -166,8 +166,19 @@ function measure<T>(name: string, run: () => T): T {
 
 const v4 = (last: number): string => `198.18.${last >> 8}.${last & 255}`;
 
+const mib = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
+
+/** What the collector leaves, when it can be asked (`--expose-gc`). */
+function memory(name: string): void {
+  global.gc?.();
+  const { rss, heapUsed, arrayBuffers } = process.memoryUsage();
+  console.log(`${name}: RSS ${mib(rss)}, heap ${mib(heapUsed)}, arrays ${mib(arrayBuffers)} MiB`);
+}
+
 function converge(peers: number, routes: number): void {
+  memory('empty');
   const rig = makeRig();
+  memory('speaker');
   const feeds: { name: string; number: number; parts: Uint8Array[] }[] = [];
   for (let i = 0; i < peers; i++) {
     const name = `t${i}`;
@@ -201,9 +212,7 @@ function converge(peers: number, routes: number): void {
     0x0a000001,
   );
   drain(rig);
-  console.log(
-    `before: RSS ${(process.memoryUsage().rss / 2 ** 20).toFixed(0)} MiB, of which input ${(feeds.reduce((sum, one) => sum + one.parts.reduce((s, p) => s + p.length, 0), 0) / 2 ** 20).toFixed(0)} MiB`,
-  );
+  memory('sessions up, input made');
   measure(`converge ${peers} x ${routes}`, () => {
     for (let at = 0; ; at++) {
       let any = false;
@@ -223,14 +232,13 @@ function converge(peers: number, routes: number): void {
   console.log({
     prefixes: prefixes['ipv4-unicast'],
     attributeSets,
-    tableMiB: Math.round(tableBytes / 2 ** 20),
+    attributeBytes: mib(rig.speaker.counters().attributeBytes),
+    tableMiB: mib(tableBytes),
     updateGroups,
     sentMiB: Math.round(rig.received / 2 ** 20),
     advertised: rig.speaker.peer('monitor')?.families[0]?.advertised,
   });
-  console.log(
-    `after: RSS ${(process.memoryUsage().rss / 2 ** 20).toFixed(0)} MiB, ${JSON.stringify(process.memoryUsage())}`,
-  );
+  memory('after');
 }
 
 function reflector(clients: number): void {
