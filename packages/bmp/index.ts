@@ -18,7 +18,7 @@ export {
   type BmpStationConfig,
   runExporter,
 } from './src/shell.ts';
-export { type MonitoredSpeaker, SpeakerSource } from './src/speaker-source.ts';
+export { type MonitoredSpeaker, SpeakerSource, sessionInput } from './src/speaker-source.ts';
 export {
   COMMON_HEADER,
   DEFAULT_MAX_MESSAGE,

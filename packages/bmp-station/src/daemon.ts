@@ -1,6 +1,7 @@
 import path from 'node:path';
 import {
   aborted,
+  checkConfig,
   EventStreams,
   type Log,
   listenOnSocket,
@@ -42,7 +43,7 @@ export async function runStation(
   const settings =
     typeof config === 'string'
       ? loadConfig(config, stationConfig)
-      : stationConfig.parse(config ?? {});
+      : checkConfig(config ?? {}, stationConfig);
   const log = options.log ?? stderrLog(settings.log, {});
   const { signal } = options;
   await runProgram({ log, ...(signal === undefined ? {} : { signal }) }, (stop) =>

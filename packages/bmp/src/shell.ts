@@ -2,7 +2,7 @@ import { connect, type Socket } from 'node:net';
 import type { SpeakerEvent } from '@causeway/bgp';
 import type { ExporterOptions, ExporterOutput, ExporterStatus } from './feed.ts';
 import { Exporter } from './session.ts';
-import { type MonitoredSpeaker, SpeakerSource } from './speaker-source.ts';
+import { type MonitoredSpeaker, SpeakerSource, sessionInput } from './speaker-source.ts';
 
 /** What an operator says of one station. */
 export type BmpStationConfig = {
@@ -153,27 +153,8 @@ export function runExporter(options: BmpExportOptions): BmpExport {
   handle({ type: 'start' });
   return {
     event(event) {
-      if (event.type === 'peer-up') {
-        const { negotiated, localOpenBytes, peerOpenBytes } = event;
-        const { endpoints } = negotiated;
-        handle({
-          type: 'session-up',
-          session: {
-            name: event.peer,
-            address: endpoints.remoteAddress,
-            asn: negotiated.peerAsn,
-            bgpId: negotiated.peerId,
-            fourOctetAs: negotiated.fourOctetAs,
-            localAddress: endpoints.localAddress,
-            localPort: endpoints.localPort,
-            remotePort: endpoints.remotePort,
-            sentOpen: localOpenBytes,
-            receivedOpen: peerOpenBytes,
-          },
-        });
-      } else if (event.type === 'peer-down' && event.established) {
-        handle({ type: 'session-down', name: event.peer, reason: event.reason });
-      }
+      const input = sessionInput(event);
+      if (input !== undefined) handle(input);
     },
     feed: (feed) => source.woken(feed, now()),
     get status() {

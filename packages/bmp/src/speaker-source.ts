@@ -4,8 +4,9 @@ import {
   type FeedItem,
   type FeedSpec,
   type SpeakerApi,
+  type SpeakerEvent,
 } from '@causeway/bgp';
-import type { ExportSource, MonitoredUpdates, RouteFeed } from './feed.ts';
+import type { ExporterInput, ExportSource, MonitoredUpdates, RouteFeed } from './feed.ts';
 import type { RibView } from './wire/peer-header.ts';
 import type { Statistic } from './wire/statistics.ts';
 
@@ -97,6 +98,31 @@ export class SpeakerSource implements ExportSource {
       }),
     ];
   }
+}
+
+/** What an event of the speaker's is to an exporter, if anything. */
+export function sessionInput(event: SpeakerEvent): ExporterInput | undefined {
+  if (event.type === 'peer-down' && event.established) {
+    return { type: 'session-down', name: event.peer, reason: event.reason };
+  }
+  if (event.type !== 'peer-up') return undefined;
+  const { negotiated, localOpenBytes, peerOpenBytes } = event;
+  const { endpoints, peerAsn, peerId, fourOctetAs } = negotiated;
+  return {
+    type: 'session-up',
+    session: {
+      name: event.peer,
+      address: endpoints.remoteAddress,
+      asn: peerAsn,
+      bgpId: peerId,
+      fourOctetAs,
+      localAddress: endpoints.localAddress,
+      localPort: endpoints.localPort,
+      remotePort: endpoints.remotePort,
+      sentOpen: localOpenBytes,
+      receivedOpen: peerOpenBytes,
+    },
+  };
 }
 
 class SpeakerFeed implements RouteFeed {

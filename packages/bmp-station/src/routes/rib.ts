@@ -1,7 +1,6 @@
 import {
   AttributeTable,
   Family,
-  type FamilyKey,
   familyTable,
   fieldsOf,
   NextHopTable,
@@ -162,5 +161,3 @@ export class Rib {
     return { family, prefix: this.tables[family]!.prefixes.find(length, w0, w1, w2, w3) };
   }
 }
-
-export const familyKey = (index: number): FamilyKey => familyTable[index]!.key;
