@@ -5,6 +5,7 @@ import { speakerProtocol } from '@causeway/linux';
 import {
   buildLab,
   destroyLab,
+  inParallel,
   type Lab,
   type LabFile,
   loadLab,
@@ -97,6 +98,33 @@ export async function hops(lab: Lab, router: string, prefix: string): Promise<st
   const routes = await lab.router(router).routes(Prefix.family(Prefix.parse(prefix)));
   const found = routes.find((route) => route.prefix === prefix);
   return (found?.via ?? []).map((address) => ownerOf(lab, address)).sort();
+}
+
+/** Waits until routers forward prefixes by the next hops named, `router prefix` each. */
+export async function routersForward(
+  lab: Lab,
+  wanted: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>>,
+): Promise<void> {
+  await inParallel(Object.entries(wanted), 4, ([router, prefixes]) =>
+    becomes(`routes of ${router}`, prefixes, async () => {
+      const routes = await inParallel(FAMILIES, 2, (family) => lab.router(router).routes(family));
+      const known = new Map(routes.flat().map(({ prefix, via }) => [prefix, via]));
+      const hopsOf = (prefix: string): string[] =>
+        (known.get(prefix) ?? []).map((address) => ownerOf(lab, address)).sort();
+      return Object.fromEntries(Object.keys(prefixes).map((prefix) => [prefix, hopsOf(prefix)]));
+    }),
+  );
+}
+
+/** The same next hops for each of a node's pod CIDRs. */
+export function podsOf(
+  lab: Lab,
+  names: readonly string[],
+  hops: (name: string) => readonly string[],
+): Record<string, readonly string[]> {
+  return Object.fromEntries(
+    names.flatMap((name) => node(lab, name).podCIDRs.map((prefix) => [prefix, hops(name)])),
+  );
 }
 
 export function node(lab: Lab, name: string): NodePlan {

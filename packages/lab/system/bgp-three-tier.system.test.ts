@@ -1,18 +1,28 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { becomes, FAMILIES, hops, node, tableOf, useFabric, wayOut } from './bgp-fabric.ts';
+import {
+  becomes,
+  FAMILIES,
+  hops,
+  node,
+  podsOf,
+  routersForward,
+  tableOf,
+  useFabric,
+  wayOut,
+} from './bgp-fabric.ts';
 import { expectSoon, families } from './support.ts';
 
 const lab = useFabric('tier', 'three-tier', (file) => file);
 const place = (pod: string) => `main/default/${pod}`;
 
 test('core switches of both makes take every node’s pod CIDRs over iBGP, and the edge takes both of them', async () => {
-  for (const { node: each } of lab().cluster().agents)
-    for (const prefix of each.podCIDRs) {
-      for (const core of ['core-1', 'core-2'])
-        await becomes(`${core} has ${prefix}`, [each.name], () => hops(lab(), core, prefix));
-      await becomes(`edge has ${prefix}`, ['core-1', 'core-2'], () => hops(lab(), 'edge', prefix));
-    }
+  const names = lab()
+    .cluster()
+    .agents.map((agent) => agent.node.name);
+  const direct = podsOf(lab(), names, (name) => [name]);
+  const cores = podsOf(lab(), names, () => ['core-1', 'core-2']);
+  await routersForward(lab(), { 'core-1': direct, 'core-2': direct, edge: cores });
 });
 
 test('pods talk over access and aggregation switches, within one segment and between two, and with the outside', async () => {
