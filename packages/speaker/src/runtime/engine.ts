@@ -3,6 +3,7 @@ import {
   BgpShell,
   type OriginatedPath,
   type PolicyLibrary,
+  type ShellCore,
   Speaker,
   type SpeakerApi,
   type SpeakerEffect,
@@ -88,7 +89,6 @@ export class Engine implements AsyncDisposable {
     } catch (error) {
       throw asConfigError(error);
     }
-    this.shell.attach(this.core);
     this.#nextHops = new NextHopResolver(this.core, observer.fib);
     this.#advertiser = new LinkAdvertiser(observer.fib, log);
     this.neighbours = new Neighbours(this.#settings, {
@@ -101,6 +101,7 @@ export class Engine implements AsyncDisposable {
       onBfd: (peer, session) => this.#wantBfd(peer, session),
       onKeys: () => this.shell.setKeys(this.neighbours.keys()),
     });
+    this.shell.attach(this.#forShell());
     this.bmp = new BmpStations({
       core: this.core,
       log,
@@ -108,6 +109,20 @@ export class Engine implements AsyncDisposable {
       onEvent: (event) => this.#tell(event),
     });
     this.kernel = new KernelRoutes(this.core, socket, observer, settings.kernel, log);
+  }
+
+  /** The core as sockets see it. Whose a connection is we know without asking all of thousands. */
+  #forShell(): ShellCore {
+    const { core, neighbours } = this;
+    return {
+      get deadline() {
+        return core.deadline;
+      },
+      work: (at) => core.work(at),
+      input: (peer, input, at) => core.input(peer, input, at),
+      produce: (peer, connection, maxBytes, at) => core.produce(peer, connection, maxBytes, at),
+      peerFor: (endpoints) => neighbours.find(endpoints),
+    };
   }
 
   get settings(): Settings {
@@ -257,9 +272,10 @@ export class Engine implements AsyncDisposable {
   #event(event: SpeakerEvent): void {
     this.#log(event);
     this.bmp.event(event);
-    this.#options.events.publish(eventView(event, now()));
+    const { events } = this.#options;
+    if (events.readers > 0) events.publish(eventView(event, now()));
     if (event.type === 'peer-up' || event.type === 'peer-down') {
-      this.neighbours.changed(event.peer);
+      this.neighbours.changed(event.peer, event.type === 'peer-up');
       this.#options.onSessions();
     }
     if (event.type === 'deferral-over') {

@@ -59,6 +59,8 @@ export class Neighbours implements Disposable {
   /** Neighbours of ranges without a session. */
   readonly #waiting = new Set<string>();
   readonly #counts = new Map<string, number>();
+  /** Names by where their neighbours are. */
+  readonly #byAddress = new Map<Address, Set<string>>();
   #sweep: NodeJS.Timeout | undefined;
 
   constructor(settings: Settings, options: NeighboursOptions) {
@@ -99,7 +101,20 @@ export class Neighbours implements Disposable {
     return Array.from(changes, ([neighbor, change]) => ({ neighbor, change }));
   }
 
-  /** Somebody connects whom the core does not know. The neighbour's name, if it may. */
+  /** The neighbour that a connection belongs to, one of those that are known. */
+  find({ remoteAddress, localAddress, device }: Endpoints): string | undefined {
+    for (const name of this.#byAddress.get(remoteAddress) ?? []) {
+      const known = this.#known.get(name);
+      if (known === undefined) continue;
+      const { target, neighbor } = known;
+      const here = target.device === undefined || device === undefined || target.device === device;
+      const ours = neighbor.localAddress === undefined || neighbor.localAddress === localAddress;
+      if (here && ours) return name;
+    }
+    return undefined;
+  }
+
+  /** Somebody connects whom nobody knows. The neighbour's name, if it may. */
   accept(endpoints: Endpoints): string | undefined {
     return this.#acceptOnLink(endpoints) ?? this.#acceptInRange(endpoints);
   }
@@ -112,9 +127,13 @@ export class Neighbours implements Disposable {
   }
 
   /** A session came up, or an attempt or a session failed. */
-  changed(name: string): void {
+  changed(name: string, up: boolean): void {
     const known = this.#known.get(name);
     if (known?.range === undefined) return;
+    if (up) {
+      this.#waiting.delete(name);
+      return;
+    }
     this.#waiting.add(name);
     this.#sweep ??= setTimeout(() => this.#sweepWaiting(), SWEEP_MS);
   }
@@ -180,6 +199,7 @@ export class Neighbours implements Disposable {
     );
     core.addPeer(config, now());
     this.#known.set(neighbor.name, { neighbor, range, target: found, config, bfd: undefined });
+    this.#index(neighbor.name, undefined, found.address);
     if (range !== undefined) this.#counts.set(range, this.countOf(range) + 1);
     if (!('address' in neighbor.peer) && found.address !== undefined)
       this.#tellTarget(neighbor.name, found);
@@ -203,6 +223,7 @@ export class Neighbours implements Disposable {
       surroundings(target, fib),
     );
     known.neighbor = neighbor;
+    this.#index(neighbor.name, known.target.address, target.address);
     known.target = target;
     let change: PeerChange = 'unchanged';
     if (!isDeepStrictEqual(known.config, config)) {
@@ -220,6 +241,7 @@ export class Neighbours implements Disposable {
     const { core, now } = this.#options;
     core.removePeer(name, now(), text);
     this.#known.delete(name);
+    this.#index(name, known.target.address, undefined);
     this.#waiting.delete(name);
     if (known.range !== undefined) this.#counts.set(known.range, this.countOf(known.range) - 1);
     this.#options.onBfd(name, undefined);
@@ -255,6 +277,7 @@ export class Neighbours implements Disposable {
       if (!('interface' in peer) || 'address' in peer || peer.interface !== device) continue;
       const row = this.#options.core.peer(name);
       if (row?.state === 'established') return undefined;
+      this.#index(name, known.target.address, remoteAddress);
       known.target = { address: remoteAddress, device };
       this.#tellTarget(name, known.target);
       this.#options.onBfd(name, this.#bfdOf(known.neighbor, known.target));
@@ -282,7 +305,7 @@ export class Neighbours implements Disposable {
     });
     if (this.#known.has(neighbor.name)) return undefined;
     this.#add(neighbor, range.name);
-    this.changed(neighbor.name);
+    this.changed(neighbor.name, false);
     return neighbor.name;
   }
 
@@ -322,6 +345,7 @@ export class Neighbours implements Disposable {
     const { name, peer } = neighbor;
     const connected = 'address' in peer ? undefined : core.peer(name)?.endpoints?.remoteAddress;
     const found = targets.find(peer, target, connected);
+    this.#index(name, target.address, found.address);
     known.target = found;
     const still = found.address === target.address && found.device === target.device;
     const around = surroundings(found, fib);
@@ -337,6 +361,17 @@ export class Neighbours implements Disposable {
     if (!('address' in peer)) this.#tellTarget(name, found);
     this.#options.onBfd(name, this.#bfdOf(neighbor, found));
     return true;
+  }
+
+  #index(name: string, before: Address | undefined, after: Address | undefined): void {
+    if (before === after) return;
+    const left = before === undefined ? undefined : this.#byAddress.get(before);
+    if (before !== undefined && left?.delete(name) && left.size === 0)
+      this.#byAddress.delete(before);
+    if (after === undefined) return;
+    const there = this.#byAddress.get(after);
+    if (there === undefined) this.#byAddress.set(after, new Set([name]));
+    else there.add(name);
   }
 
   #tellTarget(name: string, { address, device }: Target): void {
