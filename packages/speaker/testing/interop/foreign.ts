@@ -24,6 +24,8 @@ export type Ability =
   | 'enhanced-refresh'
   | 'shutdown-text'
   | 'prints-long-lists'
+  /** ORIGINATOR_ID and CLUSTER_LIST also on what a reflector tells those who are no clients. */
+  | 'marks-for-non-clients'
   | 'originates-long-paths'
   /** Puts AS4_PATH in the place of AS_TRANS when it acts as an old speaker. */
   | 'merges-as4-path';

@@ -157,6 +157,8 @@ function routeOf(path: GobgpPath): RouteText {
 }
 
 const LACKS = {
+  'marks-for-non-clients':
+    'GoBGP reflects to non-clients without ORIGINATOR_ID and CLUSTER_LIST; that the route comes is looked at',
   'route-refresh-ask': 'GoBGP asks its own table again, not its neighbour',
   'kernel-routes': 'GoBGP itself puts nothing into the kernel',
   'old-speaker': 'GoBGP cannot leave out the capability for AS numbers of four octets',
