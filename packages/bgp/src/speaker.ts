@@ -37,6 +37,7 @@ import {
 } from './speaker/jobs.ts';
 import { LocalPaths, scopeNames } from './speaker/locals.ts';
 import { type PeerFamily, type SpeakerPeer, sessionConfig } from './speaker/peer.ts';
+import { Refreshed } from './speaker/refreshed.ts';
 import { Importers, receive } from './speaker/receive.ts';
 import { Restarts } from './speaker/restart.ts';
 import { Show } from './speaker/show.ts';
@@ -75,8 +76,10 @@ export class Speaker implements SpeakerApi {
   readonly #importers: Importers;
   readonly #peers = new Map<string, SpeakerPeer>();
   readonly #byIndex: (SpeakerPeer | undefined)[] = [];
+  readonly #byAddress = new Map<Address, readonly SpeakerPeer[]>();
   readonly #timers = new Timers();
   readonly #jobs: Job[] = [];
+  readonly #refreshes = new Refreshed((job) => this.#jobs.push(job));
   readonly #restarts: Restarts;
   readonly #deferral: Deferral;
   readonly #feeds: Feeds;
@@ -189,7 +192,7 @@ export class Speaker implements SpeakerApi {
     for (const rib of Object.values(this.#ribs)) {
       rib.collect();
       this.#feeds.limit(rib);
-      if (rib.limbo > mostLimbo + rib.prefixes.size / 2) this.#letGo(rib, now);
+      if (rib.limbo > mostLimbo + (rib.prefixes.size - rib.limbo) / 2) this.#letGo(rib, now);
       if (rib.limbo > 0 || rib.tombs > 0) this.#collecting = true;
     }
   }
@@ -334,6 +337,7 @@ export class Speaker implements SpeakerApi {
       since: now,
       negotiated: undefined,
       connection: undefined,
+      address: undefined,
       lastDown: undefined,
       ups: 0,
       downs: 0,
@@ -348,6 +352,7 @@ export class Speaker implements SpeakerApi {
     this.#families(peer);
     this.#peers.set(config.name, peer);
     this.#byIndex[index] = peer;
+    this.#locate(peer, config.target.address);
     this.#handle(peer, { type: 'start' }, now);
   }
 
@@ -384,6 +389,7 @@ export class Speaker implements SpeakerApi {
     checkPolicyNames(config.name, config, this.#policies);
     const clientBefore = peer.config.routeReflectorClient === true;
     peer.config = config;
+    if (config.target.address !== undefined) this.#locate(peer, config.target.address);
     this.#families(peer);
     const change = peer.peer.reconfigure(sessionConfig(config, this.#config), now, (output) =>
       this.#output(peer, output, now),
@@ -417,6 +423,7 @@ export class Speaker implements SpeakerApi {
       now,
     );
     this.#peers.delete(name);
+    this.#locate(peer, undefined);
     this.#deferral.removed(name, now);
     // Kept from an earlier fall, if there is no session now.
     for (const family of peer.families.values()) {
@@ -509,6 +516,9 @@ export class Speaker implements SpeakerApi {
       }
       return;
     }
+    if (input.type === 'target' && peer.config.target.address === undefined) {
+      this.#locate(peer, input.address);
+    }
     if (input.type === 'bytes') peer.bytesIn += input.bytes.length;
     this.#handle(peer, input, now);
     this.#flush(now);
@@ -537,20 +547,28 @@ export class Speaker implements SpeakerApi {
   }
 
   peerFor(endpoints: Endpoints): string | undefined {
-    for (const peer of this.#peers.values()) {
+    for (const peer of this.#byAddress.get(endpoints.remoteAddress) ?? []) {
       const { target } = peer.config;
-      if (target.address !== endpoints.remoteAddress) continue;
-      if (
-        target.device !== undefined &&
-        endpoints.device !== undefined &&
-        target.device !== endpoints.device
-      )
-        continue;
-      if (target.localAddress !== undefined && target.localAddress !== endpoints.localAddress)
-        continue;
+      const { device, localAddress } = endpoints;
+      if (target.device !== undefined && device !== undefined && target.device !== device) continue;
+      if (target.localAddress !== undefined && target.localAddress !== localAddress) continue;
       return peer.name;
     }
     return undefined;
+  }
+
+  /** Where its connections come from: a configured address, or one that was learned (unnumbered). */
+  #locate(peer: SpeakerPeer, address: Address | undefined): void {
+    const before = peer.address;
+    if (before === address) return;
+    if (before !== undefined) {
+      const others = this.#byAddress.get(before)?.filter((one) => one !== peer) ?? [];
+      if (others.length > 0) this.#byAddress.set(before, others);
+      else this.#byAddress.delete(before);
+    }
+    peer.address = address;
+    if (address === undefined) return;
+    this.#byAddress.set(address, [...(this.#byAddress.get(address) ?? []), peer]);
   }
 
   #event(event: SpeakerEvent): void {
@@ -580,7 +598,7 @@ export class Speaker implements SpeakerApi {
         this.#down(peer, output, now);
         break;
       case 'route-refresh':
-        this.#refreshed(peer, output.message);
+        this.#refreshed(peer, output.message, now);
         break;
       case 'notice':
         this.#event({ type: 'notice', peer: peer.name, code: output.code, text: output.text });
@@ -727,27 +745,19 @@ export class Speaker implements SpeakerApi {
     );
   }
 
-  #refreshed(peer: SpeakerPeer, message: RouteRefreshMessage): void {
+  #refreshed(peer: SpeakerPeer, message: RouteRefreshMessage, now: number): void {
     const row = Family.of(message.family.afi, message.family.safi);
     const family = row && peer.families.get(row.key);
     if (family?.negotiated === undefined) return;
-    const { rib } = family;
     switch (message.subtype) {
       case 'request':
         this.#groups.refresh(peer, family, peer.negotiated?.enhancedRouteRefresh === true);
         break;
-      case 'begin': {
-        const { paths } = rib;
-        for (let slot = 1; slot < paths.end; slot++) {
-          if (paths.prefix[slot] !== 0 && paths.peer[slot] === peer.index) {
-            paths.flags[slot]! |= PathFlag.unrefreshed;
-          }
-        }
+      case 'begin':
+        this.#refreshes.begin(peer.index, family, now);
         break;
-      }
       case 'end':
-        // RFC 7313 section 4: what was not brought again is withdrawn.
-        this.#jobs.push(new PurgeJob(rib, peer.index, PathFlag.unrefreshed, () => {}));
+        this.#refreshes.end(peer.index, family, now);
         break;
       default:
         message.subtype satisfies never;

@@ -34,6 +34,8 @@ export interface Member extends JournalReader {
   /** End-of-RIB is to be sent after the walk. */
   endOfRib: boolean;
   endOfRibSent: boolean;
+  /** It has been told nothing at all: what happened before its walk begins is no news to it. */
+  fresh: boolean;
   /** Goes out before anything else. */
   prelude: Uint8Array | undefined;
   /** Announced by the walk so far. */
@@ -267,6 +269,7 @@ export class UpdateGroup {
   joinFrom(other: UpdateGroup, member: Member): Member {
     const { peer } = member;
     const joined = this.join(peer, member.name);
+    joined.fresh = false;
     joined.endOfRib = member.endOfRib;
     joined.endOfRibSent = member.endOfRibSent;
     joined.walked = member.walked;
@@ -421,6 +424,10 @@ export class UpdateGroup {
 
   #walk(member: Member, into: Gathered): void {
     const { out } = this;
+    if (member.fresh) {
+      member.fresh = false;
+      this.journal.advance(member, this.journal.end);
+    }
     if (member.walkEnd === 0) member.walkEnd = out.end(this.rib.prefixes.end);
     const from = member.walk;
     let cached = this.#walks.get(from);
@@ -487,6 +494,9 @@ export class UpdateGroup {
   // What the RIB asks before it gives a prefix's number to another prefix.
 
   prepare(): void {
+    for (const member of this.members.values()) {
+      if (member.fresh) this.journal.advance(member, this.journal.end);
+    }
     this.#floor = this.journal.floor();
     const { out, journal } = this;
     const kept: number[] = [];
@@ -530,6 +540,7 @@ const newMember = (peer: number, name: string): Member => ({
   walk: 1,
   walkEnd: 0,
   list: undefined,
+  fresh: true,
   prelude: undefined,
   framing: 'none',
   endOfRib: true,

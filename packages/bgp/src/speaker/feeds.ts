@@ -108,7 +108,7 @@ export class Feeds {
   limit(rib: Rib): void {
     if (
       rib.tombs <= mostTombs + rib.paths.size / 4 &&
-      rib.limbo <= mostTombs + rib.prefixes.size / 2
+      rib.limbo <= mostTombs + (rib.prefixes.size - rib.limbo) / 2
     )
       return;
     for (const feed of this.#feeds.values()) feed.overrun(rib);

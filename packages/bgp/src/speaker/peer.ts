@@ -1,3 +1,4 @@
+import type { Address } from '@causeway/ip';
 import type { PeerConfig } from '../config.ts';
 import type {
   ConnectionId,
@@ -49,6 +50,8 @@ export interface SpeakerPeer {
   since: number;
   negotiated: Negotiated | undefined;
   connection: ConnectionId | undefined;
+  /** Where its connections come from. */
+  address: Address | undefined;
   lastDown:
     | { readonly at: number; readonly reason: DownReason; readonly established: boolean }
     | undefined;

@@ -189,7 +189,8 @@ function addAdvertised(
   const { out } = group;
   for (let item = out.first(prefix); item !== 0; item = out.next(item)) {
     const set = out.set[item]!;
-    if (set === 0 || out.sourceOf(item) === peer.index || !group.hasBeenTold(member, item)) continue;
+    if (set === 0 || out.sourceOf(item) === peer.index || !group.hasBeenTold(member, item))
+      continue;
     const path = out.isAddPath ? out.pathIdOf(item) : rib.best[prefix]!;
     rows.push({
       family: rib.family,
