@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -122,6 +123,7 @@ interface PeerRow {
   readonly statistics?: { readonly values: readonly { name: string; value: number }[] };
 }
 
+const CLI = join(import.meta.dirname, '../../cli/src/main.ts');
 const directory = mkdtempSync(join(tmpdir(), `cw-bmp-${process.pid}-`));
 const stack = new AsyncDisposableStack();
 let station: StationProcess;
@@ -130,6 +132,8 @@ let gobgp: RunningRouter;
 let own: OurRouter;
 let stationNamespace: Namespace;
 const pmacctLog = join(directory, 'pmbmpd.json');
+const captured = join(directory, 'feed.pcap');
+let capture: DaemonProcess;
 
 const peers = (query = ''): Promise<PeerRow[]> => station.get(`/v1/peers${query}`);
 const routes = async (query: string): Promise<RoutePage['rows']> =>
@@ -168,6 +172,20 @@ before(
     });
     station = stack.use(new StationProcess(st, join(directory, 'station')));
     await station.start();
+    capture = stack.use(
+      new DaemonProcess({
+        name: 'tshark',
+        namespace: st,
+        directory,
+        argv: ['tshark', '-i', 'r3', '-f', 'tcp port 1790', '-w', captured],
+      }),
+    );
+    await eventually(
+      'tshark listens',
+      async () => /Capturing on/.test(capture.log),
+      10_000,
+      () => capture.log,
+    );
     const config = join(directory, 'pmbmpd.conf');
     writeFileSync(
       config,
@@ -489,4 +507,69 @@ test('whatever else connects is closed with a reason, and harms nobody', async (
   );
   await eventually('nobody was harmed', allUp, 20_000);
   assert.equal(station.over, false);
+});
+
+test('what an operator asks on the command line', async () => {
+  const cli = (...words: readonly string[]): string =>
+    execFileSync(
+      process.execPath,
+      [CLI, 'bmp', ...words, '--socket', join(directory, 'station', 'bmp.sock')],
+      { encoding: 'utf8' },
+    );
+  assert.match(cli('routers'), /frr1 +10\.3\.1\.1 +up/);
+  assert.match(cli('peers', '--router', 'own'), /own +10\.2\.0\.1 +65001 +up/);
+  assert.match(
+    cli('routes', '10.71.0.0/24', '--view', 'loc'),
+    /10\.71\.0\.0\/24 +own +loc-rib global/,
+  );
+  assert.match(cli('faults'), /hold-timer.*: frr1 or its link is the suspect/);
+  assert.match(cli('events', '--type', 'peer-down', '--router', 'own'), /closed by the peer/);
+  const why = JSON.parse(cli('why', '10.71.0.0/24', '--json')) as WhyPrefix;
+  assert.ok(why.routes.length > 0 && why.faults.length > 0);
+  const status = JSON.parse(cli('status', '--json')) as { ready: boolean; routers: number };
+  assert.deepEqual([status.ready, status.routers], [true, 3]);
+});
+
+test('tshark finds nothing malformed in what our speaker told pmbmpd', async () => {
+  await capture.stop();
+  const text = execFileSync(
+    'tshark',
+    [
+      '-r',
+      captured,
+      '-d',
+      'tcp.port==1790,bmp',
+      '-Y',
+      'bmp',
+      '-T',
+      'fields',
+      '-E',
+      'separator=|',
+    ].concat(
+      '-e',
+      'bmp.type',
+      '-e',
+      'bmp.peer.type',
+      '-e',
+      '_ws.malformed',
+      '-e',
+      'bmp.peer.flags.adj_rib_out',
+    ),
+    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
+  );
+  const rows = text
+    .trim()
+    .split('\n')
+    .map((line) => line.split('|'));
+  const types = new Set(rows.flatMap(([type = '']) => type.split(',')));
+  assert.deepEqual([...types].sort(), ['0', '1', '2', '3', '4']);
+  for (const [type = '', peer = '', malformed = ''] of rows) {
+    // Wireshark 4.0 takes the table's name at the end of the Loc-RIB's Peer Up for a third BGP message.
+    const known = type.split(',').includes('3') && peer.split(',').includes('3');
+    assert.ok(malformed === '' || known, `${type} ${peer}: ${malformed}`);
+  }
+  assert.ok(
+    rows.some(([, , , out = '']) => /1|True/.test(out)),
+    'Adj-RIB-Out is seen as such',
+  );
 });
