@@ -531,8 +531,8 @@ test('a flood of refreshes costs no walk for each, and takes no route that is br
   settle(1);
   one.send(end, 1); // never begun
   const started = performance.now();
-  one.send(Buffer.concat(Array.from({ length: 4000 }, () => begin)), 1);
-  assert.ok(performance.now() - started < 500, 'a walk of the table for every BoRR');
+  one.send(Buffer.concat(Array.from({ length: 40_000 }, () => begin)), 1);
+  assert.ok(performance.now() - started < 1000, 'a walk of the table for every BoRR');
   // One ends while the purge of another one is still going on.
   one.send(end, 1);
   one.send(begin, 1);

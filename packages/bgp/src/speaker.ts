@@ -37,8 +37,8 @@ import {
 } from './speaker/jobs.ts';
 import { LocalPaths, scopeNames } from './speaker/locals.ts';
 import { type PeerFamily, type SpeakerPeer, sessionConfig } from './speaker/peer.ts';
-import { Refreshed } from './speaker/refreshed.ts';
 import { Importers, receive } from './speaker/receive.ts';
+import { Refreshed } from './speaker/refreshed.ts';
 import { Restarts } from './speaker/restart.ts';
 import { Show } from './speaker/show.ts';
 import { testPolicy } from './speaker/test-policy.ts';
