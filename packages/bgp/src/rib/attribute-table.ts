@@ -191,14 +191,15 @@ export class AttributeTable {
     const offset = this.#arenaEnd;
     const end = offset + units * 16;
     if (end > this.bytes.length) {
-      this.bytes = grown(this.bytes, Math.max(end, this.bytes.length * 2));
+      this.bytes = grown(this.bytes, Math.max(end, (this.bytes.length * 1.25) & ~15));
     }
     this.#arenaEnd = end;
     return offset;
   }
 
   #grow(): void {
-    this.capacity *= 2;
+    // Wide rows: rather often and little than half of it empty.
+    this.capacity = (this.capacity * 1.25) & ~15;
     const capacity = this.capacity;
     this.offset = grown(this.offset, capacity);
     this.length = grown(this.length, capacity);
@@ -213,7 +214,8 @@ export class AttributeTable {
     this.clusterListLength = grown(this.clusterListLength, capacity);
     this.flags = grown(this.flags, capacity);
     this.#hash = grown(this.#hash, capacity);
-    this.#slots = new Int32Array(capacity * 2);
+    if (capacity <= this.#slots.length / 2) return;
+    this.#slots = new Int32Array(this.#slots.length * 2);
     this.#mask = this.#slots.length - 1;
     for (let id = 1; id < this.#end; id++) {
       if (this.refs[id] === 0) continue;

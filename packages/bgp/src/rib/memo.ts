@@ -8,23 +8,25 @@ import { grown } from './prefix-table.ts';
 export class SetMemo implements SetListener {
   readonly #sets: AttributeTable;
   #values: Int32Array;
-  /** What else the value depended on: another key makes it void. */
-  #keys: Int32Array;
+  /** What else the value depended on: another key makes it void. A column only once there are two keys. */
+  #keys: Int32Array | undefined;
+  #onlyKey = 0;
 
   constructor(sets: AttributeTable) {
     this.#sets = sets;
     this.#values = new Int32Array(64);
-    this.#keys = new Int32Array(64);
     sets.listen(this);
   }
 
   get tableBytes(): number {
-    return this.#values.byteLength + this.#keys.byteLength;
+    return this.#values.byteLength + (this.#keys?.byteLength ?? 0);
   }
 
   /** 0: not known. */
   get(id: number, key: number): number {
-    return id < this.#values.length && this.#keys[id] === key ? this.#values[id]! : 0;
+    if (id >= this.#values.length) return 0;
+    const known = this.#keys === undefined ? this.#onlyKey : this.#keys[id];
+    return known === key ? this.#values[id]! : 0;
   }
 
   /** Takes its own reference. */
@@ -32,12 +34,16 @@ export class SetMemo implements SetListener {
     if (id >= this.#values.length) {
       const capacity = Math.max(this.#values.length * 2, this.#sets.capacity);
       this.#values = grown(this.#values, capacity);
-      this.#keys = grown(this.#keys, capacity);
+      if (this.#keys !== undefined) this.#keys = grown(this.#keys, capacity);
+    }
+    if (this.#keys === undefined && key !== this.#onlyKey) {
+      if (this.#onlyKey !== 0) this.#keys = new Int32Array(this.#values.length).fill(this.#onlyKey);
+      this.#onlyKey = key;
     }
     const old = this.#values[id]!;
     if (value > 0 && value !== id) this.#sets.retain(value);
     this.#values[id] = value;
-    this.#keys[id] = key;
+    if (this.#keys !== undefined) this.#keys[id] = key;
     if (old > 0 && old !== id) this.#sets.release(old);
   }
 
@@ -49,8 +55,7 @@ export class SetMemo implements SetListener {
   }
 
   clear(): void {
-    const values = this.#values;
-    for (let id = 0; id < values.length; id++) if (values[id] !== 0) this.forget(id);
+    for (let id = 0; id < this.#values.length; id++) if (this.#values[id] !== 0) this.forget(id);
   }
 
   close(): void {

@@ -82,7 +82,8 @@ export class PathTable {
   }
 
   #grow(): void {
-    this.capacity *= 2;
+    // Wide rows: rather often and little than half of it empty.
+    this.capacity = (this.capacity * 1.25) & ~15;
     const capacity = this.capacity;
     this.next = grown(this.next, capacity);
     this.prefix = grown(this.prefix, capacity);
