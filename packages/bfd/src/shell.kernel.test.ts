@@ -281,3 +281,54 @@ test('what is missing is named, tried again, and found once it is there', async 
   await allUp(us, 2);
   assert.deepEqual(await problems(), [undefined, undefined]);
 });
+
+test('a device that goes and comes back with another number takes its session with it, and brings it back', async () => {
+  await using us = await Bfd.start({ netns: site.ourPath });
+  await using them = await Bfd.start({ netns: site.theirPath });
+  const plug = () => {
+    using one = RtSocket.open(site.ours);
+    one.apply(
+      request.createVeth({
+        name: 'x0',
+        up: true,
+        addressGeneration: 'none',
+        peer: { name: 'x0', up: true, addressGeneration: 'none', namespace: site.theirs },
+      }),
+    );
+    using other = RtSocket.open(site.theirs);
+    for (const [rt, text] of [
+      [one, 'fe80::a'],
+      [other, 'fe80::b'],
+    ] as const)
+      rt.apply(
+        request.addAddress({
+          ifindex: rt.link({ name: 'x0' })!.index,
+          address: Address.toBytes(at(text)),
+          prefixLength: 64,
+        }),
+      );
+    return one.link({ name: 'x0' })!.index;
+  };
+  const first = plug();
+  await us.configure([spec('fe80::b', 50, { interface: 'x0' })]);
+  await them.configure([spec('fe80::a', 50, { interface: 'x0' })]);
+  const [{ discriminator }] = (await allUp(us, 1)) as [SessionRow];
+  using rt = RtSocket.open(site.ours);
+  rt.apply(request.deleteLink({ name: 'x0' }));
+  const [gone] = await eventually(
+    'it falls and says why it cannot send',
+    async () => {
+      const rows = await us.sessions();
+      return rows[0]?.state === 'down' && rows[0].problem?.code === 'interface-missing'
+        ? rows
+        : undefined;
+    },
+    5000,
+    async () => JSON.stringify(await us.sessions()),
+  );
+  assert.equal(gone?.signal, 'failed');
+  assert.notEqual(plug(), first);
+  const [back] = await allUp(us, 1);
+  assert.equal(back?.discriminator, discriminator);
+  assert.equal(back?.problem, undefined);
+});

@@ -87,7 +87,10 @@ export class Bfd implements AsyncDisposable {
     );
   }
 
-  /** Throws BfdError `port-taken` if another BFD runs in this namespace, or LinuxError's codes. */
+  /**
+   * Also tells V8, for the whole process, to collect garbage without helper threads. Throws BfdError
+   * `port-taken` if another BFD runs in this namespace, or LinuxError's codes.
+   */
   static async start(options: BfdOptions = {}): Promise<Bfd> {
     const bfd = new Bfd(options);
     await bfd.#ready.promise;

@@ -169,9 +169,17 @@ export class Outlets implements Disposable {
       code: 'send-failed',
       message: `the last packet could not be sent: ${errnoName(errno)}`,
     });
-    if (!deadSocket.has(errno)) return;
+    // A socket on a device that is gone may say no more than that the network is unreachable.
+    if (!deadSocket.has(errno) && this.#indexOf(session) === session.interfaceIndex) return;
     this.#close(session);
     this.await(session);
+  }
+
+  /** The number of the session's device as it is now; 0 where there is none, or none wanted. */
+  #indexOf({ spec: { interface: device } }: Session): number {
+    if (device === undefined) return 0;
+    const lookUp = () => interfaceIndex(device) ?? 0;
+    return this.#ns === undefined ? lookUp() : this.#ns.run(lookUp);
   }
 
   #open(session: Session): boolean {
@@ -194,13 +202,9 @@ export class Outlets implements Disposable {
 
   #tryOpen(session: Session): SessionProblem | undefined {
     const { remote, local, hops, interface: device } = session.spec;
-    if (device !== undefined) {
-      const lookUp = () => interfaceIndex(device);
-      const index = this.#ns === undefined ? lookUp() : this.#ns.run(lookUp);
-      session.interfaceIndex = index ?? 0;
-      if (index === undefined)
-        return { code: 'interface-missing', message: `there is no interface ${device}` };
-    }
+    session.interfaceIndex = this.#indexOf(session);
+    if (device !== undefined && session.interfaceIndex === 0)
+      return { code: 'interface-missing', message: `there is no interface ${device}` };
     const scope = session.interfaceIndex;
     for (let tries = 0; tries < 64; tries++) {
       const port = randomInt(sourcePorts.first, sourcePorts.last + 1);
