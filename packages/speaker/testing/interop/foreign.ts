@@ -19,6 +19,8 @@ export type Ability =
   | 'reflector'
   | 'route-refresh-ask'
   | 'route-refresh-answer'
+  /** Connects within seconds after it has been sent a NOTIFICATION. */
+  | 'connects-again-soon'
   /** Says why the neighbour ended the session. */
   | 'tells-our-text'
   | 'enhanced-refresh'

@@ -157,7 +157,6 @@ export const frr: ForeignKind = {
   lacks: {
     'merges-as4-path':
       'FRR 8.4 that leaves its capabilities out shows AS_TRANS; the rest of the scenario is run',
-    'extended-messages': 'FRR 8.4 has the option for OPEN parameters (RFC 9072) only',
   },
   async start(start): Promise<Foreign> {
     const open = (): Promise<RunningRouter> =>

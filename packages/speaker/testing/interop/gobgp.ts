@@ -65,7 +65,7 @@ function neighbor(plan: SessionPlan): object {
 
 function config({ sessions }: ForeignStart): string {
   const ranges = sessions.filter((plan) => plan.dynamic === 'theirs');
-  const nextHops = sessions.filter((plan) => plan.speaker === 'A');
+  const nextHops = sessions.filter((plan) => plan.speaker === 'A' && !plan.extendedNextHop);
   return JSON.stringify({
     global: {
       config: { as: THEIR_ASN, 'router-id': THEIR_ID, port: 179 },
@@ -164,7 +164,6 @@ const LACKS = {
   'old-speaker': 'GoBGP cannot leave out the capability for AS numbers of four octets',
   'extended-messages': 'GoBGP 3.10 does not know RFC 8654',
   'enhanced-refresh': 'GoBGP 3.10 does not mark the beginning and end of a refresh',
-  'extended-next-hop': 'GoBGP takes it for unnumbered neighbours only',
 } as const;
 
 export const gobgp: ForeignKind = {

@@ -107,6 +107,8 @@ function routeOf(path: OpenbgpdPath): RouteText {
 export const openbgpd: ForeignKind = {
   name: 'OpenBGPD',
   lacks: {
+    'connects-again-soon':
+      'OpenBGPD waits for 30 s after an error; a session that we open is looked at instead',
     'originates-long-paths':
       'OpenBGPD originates no path with another AS in it; one that is handed on is looked at instead',
     'kernel-routes': 'the portable OpenBGPD does not touch the kernel of Linux',

@@ -283,7 +283,7 @@ export function interopTests(kind: ForeignKind): void {
   });
 
   scenario('our NOTIFICATION brings its text to them (RFC 9003)', [], async () => {
-    const plan = session('plain4');
+    const plan = session(kind.lacks['connects-again-soon'] === undefined ? 'plain6' : 'plain4');
     const { ups } = await site.peer(plan);
     const text = 'moving to rack 7';
     await site.ours.A.client.ask('POST', `/v1/peers/${plan.key}/reset`, { how: 'hard', text });
