@@ -431,6 +431,43 @@ function check(
     assert.equal(speaker.peer(name)?.families[0]?.advertised, told.length);
     assert.equal(speaker.peer(name)?.families[0]?.pending, 0);
   }
+  checkExplanations(speaker, setups, ranked);
+}
+
+/** What is said of a prefix is so: who lost did lose, and who was told is who has it. */
+function checkExplanations(
+  speaker: Speaker,
+  setups: ReadonlyMap<string, Setup>,
+  ranked: ReadonlyMap<string, readonly Candidate[]>,
+): void {
+  for (const [prefix, order] of ranked) {
+    const why = speaker.why(prefix);
+    if (why === undefined) {
+      assert.equal(order.length, 0);
+      continue;
+    }
+    for (const { lostTo, route } of why.paths) {
+      if (lostTo === undefined) continue;
+      assert.notEqual(
+        lostTo.comparison.winner,
+        lostTo.comparison.loser,
+        `${prefix} of ${route.peer}`,
+      );
+    }
+    for (const { peer, outcome, sent } of why.exports) {
+      const { neighbor, peer: row } = setups.get(peer)!;
+      if (row.addPath > 0) continue;
+      assert.equal(outcome === 'session-down', !neighbor.isUp);
+      assert.equal(
+        outcome === 'sent',
+        neighbor.isUp && neighbor.table.has(prefix),
+        `${prefix} to ${peer}: ${outcome}`,
+      );
+      if (outcome !== 'sent' || sent === undefined) continue;
+      const told = neighbor.table.get(prefix)!;
+      assert.equal(hex(sent.attributes, hopHex(sent.nextHop)), hex(told.attributes, told.nextHop));
+    }
+  }
 }
 
 for (const withAddPath of [false, true]) {
@@ -444,7 +481,7 @@ for (const withAddPath of [false, true]) {
           run(seed, steps, withAddPath, always);
         },
       ),
-      { numRuns: 80 },
+      { numRuns: 60 },
     );
   });
 }

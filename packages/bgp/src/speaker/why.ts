@@ -46,13 +46,14 @@ function whyPath(
   const refused = paths.accepted[path] === 0 ? refusedNames[paths.why[path]!] : undefined;
   const asked = importer?.policy !== undefined && (refused === undefined || refused === 'policy');
   const lost = best !== 0 && path !== best && paths.accepted[path] !== 0;
+  const winner = lost ? winnerOver(rib, path, best) : best;
   return {
     route: pathRow(rib, path, 'loc', context),
     ...(lost
       ? {
           lostTo: {
-            peer: peerNameOf(rib, best, context),
-            comparison: decision.explain(paths, best, path),
+            peer: peerNameOf(rib, winner, context),
+            comparison: decision.explain(paths, winner, path),
           },
         }
       : {}),
@@ -68,6 +69,18 @@ function whyPath(
       : {}),
     ...(refused === undefined ? {} : { refused }),
   };
+}
+
+/** Who beat the path: the best one, unless MED let another of its neighbour AS do so before (RFC 4271 section 9.1.2.2 c). */
+function winnerOver(rib: Rib, path: number, best: number): number {
+  const { paths, decision } = rib;
+  const isUsable = decision.isCandidate(paths, path);
+  if (!isUsable || decision.compare(paths, best, path) < 0) return best;
+  for (let other = rib.head[paths.prefix[path]!]!; other !== 0; other = paths.next[other]!) {
+    if (other === path || !decision.isCandidate(paths, other)) continue;
+    if (decision.compare(paths, other, path) < 0) return other;
+  }
+  return best;
 }
 
 function whyExport(
