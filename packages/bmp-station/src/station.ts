@@ -2,6 +2,7 @@ import { familyTable } from '@causeway/bgp';
 import type { Cause } from './cause.ts';
 import type { CloseReason } from './errors.ts';
 import { type FeedInfo, judgeLosses, type Loss } from './faults/losses.ts';
+import { sessionKey } from './faults/suspects.ts';
 import { FaultTracker, type TrackerOptions } from './faults/tracker.ts';
 import type { Fault, FaultNode, FaultSession } from './faults/types.ts';
 import { Withdrawals } from './faults/withdrawals.ts';
@@ -72,7 +73,7 @@ export class Station implements RouterHost {
       release: (losses) => {
         for (const { lists } of losses) this.rib.unpin(lists);
       },
-      sessionsKnown: (node) => this.#sessionsKnown(node),
+      sessionsKnown: () => this.#sessionsKnown(),
       downs: (peer, since) => this.history.downs(peer, since),
       changed: (fault, log) => this.#faultChanged(fault, log),
     });
@@ -344,7 +345,8 @@ export class Station implements RouterHost {
   }
 
   #putPeer(router: Router, peer: Peer, now: number): void {
-    const data = { ...peerData(peer), up: peer.up, lastDown: peer.lastDown };
+    const { name, up, lastDown } = peer;
+    const data = { name, ...peerData(peer), up, lastDown };
     this.history.putPeer(peer.id, router.id!, peer.key, data, now);
   }
 
@@ -360,17 +362,23 @@ export class Station implements RouterHost {
     return undefined;
   }
 
-  /** Sessions that end at a node, from whichever end they are told of: those that are up, and the fallen. */
-  #sessionsKnown({ bgpId }: FaultNode): number {
-    const sessions = new Set<string>();
+  /** How many sessions end at a node, from whichever end they are told of: those that are up, and the fallen. */
+  #sessionsKnown(): (node: FaultNode) => number {
+    const sessions = new Map<string, Set<string>>();
+    const add = (bgpId: string, session: string): void => {
+      const own = sessions.get(bgpId);
+      if (own === undefined) sessions.set(bgpId, new Set([session]));
+      else own.add(session);
+    };
     for (const router of this.routers) {
-      for (const peer of router.peers.values()) {
-        if (peer.type === 'loc-rib' || (peer.localId !== bgpId && peer.bgpId !== bgpId)) continue;
-        const wide = peer.address?.includes(':') === true ? 6 : 4;
-        sessions.add(`${[peer.localId, peer.bgpId].sort().join()} ${wide}`);
+      for (const { type, address, localId, bgpId } of router.peers.values()) {
+        if (type === 'loc-rib') continue;
+        const session = sessionKey(localId, bgpId, address ?? '');
+        add(localId, session);
+        add(bgpId, session);
       }
     }
-    return sessions.size;
+    return ({ bgpId }) => sessions.get(bgpId)?.size ?? 0;
   }
 
   #routesOf(router: Router): number {

@@ -58,11 +58,13 @@ export function suspectsOf(
   return suspects.filter(({ score }) => score >= least).slice(0, 5);
 }
 
+/** Both ends may be monitored; the session is one. Two of a pair, one over each family, are two. */
+export const sessionKey = (one: string, other: string, address: string): string =>
+  `${one < other ? `${one},${other}` : `${other},${one}`} ${address.includes(':') ? 6 : 4}`;
+
 function count(session: FaultSession, tallies: Map<string, Tally>, all: Set<string>): void {
   const { local, remote, cause } = session;
-  // Both ends may be monitored; the session is one. Two of a pair, one for each family, are two.
-  const wide = session.peerAddress.includes(':') ? 6 : 4;
-  const key = `${[local.bgpId, remote.bgpId].sort().join()} ${wide}`;
+  const key = sessionKey(local.bgpId, remote.bgpId, session.peerAddress);
   all.add(key);
   const closer =
     cause.closedBy === 'router' ? local : cause.closedBy === 'peer' ? remote : undefined;

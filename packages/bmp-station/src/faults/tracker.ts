@@ -20,7 +20,8 @@ export interface TrackerHost {
   judge(losses: readonly Loss[], since: number): Judgement;
   /** The lists of the losses are not needed any more. */
   release(losses: readonly Loss[]): void;
-  sessionsKnown(node: FaultNode): number;
+  /** How many sessions end at a node; asked once for each judgement. */
+  sessionsKnown(): (node: FaultNode) => number;
   downs(peer: number, since: number): number;
   /** A fault is new, judged, or recovered. `log`: its prefixes, with the judgement only. */
   changed(fault: Fault, log: Uint8Array | undefined): void;
@@ -238,10 +239,8 @@ export class FaultTracker {
     this.#host.release(losses);
     losses.length = 0;
     const feedsOf = new Set(fault.feedsLost.map(({ name }) => name));
-    const suspects = suspectsOf(
-      fault.sessions,
-      (node) => this.#host.sessionsKnown(node),
-      (node) => feedsOf.has(node.name),
+    const suspects = suspectsOf(fault.sessions, this.#host.sessionsKnown(), (node) =>
+      feedsOf.has(node.name),
     );
     draft.fault = {
       ...fault,

@@ -46,8 +46,7 @@ export interface EventQuery {
   readonly since?: number | undefined;
   readonly until?: number | undefined;
   readonly routers?: readonly number[] | undefined;
-  /** As `data.peer` has it. */
-  readonly peerName?: string | undefined;
+  readonly peers?: readonly number[] | undefined;
   readonly types?: readonly string[] | undefined;
   /** Only events with a smaller id: the next page. */
   readonly before?: number | undefined;
@@ -246,7 +245,9 @@ export class History implements Disposable {
     if (query.routers !== undefined) {
       and(`router IN (${query.routers.map(() => '?').join()})`, ...query.routers);
     }
-    if (query.peerName !== undefined) and(`data ->> 'peer' = ?`, query.peerName);
+    if (query.peers !== undefined) {
+      and(`peer IN (${query.peers.map(() => '?').join()})`, ...query.peers);
+    }
     if (query.before !== undefined) and('id < ?', query.before);
     if (query.types !== undefined) {
       and(`type IN (${query.types.map(() => '?').join()})`, ...query.types);
@@ -283,6 +284,24 @@ export class History implements Disposable {
       peer,
       since,
     );
+  }
+
+  /** How often each peer went down since then; those that did not are left out. */
+  downsOfAll(since: number): Map<number, number> {
+    const rows = this.#db
+      .prepare(
+        `SELECT peer, count(*) AS downs FROM events WHERE at >= ? AND type = 'peer-down' GROUP BY peer`,
+      )
+      .all(since) as Row[];
+    return new Map(rows.map(({ peer, downs }) => [Number(peer), Number(downs)]));
+  }
+
+  /** Peers of any router that have this name. */
+  peersNamed(name: string): number[] {
+    const rows = this.#db
+      .prepare(`SELECT id FROM peers WHERE data ->> 'name' = ? LIMIT 1000`)
+      .all(name) as Row[];
+    return rows.map(({ id }) => Number(id));
   }
 
   faults(query: {

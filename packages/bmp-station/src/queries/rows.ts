@@ -97,13 +97,14 @@ export interface PeerFilter {
 /** Peers of connected routers. Those of others are not known to be up or down. */
 export function peerRows(station: Station, filter: PeerFilter, now: number): object[] {
   const rows: object[] = [];
+  const downs = station.history.downsOfAll(now - HOUR);
   for (const router of station.routers) {
     if (filter.router !== undefined && ![router.name, router.address].includes(filter.router)) {
       continue;
     }
     for (const peer of router.peers.values()) {
       if (filter.state !== undefined && (filter.state === 'up') !== peer.up) continue;
-      rows.push(peerRow(station, router, peer, now));
+      rows.push(peerRow(station, router, peer, downs.get(peer.id) ?? 0));
     }
   }
   return rows;
@@ -111,7 +112,7 @@ export function peerRows(station: Station, filter: PeerFilter, now: number): obj
 
 const HOUR = 3_600_000;
 
-function peerRow(station: Station, router: Router, peer: Peer, now: number): object {
+function peerRow(station: Station, router: Router, peer: Peer, downsLastHour: number): object {
   const { lastDown, statistics, statisticsAt } = peer;
   return {
     router: router.name,
@@ -126,7 +127,7 @@ function peerRow(station: Station, router: Router, peer: Peer, now: number): obj
     since: iso(peer.since),
     ups: peer.ups,
     downs: peer.downs,
-    downsLastHour: station.history.downs(peer.id, now - HOUR),
+    downsLastHour,
     ...(lastDown === undefined
       ? {}
       : { lastDown: { at: iso(lastDown.at), cause: lastDown.cause } }),

@@ -23,6 +23,8 @@ export interface WhyPrefix {
   readonly covering?: string;
   /** In words: is it there, since when not, and what took it. */
   readonly verdict: string;
+  /** How far back the events were looked at: to `since`, or as far as the limit of bytes let it. */
+  readonly lookedBackTo: string;
   /** The newest first. */
   readonly events: readonly PrefixEvent[];
   /** Times that it was lost or withdrawn, by router and peer, in the time looked at. */
@@ -36,6 +38,8 @@ export interface WhyPrefix {
 
 const EVENTS = 200;
 const FAULTS = 50;
+/** Bytes of logs that one question may have read: the station answers others meanwhile only if it ends soon. */
+const MOST_BYTES = 256 * 1024 * 1024;
 
 /** Everything that is known of one prefix: now, and since `since`. Throws IpError for a bad prefix. */
 export function whyPrefix(station: Station, text: string, since: number): WhyPrefix {
@@ -49,7 +53,14 @@ export function whyPrefix(station: Station, text: string, since: number): WhyPre
   }
   const events: PrefixEvent[] = [];
   const flaps = new Map<string, { router: string; peer: string; times: number }>();
+  let lookedBackTo = since;
+  let bytes = 0;
   for (const event of station.history.logs(since)) {
+    bytes += event.prefixes!.length;
+    if (bytes > MOST_BYTES) {
+      lookedBackTo = event.at;
+      break;
+    }
     const change = findInPrefixLog(event.prefixes!, fields);
     if (change === undefined) continue;
     const { router, peer, cause } = event.data;
@@ -74,6 +85,7 @@ export function whyPrefix(station: Station, text: string, since: number): WhyPre
     routes,
     ...(covering === undefined ? {} : { covering }),
     verdict: verdictOf(routes, covering, events),
+    lookedBackTo: iso(lookedBackTo),
     events,
     flaps: [...flaps.values()].sort((a, b) => b.times - a.times),
     faults: faultsOf(station, fields, since),
