@@ -542,6 +542,27 @@ test('a flood of refreshes costs no walk for each, and takes no route that is br
   assert.equal(speaker.peer('one')?.families[0]?.received, 50_000);
 });
 
+test('a neighbour with identifiers without end for one prefix has so many paths taken and no more', () => {
+  const { speaker, events, neighbor, settle } = star();
+  const addPath = [{ ...v4only[0], addPath: { receive: true, send: 0 } }];
+  const one = neighbor('one', 65001, 1, { families: addPath }, { addPath: true });
+  const attributes = { origin: 0 as const, asPath: path(65001) };
+  const many = Array.from({ length: 1000 }, (_, i) => [24, 0x0a000000, i + 1] as const);
+  one.announce('ipv4-unicast', attributes, hop('192.0.2.1'), many, 1);
+  settle(1);
+  assert.equal(speaker.peer('one')?.families[0]?.received, 256);
+  const told = events.filter(({ type }) => type === 'notice');
+  assert.deepEqual(
+    told.map((event) => 'code' in event && event.code),
+    ['too-many-paths'],
+  );
+  // Those that were taken can change and go, which makes room.
+  one.withdraw('ipv4-unicast', many.slice(0, 512), 2);
+  one.announce('ipv4-unicast', attributes, hop('192.0.2.1'), many.slice(-3), 2);
+  settle(2);
+  assert.equal(speaker.peer('one')?.families[0]?.received, 3);
+});
+
 test('what changes in a configuration touches only what it concerns', () => {
   const { speaker, events, neighbor, settle } = star();
   const one = neighbor('one', 65001, 1);

@@ -15,7 +15,7 @@ import type { Gathered } from './rib/chunk.ts';
 import { NextHopTable } from './rib/next-hops.ts';
 import { PathFlag } from './rib/path-table.ts';
 import { PeerColumns, PeerKind } from './rib/peer-columns.ts';
-import { Rib } from './rib/rib.ts';
+import { mostOfOne, Rib } from './rib/rib.ts';
 import type { SpeakerApi, SpeakerOptions, TestRoute } from './speaker/api.ts';
 import type {
   OriginatedPath,
@@ -646,6 +646,7 @@ export class Speaker implements SpeakerApi {
       family.endOfRibReceived = false;
       family.warned = false;
       family.limited = false;
+      family.rib.counts(peer.index).crowded = 'no';
       this.#importers.assign(peer, family);
     }
     this.#restarts.up(peer);
@@ -700,6 +701,7 @@ export class Speaker implements SpeakerApi {
     for (const block of update.announced) {
       const family = peer.families.get(block.family);
       if (family?.config.maxPrefixes !== undefined) this.#checkMax(peer, family, now);
+      if (block.addPath && family !== undefined) this.#checkCrowded(peer, family);
     }
     if (update.endOfRib !== undefined) {
       const family = peer.families.get(update.endOfRib);
@@ -708,6 +710,18 @@ export class Speaker implements SpeakerApi {
       this.#event({ type: 'end-of-rib', peer: peer.name, family: family.family, received: true });
       this.#deferral.endOfRib(peer.name, family.family, now);
     }
+  }
+
+  #checkCrowded(peer: SpeakerPeer, family: PeerFamily): void {
+    const counts = family.rib.counts(peer.index);
+    if (counts.crowded !== 'yes') return;
+    counts.crowded = 'told';
+    this.#event({
+      type: 'notice',
+      peer: peer.name,
+      code: 'too-many-paths',
+      text: `more than ${mostOfOne} paths for one prefix of ${family.family}: the rest is not taken`,
+    });
   }
 
   #checkMax(peer: SpeakerPeer, family: PeerFamily, now: number): void {

@@ -22,6 +22,11 @@ export const refusedNames: readonly (RefusedWhy | undefined)[] = [
 
 export const refusedCode = (why: RefusedWhy): number => refusedNames.indexOf(why);
 
+/**
+ * Paths of one peer in one prefix (RFC 7911). A prefix's paths are a chain that every change walks, so that a neighbour
+ * with a hundred thousand identifiers for one prefix would hold everybody up.
+ */
+export const mostOfOne = 256;
 const PrefixFlag = Object.freeze({ limbo: 1, scoped: 2 } as const);
 
 /** Who may still have to tell about a prefix that has no paths any more. */
@@ -38,6 +43,8 @@ export interface PeerCounts {
   received: number;
   accepted: number;
   stale: number;
+  /** A path was not taken because the prefix had too many of this peer. `told`: that has been said. */
+  crowded: 'no' | 'yes' | 'told';
 }
 
 /**
@@ -118,7 +125,7 @@ export class Rib {
   counts(peer: number): PeerCounts {
     let counts = this.#counts[peer];
     if (counts === undefined) {
-      counts = { received: 0, accepted: 0, stale: 0 };
+      counts = { received: 0, accepted: 0, stale: 0, crowded: 'no' };
       this.#counts[peer] = counts;
     }
     return counts;
@@ -137,7 +144,7 @@ export class Rib {
 
   /**
    * Takes a path in, or what it has become. References to both sets are taken. False: it is a new path, and
-   * `limit` paths of the peer are there already; nothing has changed.
+   * `limit` paths of the peer are there already, or `mostOfOne` in this prefix; nothing has changed.
    */
   announce(
     peer: number,
@@ -150,12 +157,18 @@ export class Rib {
   ): boolean {
     const { paths, sets } = this;
     let slot = this.head[prefix]!;
+    let own = 0;
     while (slot !== 0 && !(paths.peer[slot] === peer && paths.isId(slot, id))) {
+      if (paths.peer[slot] === peer) own++;
       slot = paths.next[slot]!;
     }
     const counts = this.#counts[peer] ?? this.counts(peer);
     if (slot === 0) {
       if (counts.received >= limit) return false;
+      if (own >= mostOfOne && peer !== 0) {
+        if (counts.crowded === 'no') counts.crowded = 'yes';
+        return false;
+      }
       slot = paths.add(prefix, peer, id);
       paths.next[slot] = this.head[prefix]!;
       this.head[prefix] = slot;
