@@ -14,6 +14,7 @@ export function decodeAttributes(bytes: Uint8Array, start = 0, end = bytes.lengt
   const attributes: Mutable<PathAttributes> = { origin: 0, asPath: [] };
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const unknown: UnknownAttribute[] = [];
+  const partial: number[] = [];
   let at = start;
   while (at < end) {
     const extended = (bytes[at]! & AttributeFlag.extendedLength) !== 0;
@@ -24,11 +25,22 @@ export function decodeAttributes(bytes: Uint8Array, start = 0, end = bytes.lengt
     at += extended ? 4 : 3;
     if (at + length > end) throw truncated(at, end);
     decodeOne(attributes, unknown, { type, flags, bytes, view, at, end: at + length });
+    const known = transitiveTypes.has(type);
+    if (known && (flags & AttributeFlag.partial) !== 0) partial.push(type);
     at += length;
   }
   if (unknown.length > 0) attributes.unknown = unknown;
+  if (partial.length > 0) attributes.partial = partial;
   return attributes;
 }
+
+/** Known ones that may have the Partial bit. */
+const transitiveTypes = new Set<number>([
+  T.aggregator,
+  T.communities,
+  T.extendedCommunities,
+  T.largeCommunities,
+]);
 
 interface Field {
   readonly type: number;
@@ -163,6 +175,9 @@ export function encodeAttributes(attributes: PathAttributes): Uint8Array {
   }
   if (a.largeCommunities?.length) {
     add(T.largeCommunities, transitive, largeBytes(a.largeCommunities));
+  }
+  for (const part of parts) {
+    if (a.partial?.includes(part.type)) part.flags |= AttributeFlag.partial;
   }
   for (const { type, flags, value } of a.unknown ?? []) add(type, flags, value);
   parts.sort((x, y) => x.type - y.type);

@@ -36,15 +36,28 @@ export interface FaultSink {
 
 const classBits = AttributeFlag.optional | AttributeFlag.transitive;
 
-/** The attributes of one UPDATE. All fields are valid until the next `scan`. */
+/**
+ * Scratch of all scans: what one finds is used up before anybody scans again, and thousands of sessions would have five
+ * kilobytes each. A type code that has been seen carries the number of the scan.
+ */
+const columns = {
+  types: new Int32Array(256),
+  flags: new Int32Array(256),
+  starts: new Int32Array(256),
+  ends: new Int32Array(256),
+  seen: new Int32Array(256),
+};
+let lastScan = 0;
+
+/** The attributes of one UPDATE. All fields are valid until the next `scan`, by whomever. */
 export class AttributeScan {
   /** Number of attributes to keep; the columns below hold that many. */
   kept = 0;
-  readonly types = new Int32Array(256);
-  readonly flags = new Int32Array(256);
+  readonly types = columns.types;
+  readonly flags = columns.flags;
   /** Of the value. */
-  readonly starts = new Int32Array(256);
-  readonly ends = new Int32Array(256);
+  readonly starts = columns.starts;
+  readonly ends = columns.ends;
   /** The kept attributes lie as they are to be: one after the other, in order, in canonical form. */
   canonical = true;
   /** Their type codes go up. */
@@ -68,9 +81,6 @@ export class AttributeScan {
   as4PathEnd = 0;
   aggregator = 0;
   as4Aggregator = 0;
-  /** Type codes already seen carry the number of this scan. */
-  readonly #seen = new Int32Array(256);
-  #scan = 0;
   readonly #width: 2 | 4;
   readonly #external: boolean;
   readonly #monitored: boolean;
@@ -83,8 +93,9 @@ export class AttributeScan {
 
   scan(bytes: Uint8Array, start: number, end: number, sink: FaultSink): void {
     this.#clear();
-    const seen = this.#seen;
-    const scan = ++this.#scan;
+    const { seen } = columns;
+    lastScan = (lastScan + 1) | 0 || 1;
+    const scan = lastScan;
     let at = start;
     while (at < end) {
       const header = at;

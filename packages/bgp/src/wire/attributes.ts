@@ -40,6 +40,8 @@ export interface PathAttributes {
   readonly extendedCommunities?: readonly bigint[];
   readonly largeCommunities?: readonly LargeCommunityValue[];
   readonly unknown?: readonly UnknownAttribute[];
+  /** Type codes of those above that came with the Partial bit, which nobody may take away (RFC 4271 section 5). */
+  readonly partial?: readonly number[];
 }
 
 /** RFC 8092. */

@@ -10,9 +10,11 @@ const unordered: Readonly<Record<number, number>> = {
   [AttributeType.largeCommunities]: 12,
 };
 
+const none = new Uint8Array(0);
+
 /** Puts scanned attributes in canonical form, in a buffer that is used again. */
 export class CanonicalAttributes {
-  bytes = new Uint8Array(256);
+  bytes = none;
   #at = 0;
   readonly #fourOctetAs: boolean;
   readonly #order: number[] = [];
@@ -59,7 +61,7 @@ export class CanonicalAttributes {
   #header(flags: number, type: number, length: number): number {
     const needed = this.#at + 4 + length;
     if (needed > this.bytes.length) {
-      const larger = new Uint8Array(2 ** Math.ceil(Math.log2(needed)));
+      const larger = new Uint8Array(Math.max(256, 2 ** Math.ceil(Math.log2(needed))));
       larger.set(this.bytes.subarray(0, this.#at));
       this.bytes = larger;
     }

@@ -15,6 +15,8 @@ export interface Frame {
 /** Shortest whole message by type (RFC 4271 sections 4.2 to 4.5, RFC 2918 section 3). */
 const minimum = [0, 29, 23, 21, 19, 23];
 
+const none = new Uint8Array(0);
+
 /**
  * Cuts a byte stream into messages: `push` a chunk, then `next` until it has no more. A message that lies whole
  * in a chunk is not copied; what is left of a chunk is, so a chunk may be used again after the last `next`.
@@ -22,9 +24,9 @@ const minimum = [0, 29, 23, 21, 19, 23];
 export class Framer {
   /** Largest message, of UPDATE, NOTIFICATION and ROUTE-REFRESH: 65535 once agreed (RFC 8654). */
   maximum = classicMaximum;
-  #chunk = new Uint8Array(0);
+  #chunk = none;
   #at = 0;
-  #held = new Uint8Array(0);
+  #held = none;
   #heldLength = 0;
   readonly #frame: Frame = { type: 4, bytes: this.#chunk, start: 0, body: 0, end: 0 };
 

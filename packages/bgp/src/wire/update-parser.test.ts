@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { hex, toHex } from '../../testing/bytes.ts';
 import { attributesOf, readable } from '../../testing/updates.ts';
 import { Asn } from '../types.ts';
+import { decodeAttributes, encodeAttributes } from './attribute-codec.ts';
 import { hashBytes } from './hash.ts';
 import type { UpdateContext } from './update.ts';
 import { parseUpdate } from './update-parser.ts';
@@ -274,6 +275,15 @@ test('unknown attributes: transitive ones are kept, others dropped', () => {
     { type: 99, flags: 0xc0, value: hex('0102') },
     { type: 101, flags: 0xe0, value: hex('') },
   ]);
+});
+
+test('the Partial bit of a known attribute stays through reading and writing', () => {
+  const update = parseUpdate(body(`${good}e0 08 04 00010001`, net), both);
+  const canonical = attributesOf(update);
+  assert.equal(toHex(canonical), toHex(hex(`${origin}${path}e0 08 04 00010001`)));
+  const read = decodeAttributes(canonical);
+  assert.deepEqual(read.partial, [8]);
+  assert.equal(toHex(encodeAttributes(read)), toHex(canonical));
 });
 
 type Expected = [action: string, reason: string, offset?: number, subcode?: number];
