@@ -223,6 +223,29 @@ test('a peer type of the future makes a message unknown, not an error', () => {
   assert.equal(decodeMessage(bytes).type, 'unknown');
 });
 
+test('every registered statistic keeps its code and form', () => {
+  // IANA, BMP Statistics Types: 24 and 25 are not assigned.
+  const codes = Array.from({ length: 44 }, (_, code) => code).filter((c) => c !== 24 && c !== 25);
+  const gauges = new Set([7, 8, 14, 15, 18, 20, 29, 31, 33, 39]);
+  const counters = new Set([0, 1, 2, 3, 4, 5, 6, 11, 12, 13]);
+  const tlvs = codes.map((code) => {
+    const length = counters.has(code) ? 4 : gauges.has(code) ? 8 : 11;
+    const value = '00'.repeat(length - 1) + '07';
+    return [code, length].map((n) => n.toString(16).padStart(4, '0')).join('') + value;
+  });
+  const body = hex(v4Text + codes.length.toString(16).padStart(8, '0') + tlvs.join(''));
+  const frame = new Uint8Array(6 + body.length);
+  frame.set([3, 0, 0, (6 + body.length) >> 8, (6 + body.length) & 255, 1]);
+  frame.set(body, 6);
+  const message = decodeMessage(frame);
+  assert.ok(message.type === 'statistics');
+  assert.deepEqual(
+    message.statistics.map((one) => (one.type === 'unknown' ? one.code : Number(one.value))),
+    codes.map(() => 7),
+  );
+  assert.deepEqual(encodeMessage(message), frame);
+});
+
 test('the four views are the bits L and O', () => {
   const views = ['in-pre', 'in-post', 'out-pre', 'out-post'] as const;
   const flags = views.map(

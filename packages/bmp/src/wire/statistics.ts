@@ -12,7 +12,7 @@ import type { PeerHeader } from './peer-header.ts';
 const FORM = Object.freeze({ counter: 4, gauge: 8, family: 11 });
 type Form = keyof typeof FORM;
 
-/** IANA, BMP Statistics Types: code, form. 0 to 13 RFC 7854, 14 to 17 RFC 8671, 18 to 32 RFC 9972. */
+/** IANA, BMP Statistics Types: code, form. 0 to 13 RFC 7854, 14 to 17 RFC 8671, 18 to 43 RFC 9972. */
 const TYPES = Object.freeze({
   'rejected-by-import-policy': [0, 'counter'],
   'duplicate-announcements': [1, 'counter'],
@@ -45,6 +45,17 @@ const TYPES = Object.freeze({
   'routes-left-before-threshold-of-family': [30, 'family'],
   'routes-left-before-licence': [31, 'gauge'],
   'routes-left-before-licence-of-family': [32, 'family'],
+  'rejected-for-as-path-length': [33, 'gauge'],
+  'rejected-for-as-path-length-of-family': [34, 'family'],
+  'in-post-rpki-invalid-of-family': [35, 'family'],
+  'in-post-rpki-valid-of-family': [36, 'family'],
+  'in-post-rpki-not-found-of-family': [37, 'family'],
+  'out-rejected-by-policy-of-family': [38, 'family'],
+  'out-filtered-for-as-path-length': [39, 'gauge'],
+  'out-filtered-for-as-path-length-of-family': [40, 'family'],
+  'out-post-rpki-invalid-of-family': [41, 'family'],
+  'out-post-rpki-valid-of-family': [42, 'family'],
+  'out-post-rpki-not-found-of-family': [43, 'family'],
 } as const satisfies Readonly<Record<string, readonly [number, Form]>>);
 
 type Types = typeof TYPES;
