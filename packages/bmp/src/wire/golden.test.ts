@@ -230,7 +230,7 @@ test('every registered statistic keeps its code and form', () => {
   const counters = new Set([0, 1, 2, 3, 4, 5, 6, 11, 12, 13]);
   const tlvs = codes.map((code) => {
     const length = counters.has(code) ? 4 : gauges.has(code) ? 8 : 11;
-    const value = '00'.repeat(length - 1) + '07';
+    const value = `${'00'.repeat(length - 1)}07`;
     return [code, length].map((n) => n.toString(16).padStart(4, '0')).join('') + value;
   });
   const body = hex(v4Text + codes.length.toString(16).padStart(8, '0') + tlvs.join(''));
