@@ -138,7 +138,7 @@ function work(rig: Rig, now: number): void {
 
 /** With PROFILE=FILE in the environment what is measured is also profiled. */
 function profiled<T>(run: () => T): T {
-  const file = process.env['PROFILE'];
+  const file = process.env.PROFILE;
   if (file === undefined) return run();
   const session = new Session();
   session.connect();
@@ -346,9 +346,67 @@ function reload(routes: number): void {
   console.log({ advertised: rig.speaker.peer('monitor')?.families[0]?.advertised });
 }
 
+/** A neighbour with everything falls, and its table is asked for: how long does one call keep the loop? */
+function slices(routes: number): void {
+  const rig = makeRig();
+  const parts = table(routes, 1, 64512, [198, 18, 0, 1]);
+  const peer = (name: string, address: string, number: number, id: number, families: object) =>
+    bringUp(
+      rig,
+      {
+        name,
+        target: { address: Address.parse(address) },
+        asn: asn(number),
+        families: [{ family: 'ipv4-unicast', ...families }],
+      },
+      number,
+      id,
+    );
+  const number = peer('t', '198.18.0.1', 64512, 1, { import: 'all', export: 'none' });
+  peer('monitor', '198.19.0.1', 64000, 0x0a000001, { import: 'none', export: 'all' });
+  // What making the table left behind is not the speaker's to clear away.
+  global.gc?.();
+  let longest = 0;
+  const timed = <T>(run: () => T): T => {
+    // Processor time of this thread: others on the machine are not our slices.
+    const began = process.threadCpuUsage();
+    const result = run();
+    const { user, system } = process.threadCpuUsage(began);
+    longest = Math.max(longest, (user + system) / 1000);
+    return result;
+  };
+  const told = (name: string): void => {
+    console.log(`${name}: longest call ${longest.toFixed(1)} ms`);
+    longest = 0;
+  };
+  for (const part of parts) {
+    timed(() => rig.speaker.input('t', { type: 'bytes', connection: number, bytes: part }, 1));
+    drain(rig);
+  }
+  told('input of 64 KiB');
+  const settle = (now: number): void => {
+    while ((rig.speaker.deadline ?? Number.POSITIVE_INFINITY) <= now) {
+      timed(() => rig.speaker.work(now));
+      drain(rig);
+    }
+  };
+  settle(1000);
+  told('work afterwards');
+  const other = peer('other', '198.19.0.2', 64001, 0x0a000002, { import: 'none', export: 'all' });
+  timed(() => rig.speaker.produce('other', other, 65_536, 1001));
+  told('first produce for a new neighbour');
+  timed(() => rig.speaker.input('t', { type: 'closed', connection: number }, 1001));
+  told('the fall');
+  settle(1001);
+  told('what follows from it');
+  settle(5000);
+  told('collecting');
+}
+
 const what = process.argv[2] ?? '';
-const match = /^(converge)-(\d+)x(\d+)$|^(reflector|reload)-(\d+)$/.exec(what);
+const match = /^(converge)-(\d+)x(\d+)$|^(reflector|reload|slices)-(\d+)$/.exec(what);
 if (match?.[1] !== undefined) converge(Number(match[2]), Number(match[3]));
 else if (match?.[4] === 'reflector') reflector(Number(match[5]));
 else if (match?.[4] === 'reload') reload(Number(match[5]));
-else throw new Error('converge-PEERSxROUTES, reflector-CLIENTS or reload-ROUTES');
+else if (match?.[4] === 'slices') slices(Number(match[5]));
+else throw new Error('converge-PEERSxROUTES, reflector-CLIENTS, reload-ROUTES or slices-ROUTES');

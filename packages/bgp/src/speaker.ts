@@ -62,6 +62,8 @@ import type { RouteRefreshMessage } from './wire/route-refresh.ts';
 
 /** Gone prefixes and paths that somebody has not been told of, beyond which who lags is let go. */
 const mostLimbo = 100_000;
+/** Of them looked at in one call. */
+const mostCollected = 20_000;
 
 export class Speaker implements SpeakerApi {
   #config: SpeakerConfig;
@@ -190,7 +192,7 @@ export class Speaker implements SpeakerApi {
     this.#collecting = false;
     this.#collectAt = now + 500;
     for (const rib of Object.values(this.#ribs)) {
-      rib.collect();
+      if (rib.collect(mostCollected)) this.#collectAt = now;
       this.#feeds.limit(rib);
       if (rib.limbo > mostLimbo + (rib.prefixes.size - rib.limbo) / 2) this.#letGo(rib, now);
       if (rib.limbo > 0 || rib.tombs > 0) this.#collecting = true;

@@ -77,8 +77,11 @@ export class Rib {
   readonly #counts: PeerCounts[] = [];
   /** Asked before a prefix's number is freed: does somebody still have to tell about it? */
   readonly holders = new Set<PrefixHolder>();
+  /** Prefixes and paths that are gone; those that must stay until the next round. */
   #limbo: number[] = [];
+  #keptLimbo: number[] = [];
   #tombs: number[] = [];
+  #keptTombs: number[] = [];
   #maxEbgp = 1;
   #maxIbgp = 1;
   #sameAsPath = false;
@@ -293,6 +296,20 @@ export class Rib {
     next[before] = next[slot]!;
   }
 
+  /** Marks all paths of a peer as stale, in one go: what comes from now on is told apart from them. */
+  markStale(peer: number): void {
+    const counts = this.counts(peer);
+    const { peer: peers, prefix, flags, end } = this.paths;
+    let left = counts.received;
+    for (let slot = 1; slot < end && left > 0; slot++) {
+      if (peers[slot] !== peer || prefix[slot] === 0 || (flags[slot]! & PathFlag.gone) !== 0)
+        continue;
+      flags[slot]! |= PathFlag.stale;
+      left--;
+    }
+    counts.stale = counts.received;
+  }
+
   /** Marks a path; a change of the long-lived mark is a change of the route. */
   mark(
     slot: number,
@@ -465,34 +482,46 @@ export class Rib {
   }
 
   get limbo(): number {
-    return this.#limbo.length;
+    return this.#limbo.length + this.#keptLimbo.length;
   }
 
   get tombs(): number {
-    return this.#tombs.length;
+    return this.#tombs.length + this.#keptTombs.length;
   }
 
-  /** Frees what can be freed of paths and prefixes that are gone. */
-  collect(): void {
-    this.#collectTombs();
-    if (this.#limbo.length === 0) return;
-    for (const holder of this.holders) holder.prepare();
-    const floor = this.journal.floor();
-    const kept: number[] = [];
-    for (const prefix of this.#limbo) {
-      if (this.head[prefix] !== 0) {
-        this.#flags[prefix]! &= ~PrefixFlag.limbo;
-      } else if (this.journal.isPending(prefix, floor) || this.#isHeld(prefix)) {
-        kept.push(prefix);
-      } else {
-        this.journal.forget(prefix);
-        this.#flags[prefix] = 0;
-        this.best[prefix] = 0;
-        for (const holder of this.holders) holder.freed(prefix);
-        this.prefixes.remove(prefix);
+  /**
+   * Frees what can be freed of paths and prefixes that are gone, looking at `most` of them. True: there are others
+   * that have not been looked at in this round.
+   */
+  collect(most = Number.POSITIVE_INFINITY): boolean {
+    const looked = this.#collectTombs(most);
+    if (this.#limbo.length > 0) {
+      for (const holder of this.holders) holder.prepare();
+      const floor = this.journal.floor();
+      for (let n = looked; n < most; n++) {
+        const prefix = this.#limbo.pop();
+        if (prefix === undefined) break;
+        this.#collectPrefix(prefix, floor);
       }
     }
-    this.#limbo = kept;
+    if (this.#limbo.length > 0 || this.#tombs.length > 0) return true;
+    [this.#limbo, this.#keptLimbo] = [this.#keptLimbo, this.#limbo];
+    [this.#tombs, this.#keptTombs] = [this.#keptTombs, this.#tombs];
+    return false;
+  }
+
+  #collectPrefix(prefix: number, floor: number): void {
+    if (this.head[prefix] !== 0) {
+      this.#flags[prefix]! &= ~PrefixFlag.limbo;
+    } else if (this.journal.isPending(prefix, floor) || this.#isHeld(prefix)) {
+      this.#keptLimbo.push(prefix);
+    } else {
+      this.journal.forget(prefix);
+      this.#flags[prefix] = 0;
+      this.best[prefix] = 0;
+      for (const holder of this.holders) holder.freed(prefix);
+      this.prefixes.remove(prefix);
+    }
   }
 
   #isHeld(prefix: number): boolean {
@@ -500,15 +529,16 @@ export class Rib {
     return false;
   }
 
-  #collectTombs(): void {
-    if (this.#tombs.length === 0) return;
+  #collectTombs(most: number): number {
     const { paths, inJournal } = this;
     const floor = inJournal?.floor() ?? 0;
-    const kept: number[] = [];
-    for (const slot of this.#tombs) {
+    let looked = 0;
+    for (; looked < most; looked++) {
+      const slot = this.#tombs.pop();
+      if (slot === undefined) break;
       if (paths.prefix[slot] === 0 || (paths.flags[slot]! & PathFlag.gone) === 0) continue;
       if (inJournal?.isPending(slot, floor)) {
-        kept.push(slot);
+        this.#keptTombs.push(slot);
         continue;
       }
       inJournal?.forget(slot);
@@ -517,6 +547,6 @@ export class Rib {
       paths.remove(slot);
       if (this.head[prefix] === 0) this.mayFree(prefix);
     }
-    this.#tombs = kept;
+    return looked;
   }
 }

@@ -486,6 +486,7 @@ export class UpdateGroup {
   }
 
   #forgetChunks(): void {
+    if (this.#chunks.size === 0 && this.#walks.size === 0) return;
     this.#chunks.clear();
     this.#walks.clear();
     this.#cached = 0;

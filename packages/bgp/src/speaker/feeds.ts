@@ -112,7 +112,6 @@ export class Feeds {
     )
       return;
     for (const feed of this.#feeds.values()) feed.overrun(rib);
-    rib.collect();
   }
 }
 

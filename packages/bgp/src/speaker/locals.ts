@@ -58,20 +58,7 @@ export class LocalPaths {
     owner: string,
     paths: readonly OriginatedPath[],
   ): { added: number; changed: number; removed: number } {
-    const wanted = new Map<string, Prepared>();
-    for (const path of paths) {
-      const prepared = prepare(path);
-      if (wanted.has(prepared.key)) {
-        throw new BgpError(
-          'invalid-config',
-          `${path.prefix} stands twice in the paths of ${owner}`,
-          {
-            value: path.prefix,
-          },
-        );
-      }
-      wanted.set(prepared.key, prepared);
-    }
+    const wanted = prepareAll(owner, paths);
     const known = this.#owners.get(owner) ?? new Map<string, LocalPath>();
     const result = { added: 0, changed: 0, removed: 0 };
     for (const [key, local] of known) {
@@ -136,6 +123,29 @@ export class LocalPaths {
 }
 
 export const scopeNames = (scope: string): readonly string[] => JSON.parse(scope) as string[];
+
+/** Throws BgpError `invalid-config` for what `setPaths` would refuse. */
+export function checkOriginatedPaths(owner: string, paths: readonly OriginatedPath[]): void {
+  prepareAll(owner, paths);
+}
+
+function prepareAll(owner: string, paths: readonly OriginatedPath[]): Map<string, Prepared> {
+  const wanted = new Map<string, Prepared>();
+  for (const path of paths) {
+    const prepared = prepare(path);
+    if (wanted.has(prepared.key)) {
+      throw new BgpError(
+        'invalid-config',
+        `${path.prefix} stands twice in the paths of ${owner}`,
+        {
+          value: path.prefix,
+        },
+      );
+    }
+    wanted.set(prepared.key, prepared);
+  }
+  return wanted;
+}
 
 function prepare(path: OriginatedPath): Prepared {
   const wrong = (field: string, value: unknown, cause?: unknown): never => {

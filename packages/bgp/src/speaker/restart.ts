@@ -110,14 +110,7 @@ export class Restarts {
     const { rib } = family;
     if (family.purge !== undefined) family.purge.cancelled = true;
     family.purge = undefined;
-    let left = rib.counts(peer.index).received;
-    const { paths } = rib;
-    for (let slot = 1; slot < paths.end && left > 0; slot++) {
-      if (paths.peer[slot] !== peer.index || paths.prefix[slot] === 0) continue;
-      if ((paths.flags[slot]! & PathFlag.gone) !== 0) continue;
-      left--;
-      rib.mark(slot, PathFlag.stale);
-    }
+    rib.markStale(peer.index);
   }
 
   purge(peer: SpeakerPeer, family: PeerFamily): void {
