@@ -425,6 +425,17 @@ test('a changed configuration ends a session only when it was agreed on', () => 
   assert.equal(reason.why, 'config-change');
 });
 
+test('RFC 8654: long messages are taken from who does not take them', () => {
+  for (const ours of [true, false]) {
+    const link = up({ a: { extendedMessages: ours }, b: { extendedMessages: false } });
+    assert.equal(link.a.peer.negotiated?.maxMessage, 4096);
+    const body = Uint8Array.from([0x17, 0x54, ...new Uint8Array(5972), 0, 0]); // only withdrawals of 0.0.0.0/0
+    const connection = link.a.peer.connection as number;
+    link.input(link.a, { type: 'bytes', connection, bytes: frame(MessageType.update, body) });
+    assert.equal(link.a.peer.state === 'established', ours);
+  }
+});
+
 test('route refresh goes when both can, BoRR and EoRR as well', () => {
   const link = up();
   const message = { family: { afi: 1, safi: 1 }, subtype: 'begin' } as const;

@@ -97,9 +97,13 @@ export class Peer implements SessionOwner {
 
   /** ms at which the input `timer` is wanted; undefined: nothing runs. */
   get deadline(): number | undefined {
-    const all = [this.#primary.timers.deadline, this.#secondary?.timers.deadline, this.#restartAt];
-    const first = Math.min(...all.map((one) => one ?? Number.POSITIVE_INFINITY));
-    return first === Number.POSITIVE_INFINITY ? undefined : first;
+    const none = Number.POSITIVE_INFINITY;
+    const first = Math.min(
+      this.#primary.timers.deadline ?? none,
+      this.#secondary?.timers.deadline ?? none,
+      this.#restartAt ?? none,
+    );
+    return first === none ? undefined : first;
   }
 
   /** ms from now, by name. */

@@ -17,7 +17,7 @@ import { type FsmAction, type FsmEvent, transition } from './fsm.ts';
 import { buildOpen, checkOpen, negotiate, type OpenState } from './negotiate.ts';
 import { type TimerName, Timers } from './timers.ts';
 import { type Frame, Framer } from './wire/framer.ts';
-import { encodeKeepalive, MessageType } from './wire/message.ts';
+import { classicMaximum, encodeKeepalive, extendedMaximum, MessageType } from './wire/message.ts';
 import {
   decodeNotification,
   ErrorCode,
@@ -323,7 +323,9 @@ export class Session {
 
   #established(now: number): void {
     const negotiated = this.negotiated as Negotiated;
-    this.#framer.maximum = negotiated.maxMessage;
+    // RFC 8654 section 4: who has heard our capability may send long messages, whether it takes them or not.
+    const long = this.#localOpen?.capabilities.some(({ type }) => type === 'extended-message');
+    this.#framer.maximum = long ? extendedMaximum : classicMaximum;
     this.#holdMs = 1000 * negotiated.holdTime;
     this.#parser = new UpdateParser(negotiated.receive);
     this.#owner.established(this, now);
