@@ -56,6 +56,17 @@ test('lab ls, places and exec find their way; the exit status of a command is ou
     7,
   );
   assert.equal(causeway('lab', 'exec', `${NAME}/nowhere`, '--', 'true').code, 3);
+  const { programs, sessions } = json('lab', 'status', NAME) as {
+    programs: { place: string; program: string; missing?: string }[];
+    sessions: unknown[];
+  };
+  assert.deepEqual(
+    programs.map(({ place, program, missing }) => `${place} ${program} ${missing ?? 'ready'}`),
+    ['n1 agent ready', 'n2 agent ready'],
+  );
+  assert.deepEqual(sessions, [], 'nobody speaks BGP here');
+  assert.equal(causeway('lab', 'speaker', `${NAME}/n1`, 'kill').code, 2);
+  assert.equal(causeway('lab', 'router', `${NAME}/n1`, 'off').code, 3);
   assert.equal(causeway('lab', 'up', 'tiny', '--name', NAME).code, 4);
   const result = json('lab', 'exec', `${NAME}/n2`, '--', 'echo', '-n', 'x') as { stdout: string };
   assert.equal(result.stdout, 'x');
