@@ -66,8 +66,6 @@ export const ALL_SESSIONS: readonly SessionPlan[] = rows.map((row, index) => ({
   number: index + 1,
 }));
 
-export type SessionKey = string;
-
 export function oursOf({ number, transport }: SessionPlan): string {
   return transport === 'ipv4' ? `10.90.${number}.1` : `fd90:${number}::1`;
 }
