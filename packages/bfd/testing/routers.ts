@@ -1,6 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
-import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { eventually, type Site } from './site.ts';
@@ -25,17 +24,14 @@ export interface ForeignBfd extends AsyncDisposable {
 
 const run = promisify(execFile);
 
-/** Starts `argv` in the namespace; `log` keeps its last words. */
+/**
+ * Starts `argv` in the namespace; `log` keeps its last words. In real time: a router is another machine,
+ * which nothing on this one would delay.
+ */
 function start(site: Site, argv: readonly string[]) {
-  const child = spawn('nsenter', [`--net=${site.theirPath}`, ...argv], {
+  const child = spawn('nsenter', [`--net=${site.theirPath}`, 'chrt', '--rr', '5', ...argv], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  // A router is another machine: what loads this one must not slow it down.
-  try {
-    if (child.pid !== undefined) setPriority(child.pid, -20);
-  } catch {
-    // Not allowed; it is only slower then.
-  }
   let log = '';
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (bytes: Buffer) => {
@@ -57,19 +53,11 @@ function start(site: Site, argv: readonly string[]) {
 /** What both configurations of BIRD begin with. */
 const birdHead = 'log stderr all;\nrouter id 10.9.0.2;\nprotocol device { scan time 1; }\n';
 
-/** `realtime`: nothing on this machine delays it, as nothing here would delay another machine. */
-export async function startBird(
-  site: Site,
-  config: string,
-  options: { readonly realtime?: boolean } = {},
-): Promise<ForeignBfd> {
+export async function startBird(site: Site, config: string): Promise<ForeignBfd> {
   const file = join(site.directory, 'bird.conf');
   const socket = join(site.directory, 'bird.ctl');
   writeFileSync(file, birdHead + config);
-  const bird = start(site, [
-    ...(options.realtime === true ? ['chrt', '--rr', '5'] : []),
-    ...['bird', '-f', '-c', file, '-s', socket, '-P', `${socket}.pid`],
-  ]);
+  const bird = start(site, ['bird', '-f', '-c', file, '-s', socket, '-P', `${socket}.pid`]);
   const ask = async (...words: string[]) => (await run('birdc', ['-s', socket, ...words])).stdout;
   try {
     await eventually(
