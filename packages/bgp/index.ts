@@ -64,6 +64,7 @@ export type {
   SpeakerFamilyConfig,
   SpeakerPeerConfig,
 } from './src/speaker/config.ts';
+export { checkOriginatedPaths } from './src/speaker/locals.ts';
 export type {
   BestNextHop,
   Comparison,

@@ -28,4 +28,6 @@ export { lockNetwork, lockRunDirectory } from './src/lock.ts';
 export { LOG_LEVELS, type Log, silentLog, stderrLog } from './src/log.ts';
 export { aborted, type ProgramOptions, runProgram } from './src/program.ts';
 export type { RecordKind } from './src/record.ts';
+export type { Context, Handler } from './src/router.ts';
+export { sparingLog } from './src/sparing.ts';
 export { type RecordStore, type RefusedFile, StateDirectory } from './src/state-directory.ts';

@@ -38,12 +38,36 @@ export class StateDirectory<T> implements RecordStore<T> {
   }
 
   async write(name: string, value: T): Promise<void> {
+    using staged = this.stage(name, value);
+    staged.commit();
+  }
+
+  /**
+   * A record that lies beside the one it is to replace, so that a full disk is known of before anything is done.
+   * `commit` puts it in place; without it, it is thrown away when disposed.
+   */
+  stage(name: string, value: T): Disposable & { commit(): void } {
     const target = path.join(this.#directory, `${name}.json`);
     const temporary = `${target}.${this.#temporaries++}.tmp`;
-    this.#guard(target, () => {
-      fs.writeFileSync(temporary, encodeRecord(this.#kind, value), { mode: 0o600 });
-      fs.renameSync(temporary, target);
-    });
+    const discard = () => {
+      try {
+        fs.rmSync(temporary, { force: true });
+      } catch {
+        // The next start takes it away.
+      }
+    };
+    try {
+      this.#guard(target, () =>
+        fs.writeFileSync(temporary, encodeRecord(this.#kind, value), { mode: 0o600 }),
+      );
+    } catch (error) {
+      discard();
+      throw error;
+    }
+    return {
+      commit: () => this.#guard(target, () => fs.renameSync(temporary, target)),
+      [Symbol.dispose]: discard,
+    };
   }
 
   async remove(name: string): Promise<void> {
@@ -74,7 +98,11 @@ export class StateDirectory<T> implements RecordStore<T> {
             ? cause
             : new DaemonError('state-corrupt', `state file ${file} cannot be read`, { cause });
         refused.push({ name, error });
-        this.#setAside(file, entry.name);
+        try {
+          this.#setAside(file, entry.name);
+        } catch {
+          // A full or odd directory must not keep a program from starting; the next write replaces the file.
+        }
       }
     }
     return { records, refused };

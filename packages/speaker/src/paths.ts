@@ -1,4 +1,4 @@
-import type { OriginatedPath } from '@causeway/bgp';
+import { BgpError, checkOriginatedPaths, type OriginatedPath } from '@causeway/bgp';
 import { Address, Prefix } from '@causeway/ip';
 import { SpeakerError } from './errors.ts';
 import { Slices } from './slices.ts';
@@ -27,6 +27,20 @@ export async function readPaths(body: unknown): Promise<OriginatedPath[]> {
     if (index % 64 === 63) await slices.pause();
   }
   return paths;
+}
+
+/** What the core would refuse, while there is none yet. @throws SpeakerError `bad-request`. */
+export function checkPaths(owner: string, paths: readonly OriginatedPath[]): void {
+  try {
+    checkOriginatedPaths(owner, paths);
+  } catch (error) {
+    throw asPathError(error);
+  }
+}
+
+export function asPathError(error: unknown): unknown {
+  if (!(error instanceof BgpError)) return error;
+  return new SpeakerError('bad-request', error.message, { value: error.value, cause: error });
 }
 
 function readPath(raw: unknown, index: number): OriginatedPath {

@@ -97,6 +97,49 @@ before(async () => {
 });
 after(() => net[Symbol.asyncDispose]());
 
+test('paths that make no sense are refused before there is a configuration, and do not stand in its way', async () => {
+  const fresh = net.speaker('early', 'a');
+  await fresh.start();
+  const put = (...paths: object[]) => fresh.api.ask('PUT', '/v1/paths/test', paths);
+  const prefix = '10.1.0.0/24';
+  await assert.rejects(put({ prefix, communities: ['nonsense'] }), { status: 400 });
+  await assert.rejects(put({ prefix }, { prefix }), { status: 400 });
+  await fresh.configure('test', { asn: 65009, routerId: '192.0.2.9', listen: [], policies });
+  const ask = (policy: string, attributes: object) =>
+    fresh.api.ask('POST', '/v1/policy/test', { policy, prefix, attributes });
+  await assert.rejects(ask('constructor', {}), { code: 'not-found' });
+  await assert.rejects(ask('all', { communities: ['x'] }), { code: 'bad-request' });
+  await fresh.stop();
+});
+
+test('what cannot be kept for want of room is refused, and changes nothing', async () => {
+  const full = net.speaker('full', 'a', { asn: 65009, routerId: '192.0.2.9', listen: [] });
+  const state = path.join(full.directory, 'speaker');
+  fs.mkdirSync(state);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'none', state]);
+  try {
+    await full.start();
+    await full.paths('test', '10.1.0.0/24');
+    const many = Array.from({ length: 5000 }, (_, i) => `10.2.${i >> 8}.${i & 255}/32`);
+    const hopeless = { code: 'state-write-failed', status: 500 };
+    await assert.rejects(full.paths('test', ...many), hopeless);
+    const description = 'x'.repeat(1000);
+    const neighbors = Array.from({ length: 100 }, (_, i) =>
+      neighbor(`n${i}`, { ...B, address: `10.9.0.${i}` }, { description }),
+    );
+    await assert.rejects(full.configure('test', { policies, neighbors }), hopeless);
+    assert.deepEqual([await full.prefixes(), await full.peers()], [['10.1.0.0/24'], []]);
+    assert.deepEqual(fs.readdirSync(path.join(state, 'paths')), ['test.json']);
+    await full.paths('test', '10.3.0.0/24');
+    await full.stop('SIGKILL');
+    await full.start();
+    assert.deepEqual(await full.prefixes(), ['10.3.0.0/24']);
+  } finally {
+    await full.stop('SIGKILL');
+    execFileSync('umount', [state]);
+  }
+});
+
 test('a speaker that nobody has told anything answers and says so; then routes go both ways', async () => {
   const fresh = net.speaker('fresh', 'a');
   await fresh.start();

@@ -134,13 +134,9 @@ function prepareAll(owner: string, paths: readonly OriginatedPath[]): Map<string
   for (const path of paths) {
     const prepared = prepare(path);
     if (wanted.has(prepared.key)) {
-      throw new BgpError(
-        'invalid-config',
-        `${path.prefix} stands twice in the paths of ${owner}`,
-        {
-          value: path.prefix,
-        },
-      );
+      throw new BgpError('invalid-config', `${path.prefix} stands twice in the paths of ${owner}`, {
+        value: path.prefix,
+      });
     }
     wanted.set(prepared.key, prepared);
   }

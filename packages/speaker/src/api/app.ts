@@ -145,14 +145,14 @@ export function speakerApi(parts: ApiParts): Hono {
   app.post('/v1/policy/test', async (c) => {
     const engine = control.running();
     const { policy, peer: peerName, prefix, attributes } = parseBody(testBody, await readJson(c));
-    found(engine.settings.library.policies[policy], 'policy', policy);
-    const { reason, result } = engine.act((core) =>
-      core.testPolicy(policy, {
-        prefix,
-        attributes: { prefix, ...attributes },
-        ...(peerName === undefined ? {} : { peer: peerName }),
-      }),
-    );
+    const { policies } = engine.settings.library;
+    found(Object.hasOwn(policies, policy) ? policies[policy] : undefined, 'policy', policy);
+    if (peerName !== undefined) found(engine.core.peer(peerName), 'peer', peerName);
+    const { reason, result } = engine.testPolicy(policy, {
+      prefix,
+      attributes: { prefix, ...attributes },
+      ...(peerName === undefined ? {} : { peer: peerName }),
+    });
     return jsonAnswer(c, {
       reason,
       ...(result === undefined ? {} : { result: routeView(result) }),

@@ -7,7 +7,7 @@ import { redact } from '../config/redact.ts';
 import type { Settings } from '../config/settings.ts';
 import { SpeakerError } from '../errors.ts';
 import type { KernelObserver } from '../kernel/observer.ts';
-import { readPaths } from '../paths.ts';
+import { checkPaths, readPaths } from '../paths.ts';
 import { planRestart } from '../restart.ts';
 import { bootId, type SpeakerState } from '../state.ts';
 import { type EventView, eventView } from '../views/event.ts';
@@ -84,7 +84,9 @@ export class Control implements AsyncDisposable {
     await state.configs.remove(FILE_OWNER);
     for (const [owner, raw] of paths.records) {
       try {
-        this.#paths.set(owner, await readPaths(raw));
+        const read = await readPaths(raw);
+        checkPaths(owner, read);
+        this.#paths.set(owner, read);
       } catch (error) {
         log.error({ owner, error: messageWithCauses(error) }, 'kept paths are left out');
       }
@@ -99,9 +101,11 @@ export class Control implements AsyncDisposable {
       if (owner === FILE_OWNER) refuseFileOwner();
       const owned = await readOwner(owner, raw);
       const candidate = new Map(this.#configs).set(owner, owned);
-      const changes = await this.#apply(settingsOf(candidate));
+      const settings = settingsOf(candidate);
+      using staged = this.#options.state.configs.stage(owner, raw);
+      const changes = await this.#apply(settings);
       this.#configs.set(owner, owned);
-      await this.#options.state.configs.write(owner, raw);
+      staged.commit();
       this.#told(owner, changes);
       return changes;
     });
@@ -144,10 +148,12 @@ export class Control implements AsyncDisposable {
       const paths = await readPaths(raw);
       const removed = this.#paths.get(owner)?.length ?? 0;
       const known = this.#paths.has(owner);
+      if (this.#engine === undefined) checkPaths(owner, paths);
+      using staged = this.#options.state.paths.stage(owner, paths);
       const change = this.#engine?.setPaths(owner, paths);
       this.#paths.set(owner, paths);
       const same = change !== undefined && change.added + change.changed + change.removed === 0;
-      if (!same || !known) await this.#options.state.paths.write(owner, paths);
+      if (!same || !known) staged.commit();
       return change ?? { added: paths.length, changed: 0, removed };
     });
   }

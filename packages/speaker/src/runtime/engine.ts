@@ -9,7 +9,13 @@ import {
   type SpeakerEffect,
   type SpeakerEvent,
 } from '@causeway/bgp';
-import { codeOf, type EventStreams, type Log, messageWithCauses } from '@causeway/daemon';
+import {
+  codeOf,
+  type EventStreams,
+  type Log,
+  messageWithCauses,
+  sparingLog,
+} from '@causeway/daemon';
 import type { RtSocket } from '@causeway/linux';
 import { BfdClient, type BfdSession } from '../bfd.ts';
 import { coreConfigOf } from '../config/core.ts';
@@ -20,6 +26,7 @@ import type { KernelObserver } from '../kernel/observer.ts';
 import type { Hop } from '../kernel/plan.ts';
 import { hopText } from '../kernel/reconciler.ts';
 import { NextHopResolver } from '../next-hops.ts';
+import { asPathError } from '../paths.ts';
 import type { RestartPlan } from '../restart.ts';
 import { type EventView, eventView, type OwnEvent } from '../views/event.ts';
 import { LinkAdvertiser } from './advertise.ts';
@@ -59,6 +66,8 @@ export class Engine implements AsyncDisposable {
   readonly startedAt = now();
   readonly restart: RestartPlan | undefined;
   readonly #options: EngineOptions;
+  /** For what strangers and neighbours can cause as often as they like. */
+  readonly #sparing: Log;
   readonly #nextHops: NextHopResolver;
   readonly #advertiser: LinkAdvertiser;
   #bfd: BfdClient | undefined;
@@ -68,12 +77,13 @@ export class Engine implements AsyncDisposable {
   constructor(options: EngineOptions) {
     const { settings, restart, socket, observer, log } = options;
     this.#options = options;
+    this.#sparing = sparingLog(log);
     // Nothing is there yet that a first `apply` would find unchanged.
     this.#settings = emptied(settings);
     this.restart = restart;
     this.shell = new BgpShell({
       onUnknown: (endpoints) => this.neighbours.accept(endpoints),
-      log: (message, fields) => log.warn(fields, message),
+      log: (message, fields) => this.#sparing.warn(fields, message),
     });
     try {
       this.core = new Speaker(
@@ -95,7 +105,7 @@ export class Engine implements AsyncDisposable {
       core: this.core,
       fib: observer.fib,
       targets: options.targets,
-      log,
+      log: this.#sparing,
       now,
       onEvent: (event) => this.#tell(event),
       onBfd: (peer, session) => this.#wantBfd(peer, session),
@@ -171,9 +181,7 @@ export class Engine implements AsyncDisposable {
       this.#afterwards();
       return change;
     } catch (error) {
-      if (error instanceof BgpError)
-        throw new SpeakerError('bad-request', error.message, { value: error.value, cause: error });
-      throw error;
+      throw asPathError(error);
     }
   }
 
@@ -183,6 +191,15 @@ export class Engine implements AsyncDisposable {
       return work(this.core, now());
     } finally {
       this.#afterwards();
+    }
+  }
+
+  /** @throws SpeakerError `bad-request` for a route that is none. */
+  testPolicy(...[policy, route]: Parameters<SpeakerApi['testPolicy']>) {
+    try {
+      return this.act((core) => core.testPolicy(policy, route));
+    } catch (error) {
+      throw asPathError(error);
     }
   }
 
@@ -294,8 +311,8 @@ export class Engine implements AsyncDisposable {
     const { type, at: _, negotiated: __, ...fields } = view;
     const failed = event.type === 'peer-down' && !event.established;
     if (failed) log.debug(fields, type);
-    else if (type === 'peer-down' || type === 'max-prefix' || type === 'notice')
-      log.warn(fields, type);
+    else if (type === 'notice') this.#sparing.warn(fields, type);
+    else if (type === 'peer-down' || type === 'max-prefix') log.warn(fields, type);
     else log.info(fields, type);
   }
 
