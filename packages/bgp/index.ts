@@ -13,6 +13,7 @@ export type {
   PeerState,
   StopHow,
 } from './src/events.ts';
+export type { ListenAddress, ListenKey } from './src/listeners.ts';
 export { Peer, type PeerEnvironment } from './src/peer.ts';
 export type {
   AsPathMatch,
@@ -32,14 +33,6 @@ export type {
   RouteSource,
 } from './src/policy/types.ts';
 export { type ConfigChange, compareConfig } from './src/reconfigure.ts';
-export {
-  BgpShell,
-  type ListenAddress,
-  type ListenKey,
-  type ShellCore,
-  type ShellEffect,
-  type ShellOptions,
-} from './src/shell.ts';
 export { AttributeTable } from './src/rib/attribute-table.ts';
 export { NextHopTable } from './src/rib/next-hops.ts';
 export {
@@ -50,7 +43,12 @@ export {
   PrefixTable,
   textOf,
 } from './src/rib/prefix-table.ts';
-export { Speaker } from './src/speaker.ts';
+export {
+  BgpShell,
+  type ShellCore,
+  type ShellEffect,
+  type ShellOptions,
+} from './src/shell.ts';
 export type { SpeakerApi, SpeakerOptions, TestRoute } from './src/speaker/api.ts';
 export type {
   DecisionConfig,
@@ -88,6 +86,7 @@ export type {
   WhyExport,
   WhyPath,
 } from './src/speaker/types.ts';
+export { Speaker } from './src/speaker.ts';
 export type { TimerName } from './src/timers.ts';
 export {
   type AfiSafi,

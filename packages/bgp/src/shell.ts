@@ -2,21 +2,20 @@
  * Real sockets for a speaker's core: does its effects, tells it what happened, and decides nothing. UPDATEs are
  * pulled: when a neighbour's buffer is low its next ones are asked for, so a slow one costs nothing but its place.
  */
-import { createServer, type Server, Socket } from 'node:net';
-import { Address, Prefix } from '@causeway/ip';
+import { Socket } from 'node:net';
+import { Address } from '@causeway/ip';
 import {
   connectTcp,
   errnoName,
   Fd,
   LinuxError,
   linkLocalDevice,
-  listenTcp,
   type Netns,
   setTcp,
-  setTcpMd5,
   socketFd,
 } from '@causeway/linux';
 import type { ConnectionId, Endpoints, PeerInput, PeerOutput } from './events.ts';
+import { type ListenAddress, Listeners, type ListenKey } from './listeners.ts';
 
 /** What drives a core: the part of the speaker's face that sockets need. */
 export interface ShellCore {
@@ -51,17 +50,6 @@ export interface ShellOptions {
   readonly log?: (message: string, fields: Readonly<Record<string, unknown>>) => void;
 }
 
-export interface ListenAddress {
-  readonly address: string;
-  readonly port: number;
-}
-
-/** A password for the neighbours of a prefix; a host's prefix for one neighbour. */
-export interface ListenKey {
-  readonly prefix: Prefix;
-  readonly password: string;
-}
-
 interface Connection {
   readonly id: ConnectionId;
   readonly peer: string;
@@ -74,14 +62,6 @@ interface Connection {
   waiting: boolean;
   /** Read, and put aside. */
   unread: Uint8Array | undefined;
-}
-
-interface Listener {
-  readonly asked: ListenAddress;
-  readonly at: ListenAddress;
-  readonly server: Server;
-  readonly family: 'ipv4' | 'ipv6';
-  readonly keys: Map<Prefix, string>;
 }
 
 /** Bytes that one connection may be given in one turn of the event loop. */
@@ -112,8 +92,7 @@ export class BgpShell implements AsyncDisposable {
   readonly #connections = new Map<ConnectionId, Connection>();
   /** Sockets that are being closed, with nobody interested any more. */
   readonly #leaving = new Set<Socket>();
-  readonly #listeners = new Map<string, Listener>();
-  #keys: ReadonlyMap<Prefix, string> = new Map();
+  readonly #listeners: Listeners;
   // Reading is synchronous: one buffer serves every socket.
   readonly #buffer = new Uint8Array(readBuffer);
   readonly #corked: Connection[] = [];
@@ -138,6 +117,11 @@ export class BgpShell implements AsyncDisposable {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
     this.#core = options.core;
+    this.#listeners = new Listeners({
+      ...this.#namespace(),
+      onSocket: (socket, family) => this.#inTime(() => this.#accept(socket, family)),
+      log: (message, fields) => this.#log(message, fields),
+    });
   }
 
   /** The core whose effects come to `effect`. Once, before anything else, unless the constructor was given it. */
@@ -154,7 +138,7 @@ export class BgpShell implements AsyncDisposable {
   }
 
   get listening(): readonly ListenAddress[] {
-    return [...this.#listeners.values()].map(({ at }) => at);
+    return this.#listeners.all;
   }
 
   /** Call after using the core by other ways than this: its deadline may have moved. */
@@ -210,61 +194,18 @@ export class BgpShell implements AsyncDisposable {
   }
 
   /** Throws LinuxError when the address or port is not to be had. */
-  async listen(asked: ListenAddress): Promise<void> {
-    const name = `${asked.address} ${asked.port}`;
-    if (this.#listeners.has(name)) return;
-    const address = Address.parse(asked.address);
-    const family = Address.family(address);
-    const fd = listenTcp({
-      ...this.#namespace(),
-      address: Address.toBytes(address),
-      port: asked.port,
-      backlog: 4096,
-      freeBind: true,
-    });
-    try {
-      // A neighbour with TTL security drops a SYN-ACK that has less; accepted sockets get their own.
-      setTcp(fd.number, family, { ttl: 255 });
-      const keys = new Map<Prefix, string>();
-      this.#setKeys(fd.number, family, keys);
-      const server = createServer({ pauseOnConnect: true }, (socket) => {
-        // Nobody listens to it yet, and it may be gone before its turn comes.
-        socket.on('error', () => {});
-        this.#inTime(() => this.#accept(socket, family));
-      });
-      await new Promise<void>((resolve, reject) => {
-        server.once('error', reject);
-        server.listen({ fd: fd.release() }, () => {
-          server.off('error', reject);
-          resolve();
-        });
-      });
-      server.on('error', (error) => this.#log('accepting failed', { error: error.message }));
-      const bound = server.address();
-      const port = typeof bound === 'object' && bound !== null ? bound.port : asked.port;
-      const at = { address: asked.address, port };
-      this.#listeners.set(name, { asked, at, server, family, keys });
-    } finally {
-      fd.close();
-    }
+  listen(asked: ListenAddress): Promise<void> {
+    return this.#listeners.add(asked);
   }
 
   /** Connections that came by it stay. False when there was none. */
   unlisten(asked: ListenAddress): boolean {
-    const name = `${asked.address} ${asked.port}`;
-    const listener = this.#listeners.get(name);
-    if (listener === undefined) return false;
-    this.#listeners.delete(name);
-    listener.server.close();
-    return true;
+    return this.#listeners.remove(asked);
   }
 
   /** TCP MD5 keys of all listeners, those to come included. Sessions that are up are not touched. */
   setKeys(keys: readonly ListenKey[]): void {
-    this.#keys = new Map(keys.map(({ prefix, password }) => [prefix, password]));
-    for (const { server, family, keys: held } of this.#listeners.values()) {
-      this.#setKeys(socketFd(server), family, held);
-    }
+    this.#listeners.setKeys(keys);
   }
 
   /** Sends what is queued, closes, and waits for it for two seconds at most. */
@@ -278,14 +219,10 @@ export class BgpShell implements AsyncDisposable {
     clearImmediate(this.#immediate);
     // Connections that nobody has looked at yet are closed by it.
     for (const work of this.#aside.splice(0)) work();
-    const closing = [...this.#listeners.values()].map(
-      ({ server }) => new Promise<void>((resolve) => server.close(() => resolve())),
-    );
-    this.#listeners.clear();
     const leaving = [...this.#leaving].map(
       (socket) => new Promise<void>((resolve) => socket.once('close', () => resolve())),
     );
-    await Promise.all([...closing, ...leaving]);
+    await Promise.all([this.#listeners[Symbol.asyncDispose](), ...leaving]);
   }
 
   #namespace(): { ns?: Netns } {
@@ -301,27 +238,6 @@ export class BgpShell implements AsyncDisposable {
       work();
     } catch (error) {
       this.#log(`${what} failed`, { error: (error as Error).message });
-    }
-  }
-
-  #setKeys(fd: number, family: 'ipv4' | 'ipv6', held: Map<Prefix, string>): void {
-    const set = (prefix: Prefix, password: string) =>
-      setTcpMd5(fd, {
-        address: Address.toBytes(Prefix.address(prefix)),
-        prefixLength: Prefix.length(prefix),
-        key: text.encode(password),
-      });
-    for (const prefix of [...held.keys()]) {
-      if (this.#keys.has(prefix)) continue;
-      this.#attempt('take a TCP MD5 key away', () => set(prefix, ''));
-      held.delete(prefix);
-    }
-    for (const [prefix, password] of this.#keys) {
-      if (Prefix.family(prefix) !== family || held.get(prefix) === password) continue;
-      this.#attempt('set a TCP MD5 key', () => {
-        set(prefix, password);
-        held.set(prefix, password);
-      });
     }
   }
 
