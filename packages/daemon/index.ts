@@ -1,4 +1,6 @@
+export { Answer } from './src/answer.ts';
 export {
+  type Api,
   type ApiOptions,
   createApi,
   found,

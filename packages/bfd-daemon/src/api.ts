@@ -1,6 +1,5 @@
 import type { Bfd, BfdEvent, SessionRow } from '@causeway/bfd';
-import { createApi, EventStreams, found, readBody, streamAnswer } from '@causeway/daemon';
-import type { Hono } from 'hono';
+import { type Api, createApi, EventStreams, found, readBody, streamAnswer } from '@causeway/daemon';
 import { BfdDaemonError } from './errors.ts';
 import type { Owners } from './owners.ts';
 import { redacted, wantedSessions } from './wanted.ts';
@@ -48,7 +47,7 @@ export class Feed {
 }
 
 /** The HTTP routes, without a socket. */
-export function bfdApi({ bfd, owners, feed, about, ...options }: ApiParts): Hono {
+export function bfdApi({ bfd, owners, feed, about, ...options }: ApiParts): Api {
   const app = createApi({
     program: 'BFD daemon',
     bodyHint: 'raise limits.requestBytes if this was meant',

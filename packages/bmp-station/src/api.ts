@@ -1,6 +1,8 @@
 import { Family } from '@causeway/bgp';
 import { RIB_VIEWS } from '@causeway/bmp';
 import {
+  type Api,
+  type Context,
   createApi,
   type EventStreams,
   found,
@@ -9,7 +11,6 @@ import {
   streamAnswer,
 } from '@causeway/daemon';
 import { Prefix } from '@causeway/ip';
-import type { Context, Hono } from 'hono';
 import { z } from 'zod';
 import type { Fault } from './faults/types.ts';
 import type { StoredEvent } from './history/history.ts';
@@ -75,7 +76,7 @@ const routerQuery = z.strictObject({ since: time.default('30d') });
 const typeName = z.enum(EVENT_TYPES);
 
 /** The HTTP routes, without a socket. */
-export function stationApi({ station, streams, about, now, onError }: ApiParts): Hono {
+export function stationApi({ station, streams, about, now, onError }: ApiParts): Api {
   const app = createApi({ program: 'BMP station', requestBytes: 4096, onError });
   const ms = (text: string): number => {
     const ago = AGO.exec(text);
@@ -100,7 +101,7 @@ export function stationApi({ station, streams, about, now, onError }: ApiParts):
       ...optionalMs(until, 'until'),
       ...(types === undefined ? {} : { types }),
       ...(router === undefined ? {} : { routers: routerIds(station, router) }),
-      ...(peer === undefined ? {} : { peerName: peer }),
+      ...(peer === undefined ? {} : { peers: station.history.peersNamed(peer) }),
     });
     return jsonAnswer(c, rows.map(eventRow));
   });

@@ -1,6 +1,9 @@
-import { type IncomingMessage, request } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { dirname, join } from 'node:path';
 import { CliError } from './errors.ts';
+
+// Not by import, which would load fetch and WebSocket with it: time for every command, memory for every daemon.
+const { request } = process.getBuiltinModule('node:http');
 
 const TIMEOUT_MS = 60_000;
 

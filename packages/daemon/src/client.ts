@@ -1,5 +1,6 @@
-import { type IncomingMessage, request } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { ApiError, DaemonError, type ErrorBody } from './errors.ts';
+import { request } from './http.ts';
 
 const TIMEOUT_MS = 10_000;
 /** A line or an answer longer than this is no answer of ours. */

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { parseDocument } from 'yaml';
+import { createRequire } from 'node:module';
 import type { z } from 'zod';
 import { DaemonError } from './errors.ts';
 import { suggest } from './suggest.ts';
@@ -33,6 +33,22 @@ export function parseConfig<T>(text: string, schema: z.ZodType<T>, source = 'con
       value: text.length,
     });
   }
+  const value = text.trimStart().startsWith('{') ? fromJson(text, source) : fromYaml(text, source);
+  return checkConfig(value ?? {}, schema, source);
+}
+
+/** What begins as JSON and is none may be YAML still, or has its mistake explained as such. */
+function fromJson(text: string, source: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return fromYaml(text, source);
+  }
+}
+
+/** Loaded when a file asks for it: a program that was given JSON does without, and without 5 MiB. */
+function fromYaml(text: string, source: string): unknown {
+  const { parseDocument } = createRequire(import.meta.url)('yaml') as typeof import('yaml');
   const document = parseDocument(text);
   const problem = document.errors[0];
   if (problem !== undefined) {
@@ -40,13 +56,11 @@ export function parseConfig<T>(text: string, schema: z.ZodType<T>, source = 'con
       cause: problem,
     });
   }
-  let value: unknown;
   try {
-    value = document.toJS({ maxAliasCount: 100 });
+    return document.toJS({ maxAliasCount: 100 });
   } catch (cause) {
     throw new DaemonError('bad-config', `${source} cannot be read as YAML`, { cause });
   }
-  return checkConfig(value ?? {}, schema, source);
 }
 
 export function checkConfig<T>(value: unknown, schema: z.ZodType<T>, source = 'configuration'): T {

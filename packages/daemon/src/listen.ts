@@ -1,10 +1,10 @@
 import fs from 'node:fs';
-import type { Server } from 'node:http';
 import type { ListenOptions } from 'node:net';
 import path from 'node:path';
-import { createAdaptorServer } from '@hono/node-server';
-import type { Hono } from 'hono';
+import type { Api } from './api.ts';
 import { DaemonError } from './errors.ts';
+import { createServer } from './http.ts';
+import { serve } from './serve.ts';
 
 /** Longest path of a Unix socket: sun_path without its final zero (unix(7)). */
 const MAX_SOCKET_PATH = 107;
@@ -14,7 +14,7 @@ const MAX_SOCKET_PATH = 107;
  * so a socket file that is there already belongs to nobody.
  * @throws DaemonError `bad-config` if the path is too long for a socket.
  */
-export async function listenOnSocket(app: Hono, socketPath: string): Promise<AsyncDisposable> {
+export async function listenOnSocket(api: Api, socketPath: string): Promise<AsyncDisposable> {
   if (Buffer.byteLength(socketPath) > MAX_SOCKET_PATH) {
     throw new DaemonError(
       'bad-config',
@@ -26,7 +26,7 @@ export async function listenOnSocket(app: Hono, socketPath: string): Promise<Asy
   fs.rmSync(socketPath, { force: true });
   const mask = process.umask(0o177);
   try {
-    return await serve(app, { path: socketPath });
+    return await listen(api, { path: socketPath });
   } finally {
     process.umask(mask);
   }
@@ -36,11 +36,11 @@ export async function listenOnSocket(app: Hono, socketPath: string): Promise<Asy
  * Serves the API over TCP, to everybody who can reach the address: only for what everybody may ask.
  * Rejects with the system's error if the address cannot be listened on.
  */
-export const listenOnTcp = (app: Hono, host: string, port: number): Promise<AsyncDisposable> =>
-  serve(app, { host, port });
+export const listenOnTcp = (api: Api, host: string, port: number): Promise<AsyncDisposable> =>
+  listen(api, { host, port });
 
-async function serve(app: Hono, at: ListenOptions): Promise<AsyncDisposable> {
-  const server = createAdaptorServer({ fetch: app.fetch }) as Server;
+async function listen(api: Api, at: ListenOptions): Promise<AsyncDisposable> {
+  const server = createServer((incoming, outgoing) => void serve(api, incoming, outgoing));
   // A client that sends its headers by the byte must not hold a connection for ever.
   server.headersTimeout = 10_000;
   server.maxConnections = 1024;

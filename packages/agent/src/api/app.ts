@@ -1,4 +1,7 @@
 import {
+  type Answer,
+  type Api,
+  type Context,
   createApi,
   found,
   jsonAnswer,
@@ -7,7 +10,6 @@ import {
   streamAnswer,
   withDeadline,
 } from '@causeway/daemon';
-import type { Context, Hono } from 'hono';
 import { AgentError } from '../errors.ts';
 import type { Monitor } from '../monitor/monitor.ts';
 import { parseMonitorTypes } from '../monitor/monitor.ts';
@@ -55,14 +57,14 @@ export interface ApiOptions {
 }
 
 /** The HTTP routes, without a socket: `app.fetch(new Request(...))` is how tests call them. */
-export function apiApp(backend: ApiBackend, options: ApiOptions): Hono {
+export function apiApp(backend: ApiBackend, options: ApiOptions): Api {
   const app = createApi({
     program: 'agent',
     requestBytes: options.requestBytes,
     bodyHint: 'raise limits.requestBytes if this was meant',
     onError: options.onError,
   });
-  const answer = (c: Context, work: () => Promise<Response>) =>
+  const answer = (c: Context, work: () => Promise<Answer>) =>
     withDeadline(c, options.requestSeconds, work);
 
   app.post('/v1/endpoints', (c) =>

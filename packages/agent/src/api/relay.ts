@@ -1,5 +1,4 @@
-import type { Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
+import type { Api } from '@causeway/daemon';
 
 /** One request to the agent's own routes, as the CNI plugin makes them. */
 export type OwnTransport = (
@@ -24,7 +23,7 @@ export type CniRelay = (
 const MAX_RELAY_BYTES = 1_310_720;
 
 /** Adds `POST /v1/cni`. */
-export function addRelay(app: Hono, relay: CniRelay): void {
+export function addRelay(app: Api, relay: CniRelay): void {
   const transport: OwnTransport = async (method, path, body) => {
     const response = await app.request(path, {
       method,
@@ -35,8 +34,12 @@ export function addRelay(app: Hono, relay: CniRelay): void {
     const text = await response.text();
     return { status: response.status, body: text === '' ? undefined : JSON.parse(text) };
   };
-  app.post('/v1/cni', bodyLimit({ maxSize: MAX_RELAY_BYTES }), async (c) => {
-    const { status, body } = await relay(await c.req.text(), transport);
-    return c.body(body, status as 200);
-  });
+  app.post(
+    '/v1/cni',
+    async (c) => {
+      const { status, body } = await relay(await c.req.text(), transport);
+      return c.body(body, status);
+    },
+    { maxBytes: MAX_RELAY_BYTES },
+  );
 }

@@ -1,4 +1,4 @@
-import { createApi, listenOnSocket, readJson } from '@causeway/daemon';
+import { createApi, type Handler, listenOnSocket, readJson } from '@causeway/daemon';
 import type { Neighbor, OriginatedPath, SpeakerConfig } from '../bgp/speaker-port.ts';
 
 type Stored = { config?: SpeakerConfig; paths?: OriginatedPath[] };
@@ -34,16 +34,18 @@ export class FakeSpeaker implements AsyncDisposable {
     if (forgetful) this.#stored.clear();
     this.#startedAt++;
     const app = createApi({ program: 'speaker', requestBytes: 10_000_000, onError: () => {} });
-    app.use(async (c, next) => {
-      if (c.req.method !== 'GET') this.requests.push(`${c.req.method} ${c.req.path}`);
-      if (c.req.method !== 'GET' && this.failures > 0) {
-        this.failures--;
-        return c.json({ error: { code: 'internal', message: 'as the test wants' } }, 500);
-      }
-      await next();
-      if (c.req.method !== 'GET') this.history.push(this.#sent());
-      return undefined;
-    });
+    const changing =
+      (handler: Handler): Handler =>
+      async (c) => {
+        this.requests.push(`${c.req.method} ${c.req.path}`);
+        if (this.failures > 0) {
+          this.failures--;
+          return c.json({ error: { code: 'internal', message: 'as the test wants' } }, 500);
+        }
+        const answer = await handler(c);
+        this.history.push(this.#sent());
+        return answer;
+      };
     app.get('/v1/status', (c) =>
       c.json({ startedAt: `run ${this.#startedAt}`, peers: { total: 0, established: 0 } }),
     );
@@ -53,17 +55,23 @@ export class FakeSpeaker implements AsyncDisposable {
         if (found !== undefined) return c.json(found);
         return c.json({ error: { code: 'not-found', message: 'nothing was put' } }, 404);
       });
-      app.put(`/v1/${what}/:owner`, async (c) => {
-        const owner = c.req.param('owner');
-        const value = (await readJson(c)) as never;
-        this.#stored.set(owner, { ...this.#stored.get(owner), [what]: value });
-        return c.json({ changed: [] });
-      });
-      app.delete(`/v1/${what}/:owner`, (c) => {
-        const stored = this.#stored.get(c.req.param('owner'));
-        if (stored !== undefined) delete stored[what];
-        return c.json({ changed: [] });
-      });
+      app.put(
+        `/v1/${what}/:owner`,
+        changing(async (c) => {
+          const owner = c.req.param('owner');
+          const value = (await readJson(c)) as never;
+          this.#stored.set(owner, { ...this.#stored.get(owner), [what]: value });
+          return c.json({ changed: [] });
+        }),
+      );
+      app.delete(
+        `/v1/${what}/:owner`,
+        changing((c) => {
+          const stored = this.#stored.get(c.req.param('owner'));
+          if (stored !== undefined) delete stored[what];
+          return c.json({ changed: [] });
+        }),
+      );
     }
     this.#server = await listenOnSocket(app, this.#socket);
   }

@@ -1,6 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { PeerRow, RouteRow } from '@causeway/bgp';
 import {
+  type Answer,
+  type Api,
   createApi,
   type EventStreams,
   found,
@@ -10,7 +12,6 @@ import {
   readJson,
   streamAnswer,
 } from '@causeway/daemon';
-import type { Hono } from 'hono';
 import { z } from 'zod';
 import { asn, cidr, name } from '../config/fields.ts';
 import { SpeakerError } from '../errors.ts';
@@ -60,7 +61,7 @@ const testBody = z.strictObject({
 });
 
 /** The HTTP routes, without a socket. */
-export function speakerApi(parts: ApiParts): Hono {
+export function speakerApi(parts: ApiParts): Api {
   const { control, events, startedAt, onShutdown } = parts;
   const app = createApi({
     program: 'speaker',
@@ -184,7 +185,7 @@ export function speakerApi(parts: ApiParts): Hono {
 }
 
 /** A JSON list, made as it is taken: thousands of neighbours do not hold the loop. */
-function peerList(engine: Engine | undefined): Response {
+function peerList(engine: Engine | undefined): Answer {
   const rows = engine?.core.peers() ?? [];
   let at = 0;
   const text = (row: PeerRow): string[] => {
@@ -208,7 +209,7 @@ function peerList(engine: Engine | undefined): Response {
     },
     { highWaterMark: 1 },
   );
-  return new Response(stream, { headers: { 'content-type': 'application/json' } });
+  return streamAnswer(stream, 'application/json');
 }
 
 function peer(engine: Engine, peerName: string): PeerView {
