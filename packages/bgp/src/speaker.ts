@@ -13,7 +13,6 @@ import type { PolicyLibrary } from './policy/types.ts';
 import { AttributeTable } from './rib/attribute-table.ts';
 import type { Gathered } from './rib/chunk.ts';
 import { NextHopTable } from './rib/next-hops.ts';
-import { PathFlag } from './rib/path-table.ts';
 import { PeerColumns, PeerKind } from './rib/peer-columns.ts';
 import { mostOfOne, Rib } from './rib/rib.ts';
 import type { SpeakerApi, SpeakerOptions, TestRoute } from './speaker/api.ts';
@@ -96,7 +95,8 @@ export class Speaker implements SpeakerApi {
     this.#config = options.config;
     this.#now = now;
     this.#policies = compilePolicies(options.config.policies);
-    const rib = (family: FamilyKey) => new Rib(family, this.#sets, this.#columns);
+    const rib = (family: FamilyKey) =>
+      new Rib(family, this.#sets, this.#columns, Math.floor(options.random() * 2 ** 32));
     this.#ribs = { 'ipv4-unicast': rib('ipv4-unicast'), 'ipv6-unicast': rib('ipv6-unicast') };
     this.#configureRibs();
     this.#locals = new LocalPaths(this.#ribs);

@@ -24,6 +24,7 @@ const idMask = (1 << idBits) - 1;
 export class PrefixTable {
   readonly bits: 32 | 128;
   readonly #wide: boolean;
+  readonly #seed: number;
   /** Columns hold numbers below this; it only grows, and `onGrow` is told. */
   capacity = firstCapacity;
   size = 0;
@@ -38,8 +39,10 @@ export class PrefixTable {
   #free = 0;
   readonly #onGrow: ((capacity: number) => void)[] = [];
 
-  constructor(bits: 32 | 128) {
+  /** `seed`: a number that neighbours do not know. */
+  constructor(bits: 32 | 128, seed = 0) {
     this.bits = bits;
+    this.#seed = seed | 0;
     this.#wide = bits === 128;
     this.words = new Int32Array(this.capacity * (this.#wide ? 4 : 1));
     this.lengths = new Uint8Array(this.capacity).fill(255);
@@ -72,7 +75,7 @@ export class PrefixTable {
     const lengths = this.lengths;
     const words = this.words;
     if (!this.#wide) {
-      const hash = hash32(length, w0);
+      const hash = hash32(length, w0, this.#seed);
       const tag = hash & ~idMask;
       let at = (hash ^ (hash >>> idBits)) & mask;
       for (let slot = slots[at]!; slot !== 0; slot = slots[at]!) {
@@ -84,7 +87,7 @@ export class PrefixTable {
       }
       return 0;
     }
-    const hash = hash128(length, w0, w1, w2, w3);
+    const hash = hash128(length, w0, w1, w2, w3, this.#seed);
     const tag = hash & ~idMask;
     let at = (hash ^ (hash >>> idBits)) & mask;
     for (let slot = slots[at]!; slot !== 0; slot = slots[at]!) {
@@ -122,7 +125,7 @@ export class PrefixTable {
       return id;
     }
     // As `find`, but the empty slot at which the search ends is the one to take.
-    const hash = hash32(length, w0);
+    const hash = hash32(length, w0, this.#seed);
     const tag = hash & ~idMask;
     const slots = this.#slots;
     const mask = this.#mask;
@@ -227,10 +230,10 @@ export class PrefixTable {
   }
 
   #hash(id: number): number {
-    if (!this.#wide) return hash32(this.lengths[id]!, this.words[id]!);
+    if (!this.#wide) return hash32(this.lengths[id]!, this.words[id]!, this.#seed);
     const b = id << 2;
     const w = this.words;
-    return hash128(this.lengths[id]!, w[b]!, w[b + 1]!, w[b + 2]!, w[b + 3]!);
+    return hash128(this.lengths[id]!, w[b]!, w[b + 1]!, w[b + 2]!, w[b + 3]!, this.#seed);
   }
 
   #home(hash: number): number {
@@ -278,19 +281,28 @@ export function grown<T extends Int32Array | Uint32Array | Uint16Array | Uint8Ar
 
 const nearbyBits = 3;
 
-function hash32(length: number, w0: number): number {
+/** Neighbours choose the prefixes: which of them meet in a slot must not be theirs to know. */
+function mix(h: number, seed: number): number {
+  let mixed = Math.imul(h ^ seed, 0x9e3779b1);
+  mixed = Math.imul(mixed ^ (mixed >>> 15), 0x85ebca6b);
+  return mixed ^ (mixed >>> 13);
+}
+
+function hash32(length: number, w0: number, seed: number): number {
   const number = length === 0 ? 0 : w0 >>> (32 - length);
-  let h = Math.imul((number >>> nearbyBits) ^ (length << 24), 0x9e3779b1);
-  h ^= h >>> 15;
+  const h = mix((number >>> nearbyBits) ^ (length << 24), seed);
   return (h << nearbyBits) ^ (number & ((1 << nearbyBits) - 1));
 }
 
-function hash128(length: number, w0: number, w1: number, w2: number, w3: number): number {
-  let h = Math.imul(w0 ^ (length << 24), 0x9e3779b1);
-  h = Math.imul(h ^ (h >>> 15) ^ w1, 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13) ^ w2, 0xc2b2ae35);
-  h = Math.imul(h ^ (h >>> 16) ^ w3, 0x27d4eb2f);
-  return h ^ (h >>> 15);
+function hash128(
+  length: number,
+  w0: number,
+  w1: number,
+  w2: number,
+  w3: number,
+  seed: number,
+): number {
+  return mix(mix(mix(mix(w0 ^ (length << 24), seed) ^ w1, seed) ^ w2, seed) ^ w3, seed);
 }
 
 export function textOf(bits: 32 | 128, fields: PrefixFields): Prefix {

@@ -88,12 +88,12 @@ export class Rib {
   #multipath = false;
   #scratch = new Int32Array(64);
 
-  constructor(family: FamilyKey, sets: AttributeTable, peers: PeerColumns) {
+  constructor(family: FamilyKey, sets: AttributeTable, peers: PeerColumns, seed = 0) {
     this.family = family;
     this.sets = sets;
     this.peers = peers;
     this.decision = new Decision(sets, peers);
-    this.prefixes = new PrefixTable(Family.row(family).bits);
+    this.prefixes = new PrefixTable(Family.row(family).bits, seed);
     this.head = new Int32Array(this.prefixes.capacity);
     this.best = new Int32Array(this.prefixes.capacity);
     this.#flags = new Uint8Array(this.prefixes.capacity);

@@ -110,6 +110,9 @@ export class Importers {
 
 const cursor = new NlriCursor();
 
+const longestSet = 65_000;
+const mostNumbers = 16_600_000;
+
 /** Takes an UPDATE into the RIBs. This is where a million routes come through. */
 export function receive(peer: SpeakerPeer, update: ParsedUpdate): void {
   for (const block of update.withdrawn) {
@@ -135,6 +138,16 @@ function announce(family: PeerFamily, peer: number, update: ParsedUpdate, block:
   const { rib } = family;
   const { sets, prefixes } = rib;
   const importer = family.importer!;
+  // Longer than a set can be (a path of two-octet numbers doubles), or more than there are numbers for: better no
+  // route than a wrong one.
+  if (
+    update.attributesEnd - update.attributesStart > longestSet ||
+    prefixes.size > mostNumbers ||
+    sets.size > mostNumbers
+  ) {
+    withdraw(rib, peer, block);
+    return;
+  }
   const max = family.config.maxPrefixes;
   const limit = max?.action === 'refuse' ? max.limit : Number.POSITIVE_INFINITY;
   const hop = sets.nextHops.intern(block.bytes, block.nextHopStart, block.nextHopLength);
