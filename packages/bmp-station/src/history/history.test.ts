@@ -55,6 +55,21 @@ test('events come back newest first, in pages, by time, type, router and peer', 
   assert.equal(history.downs(1, NOW + 50), 17);
 });
 
+test('routers that nobody knows, a new name at each connection, do not fill the disk', () => {
+  using place = new Place();
+  using history = open(place).history;
+  const known = history.router('192.0.2.1', 'ours');
+  for (let i = 0; i < 12_000; i += 1) {
+    const name = `r${i}`;
+    history.putRouter(history.router('192.0.2.9', name), '192.0.2.9', name, {}, NOW + i);
+    if (i % 100 === 0) history.putRouter(known, '192.0.2.1', 'ours', {}, NOW + i);
+    if (i % 500 === 499) history.flush(NOW + i);
+  }
+  const rows = history.routers(0).length;
+  assert.ok(rows <= 10_000, `${rows} routers are kept`);
+  assert.equal(history.router('192.0.2.1', 'ours'), known, 'one that is seen now and then stays');
+});
+
 test('a second opening has everything, and numbers go on', () => {
   using place = new Place();
   {

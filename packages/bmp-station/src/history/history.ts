@@ -59,6 +59,14 @@ type Write = () => void;
 /** Writes that may wait for the next transaction. */
 const MOST_WAITING = 20_000;
 const MOST_WAITING_BYTES = 32 * 1024 * 1024;
+/**
+ * Routers and peers ever seen: names come from whoever connects, so that the bounds of the events would not hold for
+ * them. Those not seen for longest go.
+ */
+const MOST_ROUTERS = 10_000;
+const MOST_PEERS = 100_000;
+/** New ones after which they are counted again. */
+const RECOUNT = 1000;
 /** Rows deleted at a time: enough room is made in one go for a while. */
 const SHRINK = 0.1;
 
@@ -80,6 +88,8 @@ export class History implements Disposable {
   #lastFault: number;
   #lastRouter: number;
   #lastPeer: number;
+  /** The numbers given when routers and peers were last counted. */
+  #counted = Number.NEGATIVE_INFINITY;
   /** Numbers given to routers and peers whose rows are not written yet. */
   readonly #fresh = new Map<string, number>();
   dropped = 0;
@@ -399,10 +409,27 @@ export class History implements Disposable {
         this.#db.prepare('DELETE FROM routers WHERE last_seen < ?').run(oldest);
       });
     }
+    if (this.#lastRouter + this.#lastPeer - this.#counted >= RECOUNT) {
+      this.#counted = this.#lastRouter + this.#lastPeer;
+      this.#keepLatest('routers', MOST_ROUTERS);
+      this.#keepLatest('peers', MOST_PEERS);
+    }
     if (this.#rows > rows) this.#deleteOldest(this.#rows - rows + Math.floor(rows * SHRINK));
     while (this.bytes > bytes && this.#rows > 0 && this.problem === undefined) {
       this.#deleteOldest(Math.max(1, Math.ceil(this.#rows * SHRINK)));
     }
+  }
+
+  #keepLatest(table: 'routers' | 'peers', most: number): void {
+    if (this.#number(`SELECT count(*) FROM ${table}`) <= most) return;
+    this.#transaction(() => {
+      this.#db
+        .prepare(
+          `DELETE FROM ${table} WHERE id IN
+           (SELECT id FROM ${table} ORDER BY last_seen DESC, id DESC LIMIT -1 OFFSET ?)`,
+        )
+        .run(most);
+    });
   }
 
   #deleteOldest(count: number): void {
