@@ -786,3 +786,96 @@ test('three speakers with a reflector come to the same routes, whatever links do
     { numRuns: 15 },
   );
 });
+
+test('speakers that are killed and come again, as restarted or as new, end with what there is and nothing stale', () => {
+  fc.assert(
+    fc.property(fc.integer(), (seed) => {
+      const random = seeded(seed);
+      const network = new VirtualNetwork({ random, delay: [0, 60], chunk: 150 });
+      const rest = { gracefulRestart: { restartTime: 20, deferral: 10 } };
+      const families = [{ ...v4only[0], ...(random.below(2) === 0 ? { llgr: 15 } : {}) }];
+      const asns = [65001, 65002, 65003] as const;
+      const addressOf = (i: number): string => `192.0.2.${i + 1}`;
+      const wanted: string[][] = [[], [], []];
+      const nodes: VirtualSpeaker[] = [];
+      const start = (i: number, restarting: boolean): void => {
+        const others = [0, 1, 2].filter((j) => j !== i);
+        const node = network.add(
+          `n${i}`,
+          addressOf(i),
+          config(asns[i]!, addressOf(i), rest),
+          restarting ? { expected: others.map((j) => `n${j}`) } : undefined,
+        );
+        nodes[i] = node;
+        for (const j of others) {
+          node.speaker.addPeer(
+            {
+              name: `n${j}`,
+              target: { address: Address.parse(addressOf(j)) },
+              asn: asn(asns[j]!),
+              families,
+              timers: { connectRetry: 1, idleHold: 0.1, hold: 90 },
+              gracefulRestart: { restartTime: 20 },
+            },
+            network.now,
+          );
+        }
+        node.speaker.setPaths(
+          'agent',
+          wanted[i]!.map((prefix) => ({ prefix })),
+          network.now,
+        );
+      };
+      for (const i of [0, 1, 2]) start(i, false);
+      for (let step = 0; step < 25; step++) {
+        const i = random.below(3);
+        const j = (i + 1 + random.below(2)) % 3;
+        switch (random.below(6)) {
+          case 0:
+            network.kill(nodes[i]!);
+            network.run(random.below(30_000));
+            start(i, random.below(2) === 0);
+            break;
+          case 1:
+            network.cut(nodes[i]!, nodes[j]!);
+            break;
+          case 2:
+            network.mend(nodes[i]!, nodes[j]!);
+            break;
+          default:
+            wanted[i] = Array.from({ length: 8 }, (_, n) => `10.${i}.${n}.0/24`).filter(
+              () => random.below(2) === 0,
+            );
+            nodes[i]!.speaker.setPaths(
+              'agent',
+              wanted[i].map((prefix) => ({ prefix })),
+              network.now,
+            );
+        }
+        network.run(random.below(4_000));
+      }
+      for (const [i, j] of [
+        [0, 1],
+        [1, 2],
+        [0, 2],
+      ] as const) {
+        network.mend(nodes[i]!, nodes[j]!);
+      }
+      network.run(200_000);
+      const expected = wanted.flat().sort();
+      for (const node of nodes) {
+        assert.deepEqual(
+          prefixesOf(loc(node).filter(({ best }) => best === true)),
+          expected,
+          node.name,
+        );
+        for (const one of node.speaker.peers()) {
+          assert.equal(one.state, 'established');
+          assert.equal(one.families[0]?.stale, 0);
+          assert.equal(one.families[0]?.pending, 0);
+        }
+      }
+    }),
+    { numRuns: 12 },
+  );
+});
