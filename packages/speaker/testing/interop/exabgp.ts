@@ -197,8 +197,6 @@ export const exabgp: ForeignKind = {
     'tells-our-text':
       'ExaBGP 4.2.21 cannot decode a NOTIFICATION that it gets; the rest of the scenario is run',
     'kernel-routes': 'ExaBGP puts nothing into the kernel',
-    'dynamic-neighbors':
-      'ExaBGP 4.2 takes ranges only without MD5 and TTL security, and mixes their routes',
     reflector: 'ExaBGP hands no route on',
     'shutdown-text': 'ExaBGP 4.2 sends the subcode without a text; the rest of the scenario is run',
     'graceful-restart-helper':

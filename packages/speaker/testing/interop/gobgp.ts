@@ -157,6 +157,7 @@ function routeOf(path: GobgpPath): RouteText {
 }
 
 const LACKS = {
+  'connects-again-soon': 'GoBGP waits for ten seconds; a session that we open is looked at instead',
   'marks-for-non-clients':
     'GoBGP reflects to non-clients without ORIGINATOR_ID and CLUSTER_LIST; that the route comes is looked at',
   'route-refresh-ask': 'GoBGP asks its own table again, not its neighbour',

@@ -391,7 +391,6 @@ export function interopTests(kind: ForeignKind): void {
     } finally {
       for (const pid of processes) process.kill(pid, 'SIGCONT');
     }
-    await site.up(plan);
   });
 
   scenario('our silence ends the session in their eyes', [], async () => {
@@ -413,7 +412,6 @@ export function interopTests(kind: ForeignKind): void {
       return lastDown?.by === 'remote' ? lastDown : undefined;
     });
     assert.equal(reason.notification?.code, 4);
-    await site.up(plan);
   });
 
   scenario(

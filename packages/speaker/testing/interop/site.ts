@@ -265,21 +265,22 @@ export class InteropSite implements AsyncDisposable {
     return this.#foreign;
   }
 
+  /** Ours first: some routers wait for many seconds after a connection that was refused. */
   async start(): Promise<void> {
-    const foreign = this.kind.start({
-      namespace: this.theirNamespace,
-      directory: join(this.directory, 'foreign'),
-      sessions: this.sessions,
-    });
-    const ours = Promise.all(
+    await Promise.all(
       Object.values(this.ours).map(async (our) => {
         await our.start();
         for (const [owner, paths] of Object.entries(pathsOf(our.name as OurSpeaker)))
           await our.client.ask('PUT', `/v1/paths/${owner}`, paths);
       }),
     );
-    this.#foreign = this.#stack.use(await foreign);
-    await ours;
+    this.#foreign = this.#stack.use(
+      await this.kind.start({
+        namespace: this.theirNamespace,
+        directory: join(this.directory, 'foreign'),
+        sessions: this.sessions,
+      }),
+    );
   }
 
   peerName(plan: SessionPlan): string {
