@@ -465,7 +465,7 @@ function openFile(file: string): DatabaseSync {
       );
     }
     // A crash of this program loses nothing; a power cut may lose the last batches, never the file.
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 2000');
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 200');
     migrate(db);
     return db;
   } catch (error) {
