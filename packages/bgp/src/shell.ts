@@ -14,6 +14,7 @@ import {
   setTcp,
   socketFd,
 } from '@causeway/linux';
+import { Copies } from './copies.ts';
 import type { ConnectionId, Endpoints, PeerInput, PeerOutput } from './events.ts';
 import { type ListenAddress, Listeners, type ListenKey } from './listeners.ts';
 
@@ -103,6 +104,7 @@ export class BgpShell implements AsyncDisposable {
   #immediate: NodeJS.Immediate | undefined;
   /** What came in when the iteration's time was used up, in order. */
   readonly #aside: (() => void)[] = [];
+  readonly #copies = new Copies();
   /** ms until which what comes in is looked at at once; undefined: nothing came in this iteration. */
   #until: number | undefined;
   #worked = 0;
@@ -333,7 +335,7 @@ export class BgpShell implements AsyncDisposable {
           return true;
         }
         // The buffer is everybody's. Nothing more is read until this has been looked at.
-        connection.unread = buffer.slice(0, length);
+        connection.unread = this.#copies.of(buffer.subarray(0, length));
         this.#putAside(() => {
           this.#look(connection);
           if (this.#connections.get(id) === connection) connection.socket.resume();
@@ -487,7 +489,9 @@ export class BgpShell implements AsyncDisposable {
   #look(connection: Connection): void {
     const { id, peer, unread: bytes } = connection;
     connection.unread = undefined;
-    if (bytes !== undefined) this.#tell(peer, { type: 'bytes', connection: id, bytes });
+    if (bytes === undefined) return;
+    this.#tell(peer, { type: 'bytes', connection: id, bytes });
+    this.#copies.giveBack(bytes);
   }
 
   /** Whether there is time left for what comes in, and nothing else is before it. */
