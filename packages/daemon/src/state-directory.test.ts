@@ -74,3 +74,28 @@ test('a file that cannot be believed is set aside and says why', async () => {
     fs.rmSync(dir, { recursive: true });
   }
 });
+
+test('a directory in the place of a record, or a file in that of the refused, is put out of the way', async () => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), `cw-state-${process.pid}-`));
+  try {
+    const state = new StateDirectory(dir, kind);
+    fs.writeFileSync(path.join(dir, 'refused'), 'no directory');
+    for (let round = 0; round < 2; round++) {
+      fs.mkdirSync(path.join(dir, 'a.json', 'inside'), { recursive: true });
+      const { refused } = state.load();
+      assert.deepEqual(
+        refused.map(({ name, error }) => [name, error.code]),
+        [['a', 'state-corrupt']],
+      );
+    }
+    await state.write('a', { name: 'a', size: 1 });
+    {
+      using staged = state.stage('a', { name: 'b', size: 2 });
+      assert.ok(staged);
+    }
+    assert.deepEqual([...state.load().records], [['a', { name: 'a', size: 1 }]]);
+    assert.deepEqual(fs.readdirSync(dir).sort(), ['a.json', 'refused']);
+  } finally {
+    fs.rmSync(dir, { recursive: true });
+  }
+});

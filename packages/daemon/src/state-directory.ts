@@ -83,9 +83,11 @@ export class StateDirectory<T> implements RecordStore<T> {
     const records = new Map<string, T>();
     const refused: RefusedFile[] = [];
     for (const entry of fs.readdirSync(this.#directory, { withFileTypes: true })) {
-      if (!entry.isFile()) continue;
+      const isRecord = entry.name.endsWith('.json');
+      // A directory in a record's place would refuse every write to come.
+      if (!entry.isFile() && !(entry.isDirectory() && isRecord)) continue;
       const file = path.join(this.#directory, entry.name);
-      if (!entry.name.endsWith('.json')) {
+      if (!isRecord) {
         fs.rmSync(file, { force: true });
         continue;
       }
@@ -122,13 +124,16 @@ export class StateDirectory<T> implements RecordStore<T> {
 
   #setAside(file: string, name: string): void {
     const aside = path.join(this.#directory, 'refused');
+    if (fs.statSync(aside, { throwIfNoEntry: false })?.isDirectory() === false) fs.rmSync(aside);
     fs.mkdirSync(aside, { recursive: true, mode: 0o700 });
-    fs.renameSync(file, path.join(aside, name));
+    const target = path.join(aside, name);
+    fs.rmSync(target, { recursive: true, force: true });
+    fs.renameSync(file, target);
     const kept = fs.readdirSync(aside).map((entry) => {
       const at = path.join(aside, entry);
       return { at, time: fs.statSync(at).mtimeMs };
     });
     kept.sort((a, b) => b.time - a.time);
-    for (const { at } of kept.slice(KEEP_REFUSED)) fs.rmSync(at, { force: true });
+    for (const { at } of kept.slice(KEEP_REFUSED)) fs.rmSync(at, { recursive: true, force: true });
   }
 }
