@@ -13,13 +13,6 @@ export interface GroupEncoding {
   readonly addPath: number;
 }
 
-/** A path that an owner originated for some neighbours only, or with a tag. */
-export interface LocalPathView {
-  readonly tag: string | undefined;
-  /** Names of neighbours; undefined: all. */
-  readonly neighbors: ReadonlySet<string> | undefined;
-}
-
 /** One neighbour in a group. */
 export interface Member extends JournalReader {
   readonly peer: number;

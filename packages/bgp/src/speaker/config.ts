@@ -1,6 +1,6 @@
 import type { PeerConfig, PeerFamilyConfig } from '../config.ts';
 import type { PolicyLibrary } from '../policy/types.ts';
-import type { Asn, FamilyKey, RouterId } from '../types.ts';
+import type { Asn, RouterId } from '../types.ts';
 
 export interface MaxPrefixes {
   /** Paths received before policy, of this family. */
@@ -106,5 +106,3 @@ export type PeerChange =
   | 'restarted'
   | 'added'
   | 'removed';
-
-export type { FamilyKey };
