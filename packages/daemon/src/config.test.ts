@@ -92,3 +92,15 @@ test('text that is no YAML, too large or a bomb of aliases is refused', () => {
       .join(',')}]\n`;
   refused(bomb);
 });
+
+test('no refusal repeats a secret, nor what stands under a mistyped name of one', () => {
+  const secrets = z.strictObject({ password: z.string().min(20).optional() });
+  for (const key of ['password', 'passwd', 'Password', 'clientSecret', 'pasword']) {
+    assert.throws(
+      () => parseConfig(JSON.stringify({ [key]: 'hunter2' }), secrets),
+      (error: DaemonError) =>
+        !`${error.message} ${JSON.stringify(error.value)}`.includes('hunter2'),
+      key,
+    );
+  }
+});

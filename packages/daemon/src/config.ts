@@ -8,7 +8,10 @@ import { suggest } from './suggest.ts';
 const MAX_CONFIG_BYTES = 1_048_576;
 const MAX_ISSUES = 20;
 /** Fields whose values no refusal repeats. */
-const SECRETS = new Set<PropertyKey | undefined>(['password', 'key', 'secret']);
+const SECRETS = /^(key|.*(passw|secret).*)$/i;
+
+/** A mistyped secret's name is one still. */
+const isSecret = (name: PropertyKey | undefined): boolean => SECRETS.test(String(name ?? ''));
 
 /** @throws DaemonError `bad-config`, naming every bad field, its value and what is allowed there. */
 export function loadConfig<T>(file: string, schema: z.ZodType<T>): T {
@@ -117,7 +120,7 @@ function explain(
   const path = [...at, ...issue.path];
   const field = fieldName(path) || '(file)';
   // A refusal is printed and logged.
-  const value = SECRETS.has(path.at(-1)) ? '(secret)' : valueAt(root, path);
+  const value = isSecret(path.at(-1)) ? '(secret)' : valueAt(root, path);
   if (issue.code === 'unrecognized_keys') {
     const known = knownKeys(schema, path, root);
     return issue.keys.map((key) => {
@@ -130,7 +133,7 @@ function explain(
           : `did you mean ${nearest}?`;
       return {
         field: fieldName([...path, key]),
-        value: valueAt(root, [...path, key]),
+        value: isSecret(key) || isSecret(nearest) ? '(secret)' : valueAt(root, [...path, key]),
         text: 'no such setting',
         ...(hint === undefined ? {} : { hint }),
       };

@@ -5,6 +5,7 @@ import { decodeRecord, encodeRecord, type RecordKind } from './record.ts';
 
 /** Refused files are kept for a person to look at, but not without end. */
 const KEEP_REFUSED = 32;
+const REFUSED = 'refused';
 
 export interface RefusedFile {
   readonly name: string;
@@ -85,7 +86,8 @@ export class StateDirectory<T> implements RecordStore<T> {
     for (const entry of fs.readdirSync(this.#directory, { withFileTypes: true })) {
       const isRecord = entry.name.endsWith('.json');
       // A directory in a record's place would refuse every write to come.
-      if (!entry.isFile() && !(entry.isDirectory() && isRecord)) continue;
+      if (entry.name === REFUSED || !(entry.isFile() || (entry.isDirectory() && isRecord)))
+        continue;
       const file = path.join(this.#directory, entry.name);
       if (!isRecord) {
         fs.rmSync(file, { force: true });
@@ -123,7 +125,7 @@ export class StateDirectory<T> implements RecordStore<T> {
   }
 
   #setAside(file: string, name: string): void {
-    const aside = path.join(this.#directory, 'refused');
+    const aside = path.join(this.#directory, REFUSED);
     if (fs.statSync(aside, { throwIfNoEntry: false })?.isDirectory() === false) fs.rmSync(aside);
     fs.mkdirSync(aside, { recursive: true, mode: 0o700 });
     const target = path.join(aside, name);

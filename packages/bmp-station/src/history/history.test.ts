@@ -70,6 +70,25 @@ test('routers that nobody knows, a new name at each connection, do not fill the 
   assert.equal(history.router('192.0.2.1', 'ours'), known, 'one that is seen now and then stays');
 });
 
+test('faults with long lists of prefixes keep within the bytes as events do', () => {
+  using place = new Place();
+  using history = open(place, { bytes: 1 << 20 }).history;
+  for (let i = 0; i < 100; i += 1) {
+    const prefixes = new Uint8Array(50_000).fill(1);
+    history.putFault({
+      id: history.nextFault(),
+      opened: NOW + i,
+      state: 'recovered',
+      data: { i },
+      prefixes,
+    });
+    if (i % 10 === 9) history.flush(NOW + i);
+  }
+  assert.ok(history.bytes <= 1 << 20, `${history.bytes} bytes`);
+  const kept = history.faults({ limit: 1000 });
+  assert.ok(kept.length > 5 && kept[0]!.opened === NOW + 99, 'the latest are kept');
+});
+
 test('a second opening has everything, and numbers go on', () => {
   using place = new Place();
   {

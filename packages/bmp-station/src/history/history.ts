@@ -415,18 +415,23 @@ export class History implements Disposable {
       this.#keepLatest('peers', MOST_PEERS);
     }
     if (this.#rows > rows) this.#deleteOldest(this.#rows - rows + Math.floor(rows * SHRINK));
-    while (this.bytes > bytes && this.#rows > 0 && this.problem === undefined) {
-      this.#deleteOldest(Math.max(1, Math.ceil(this.#rows * SHRINK)));
+    while (this.bytes > bytes && this.problem === undefined) {
+      const faults = this.#number('SELECT count(*) FROM faults');
+      if (this.#rows === 0 && faults === 0) break;
+      this.#deleteOldest(Math.ceil(this.#rows * SHRINK));
+      // Their logs of prefixes are as large as those of the events.
+      this.#keepLatest('faults', Math.floor(faults * (1 - SHRINK)));
     }
   }
 
-  #keepLatest(table: 'routers' | 'peers', most: number): void {
+  #keepLatest(table: 'routers' | 'peers' | 'faults', most: number): void {
+    const age = table === 'faults' ? 'opened' : 'last_seen';
     if (this.#number(`SELECT count(*) FROM ${table}`) <= most) return;
     this.#transaction(() => {
       this.#db
         .prepare(
           `DELETE FROM ${table} WHERE id IN
-           (SELECT id FROM ${table} ORDER BY last_seen DESC, id DESC LIMIT -1 OFFSET ?)`,
+           (SELECT id FROM ${table} ORDER BY ${age} DESC, id DESC LIMIT -1 OFFSET ?)`,
         )
         .run(most);
     });
