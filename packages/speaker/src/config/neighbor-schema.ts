@@ -148,4 +148,3 @@ export const dynamicNeighborSchema = z.strictObject({
 export type NeighborConfig = z.output<typeof neighborSchema>;
 export type DynamicNeighborConfig = z.output<typeof dynamicNeighborSchema>;
 export type SessionSettings = DynamicNeighborConfig['template'];
-export type BfdSettings = z.output<typeof bfd>;
