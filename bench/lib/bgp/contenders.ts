@@ -337,13 +337,12 @@ function causeway(scenario: Scenario): object {
 const causewayContender: Contender = {
   name: 'Causeway',
   start: async (namespace, directory, scenario) => {
-    const router = new OurRouter({
-      name: 'bench',
-      namespace,
-      directory,
-      config: causeway(scenario),
-    });
+    const router = new OurRouter({ name: 'bench', namespace, directory });
+    const configure = async (config: object): Promise<void> => {
+      await router.client.ask('PUT', '/v1/config/bench', config);
+    };
     await router.start();
+    await configure(causeway(scenario));
     return {
       processes: [router.process],
       ask: async (method, path, body) =>
@@ -354,9 +353,7 @@ const causewayContender: Contender = {
             body === undefined ? undefined : JSON.parse(body),
           ),
         ),
-      reload: async (config) => {
-        await router.client.ask('PUT', '/v1/config/file', JSON.parse(config));
-      },
+      reload: (config) => configure(JSON.parse(config) as object),
       [Symbol.asyncDispose]: () => router[Symbol.asyncDispose](),
     };
   },

@@ -11,8 +11,8 @@ export interface OursStart {
   readonly name: string;
   readonly namespace: Namespace;
   readonly directory: string;
-  /** A SpeakerConfig in its input form. */
-  readonly config: object;
+  /** A SpeakerConfig in its input form, put into the file. Absent: it comes over the API. */
+  readonly config?: object;
 }
 
 export class OurRouter implements AsyncDisposable {
@@ -38,7 +38,10 @@ export class OurRouter implements AsyncDisposable {
   async start(): Promise<void> {
     const { directory, namespace, config, name } = this.#start;
     const file = join(directory, 'speaker.json');
-    writeFileSync(file, JSON.stringify({ runDir: directory, name, bgp: config }));
+    writeFileSync(
+      file,
+      JSON.stringify({ runDir: directory, name, ...(config === undefined ? {} : { bgp: config }) }),
+    );
     this.#started += 1;
     const process_ = new DaemonProcess({
       name: `speaker-${name}-${this.#started}`,
