@@ -14,7 +14,14 @@ import {
   type SpeakerEffect,
   type SpeakerPeerConfig,
 } from '../index.ts';
-import { makeTable, rawEndOfRib, rawKeepalive, rawOpen, rawUpdates } from '../testing/index.ts';
+import {
+  makeTable,
+  rawEndOfRib,
+  rawKeepalive,
+  rawOpen,
+  rawUpdates,
+  rawWithdrawals,
+} from '../testing/index.ts';
 
 const asn = (value: number) => value as Asn;
 
@@ -346,6 +353,60 @@ function reload(routes: number): void {
   console.log({ advertised: rig.speaker.peer('monitor')?.families[0]?.advertised });
 }
 
+/** Everything goes and comes again, three times over. */
+function churn(routes: number): void {
+  const rig = makeRig();
+  const sets = [...makeTable({ family: 'ipv4', routes, seed: 1 })];
+  const announced = pieces(
+    sets.flatMap((set) => rawUpdates(set, { asn: 64512, nextHop: [198, 18, 0, 1] }, 'ipv4')),
+  );
+  const withdrawn = pieces(
+    rawWithdrawals(
+      sets.flatMap(({ prefixes }) => prefixes),
+      'ipv4',
+    ),
+  );
+  const number = bringUp(
+    rig,
+    {
+      name: 't',
+      target: { address: Address.parse('198.18.0.1') },
+      asn: asn(64512),
+      families: [{ family: 'ipv4-unicast', import: 'all', export: 'none' }],
+    },
+    64512,
+    1,
+  );
+  bringUp(
+    rig,
+    {
+      name: 'monitor',
+      target: { address: Address.parse('198.19.0.1') },
+      asn: asn(64000),
+      families: [{ family: 'ipv4-unicast', import: 'none', export: 'all' }],
+    },
+    64000,
+    0x0a000001,
+  );
+  let now = 1;
+  const send = (parts: readonly Uint8Array[]): void => {
+    for (const part of parts) {
+      rig.speaker.input('t', { type: 'bytes', connection: number, bytes: part }, now);
+      drain(rig);
+      now += 5;
+      work(rig, now);
+    }
+  };
+  send(announced);
+  measure(`churn ${routes} there and back, three times`, () => {
+    for (let round = 0; round < 3; round++) {
+      send(withdrawn);
+      send(announced);
+    }
+  });
+  console.log(rig.speaker.counters());
+}
+
 /** A neighbour with everything falls, and its table is asked for: how long does one call keep the loop? */
 function slices(routes: number): void {
   const rig = makeRig();
@@ -404,9 +465,13 @@ function slices(routes: number): void {
 }
 
 const what = process.argv[2] ?? '';
-const match = /^(converge)-(\d+)x(\d+)$|^(reflector|reload|slices)-(\d+)$/.exec(what);
+const match = /^(converge)-(\d+)x(\d+)$|^(reflector|reload|churn|slices)-(\d+)$/.exec(what);
 if (match?.[1] !== undefined) converge(Number(match[2]), Number(match[3]));
 else if (match?.[4] === 'reflector') reflector(Number(match[5]));
 else if (match?.[4] === 'reload') reload(Number(match[5]));
+else if (match?.[4] === 'churn') churn(Number(match[5]));
 else if (match?.[4] === 'slices') slices(Number(match[5]));
-else throw new Error('converge-PEERSxROUTES, reflector-CLIENTS, reload-ROUTES or slices-ROUTES');
+else
+  throw new Error(
+    'converge-PEERSxROUTES, reflector-CLIENTS, reload-ROUTES, churn-ROUTES or slices-ROUTES',
+  );
