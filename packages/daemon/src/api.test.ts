@@ -82,3 +82,14 @@ test('the socket takes the place of one that a dead program left, and is only fo
     fs.rmSync(dir, { recursive: true });
   }
 });
+
+test('a refusal does not repeat a secret of the body', async () => {
+  const app = createApi({ program: 'thing', requestBytes: 200, onError: () => {} });
+  const schema = z.array(z.strictObject({ key: z.string().max(3) }));
+  app.put('/v1/keys', async (c) => jsonAnswer(c, await readBody(c, schema)));
+  for (const body of ['[{"key":"hunter2"}]', '[{"key":"hunter2"']) {
+    const answer = await app.request('/v1/keys', { method: 'PUT', body });
+    assert.equal(answer.status, 400);
+    assert.ok(!(await answer.text()).includes('hunter2'), body);
+  }
+});

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { Answer } from './answer.ts';
-import { fieldName, valueAt } from './config.ts';
+import { fieldName, isSecret, valueAt } from './config.ts';
 import { DaemonError, errorBody } from './errors.ts';
 import {
   type ApiRequest,
@@ -181,7 +181,6 @@ export async function readJson(c: Context): Promise<unknown> {
   } catch (cause) {
     throw new DaemonError('bad-request', 'the request body is not JSON', {
       field: '(body)',
-      value: text.slice(0, 80),
       cause,
     });
   }
@@ -196,7 +195,7 @@ export function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
   const field = fieldName(at) || '(body)';
   throw new DaemonError('bad-request', `${field}: ${describe(issue)}`, {
     field,
-    value: valueAt(body, at),
+    value: isSecret(at.at(-1)) ? '(secret)' : valueAt(body, at),
   });
 }
 

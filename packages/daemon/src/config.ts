@@ -11,7 +11,8 @@ const MAX_ISSUES = 20;
 const SECRETS = /^(key|.*(passw|secret).*)$/i;
 
 /** A mistyped secret's name is one still. */
-const isSecret = (name: PropertyKey | undefined): boolean => SECRETS.test(String(name ?? ''));
+export const isSecret = (name: PropertyKey | undefined): boolean =>
+  SECRETS.test(String(name ?? ''));
 
 /** @throws DaemonError `bad-config`, naming every bad field, its value and what is allowed there. */
 export function loadConfig<T>(file: string, schema: z.ZodType<T>): T {
