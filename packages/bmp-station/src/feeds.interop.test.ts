@@ -29,7 +29,7 @@ router bgp 65001
  bgp router-id 10.1.0.1
  no bgp ebgp-requires-policy
  no bgp network import-check
- timers bgp 1 3
+ timers bgp 1 6
  neighbor 10.1.0.2 remote-as 65002
  neighbor 10.1.0.2 timers connect 1
  neighbor fd01::2 remote-as 65002
@@ -66,7 +66,7 @@ router bgp 65001
 const timers = {
   config: {
     'connect-retry': 1,
-    'hold-time': 3,
+    'hold-time': 6,
     'keepalive-interval': 1,
     'idle-hold-time-after-reset': 1,
   },
@@ -96,7 +96,7 @@ const ownNeighbor = (name: string, address: string, family: string): object => (
   name,
   peer: { address },
   asn: 65001,
-  timers: { hold: 3, keepalive: 1, connectRetry: 1, idleHold: 0.5 },
+  timers: { hold: 6, keepalive: 1, connectRetry: 1, idleHold: 0.5 },
   families: [{ family, import: 'all', export: 'all' }],
 });
 const OWN = {
@@ -379,8 +379,12 @@ test('pmbmpd reads our feed: sessions, routes before and after policy, out and L
 });
 
 const faults = (): Promise<Fault[]> => station.get('/v1/faults');
-const recovered = async (since: number): Promise<Fault | undefined> =>
-  (await faults()).find(({ state, id }) => state === 'recovered' && id > since);
+/** The newest fault, among those after `last`, of which this holds. */
+const faultAfter = async (
+  last: number,
+  holds: (fault: Fault) => boolean,
+): Promise<Fault | undefined> => (await faults()).find((fault) => fault.id > last && holds(fault));
+const lastFault = async (): Promise<number> => Math.max(0, ...(await faults()).map(({ id }) => id));
 
 test('a route taken back is an event with its prefix', async () => {
   await frr.ask(
@@ -405,13 +409,19 @@ test('a route taken back is an event with its prefix', async () => {
 });
 
 test('sessions reset on purpose: one fault, told from all ends, that says who meant it', async () => {
+  await eventually('all is up', allUp, 25_000, () => station.log);
+  const last = await lastFault();
   await frr.ask('clear bgp *');
   let fault: Fault | undefined;
   await eventually(
     'the fault is over',
     async () => {
-      fault = await recovered(0);
-      return fault !== undefined && (await allUp());
+      fault = await faultAfter(
+        last,
+        ({ state, causes }) =>
+          state === 'recovered' && causes.some(({ why }) => why === 'admin-reset'),
+      );
+      return fault !== undefined;
     },
     25_000,
     () => station.log,
@@ -421,10 +431,6 @@ test('sessions reset on purpose: one fault, told from all ends, that says who me
     fault!.suspects[0]!.reasons.some((reason) => /on purpose/.test(reason)),
     fault!.headline,
   );
-  assert.ok(
-    fault!.causes.some(({ why }) => why === 'admin-reset'),
-    JSON.stringify(fault!.causes),
-  );
   assert.ok(fault!.sessions.length >= 6, `${fault!.sessions.length} of 8 ends told of it`);
   const mine = fault!.sessions.find(({ routerName }) => routerName === 'own');
   assert.equal(mine?.cause.closedBy, 'peer');
@@ -433,26 +439,28 @@ test('sessions reset on purpose: one fault, told from all ends, that says who me
 
 test('a router that falls silent: hold timers, and the silent one is the suspect', async () => {
   await eventually('all is back', allUp, 25_000, () => station.log);
-  const last = Math.max(0, ...(await faults()).map(({ id }) => id));
+  const last = await lastFault();
   const [daemon] = frr.processes;
   daemon!.signal('SIGSTOP');
   let fault: Fault | undefined;
   try {
+    // Two sessions of GoBGP's, two of ours; FRR itself says nothing.
     await eventually(
       'the fault is judged',
       async () => {
-        fault = (await faults()).find(({ id, state }) => id > last && state === 'open');
+        fault = await faultAfter(
+          last,
+          ({ state, sessions }) => state === 'open' && sessions.length === 4,
+        );
         return fault !== undefined;
       },
-      15_000,
+      20_000,
     );
   } finally {
     daemon!.signal('SIGCONT');
   }
-  // Two sessions of GoBGP's, two of ours; FRR itself says nothing.
   assert.equal(fault!.causes[0]?.why, 'hold-timer', JSON.stringify(fault!.sessions));
   assert.equal(fault!.causes[0]?.closedBy, 'router');
-  assert.equal(fault!.sessions.length, 4, fault!.headline);
   assert.deepEqual(
     fault!.suspects.map(({ node }) => node.name),
     ['frr1'],

@@ -23,7 +23,7 @@ export class StationProcess implements AsyncDisposable {
   async start(config: object = {}): Promise<void> {
     const directory = this.#directory;
     const file = join(directory, 'station.json');
-    const faults = { gap: 500 };
+    const faults = { gap: 1500 };
     writeFileSync(
       file,
       JSON.stringify({ runDir: directory, data: join(directory, 'data'), faults, ...config }),
