@@ -243,22 +243,27 @@ test('a next hop behind a router is reached by the router, and follows it', asyn
 test('many routes at once never hold the loop for long', async () => {
   using it = world();
   it.routes.prune();
+  // By the processor's time: how long others keep us from it is not our fault.
+  const spent = () => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1000;
+  };
   let longest = 0;
-  let last = performance.now();
+  let last = spent();
   const tick = setInterval(() => {
-    const now = performance.now();
-    longest = Math.max(longest, now - last - 1);
+    const now = spent();
+    longest = Math.max(longest, now - last);
     last = now;
   }, 1);
   for (let i = 0; i < 4_000; i++)
     it.want(`100.${64 + (i >> 8)}.${i & 255}.0/24`, i % 2 === 0 ? '10.1.0.9' : '10.2.0.9');
   await new Promise((resolve) => setImmediate(resolve));
-  last = performance.now();
+  last = spent();
   longest = 0;
   await until(() => assert.equal(it.routes.status().installed, 4_000));
   clearInterval(tick);
   assert.equal(socket.routes({ protocol: speakerProtocol }).length, 4_000);
-  assert.ok(longest < 100, `the loop stood still for ${longest} ms`);
+  assert.ok(longest < 60, `one turn of the loop took ${longest} ms of the processor`);
   it.routes.removeAll();
   assert.deepEqual(socket.routes({ protocol: speakerProtocol }), []);
   assert.ok(
