@@ -37,6 +37,8 @@ const isPure = (name: string, file: string) =>
 
 const mayUseFfi = new Set(['linux']);
 const mayStartProcesses = new Set(['lab']);
+/** A secret of the process, on which nothing that can be seen depends. */
+const mayUseChance = new Set(['packages/bgp/src/wire/hash.ts']);
 
 /** Clock and chance, which a pure package takes as arguments. */
 const ambient =
@@ -132,7 +134,7 @@ export function checkFloors(): Breach[] {
         const what = checkImport(name, specifier, file, isTest, declared);
         if (what !== undefined) breaches.push({ file, line, what });
       }
-      if (!isPure(name, file) || isTest) continue;
+      if (!isPure(name, file) || isTest || mayUseChance.has(file)) continue;
       text.split('\n').forEach((row, index) => {
         const code = row.replace(/\/\/.*$|^\s*\*.*$|\/\*.*?\*\//, '');
         if (ambient.test(code))

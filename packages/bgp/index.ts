@@ -13,7 +13,6 @@ export type {
   PeerState,
   StopHow,
 } from './src/events.ts';
-export type { ListenAddress, ListenKey } from './src/listeners.ts';
 export { Peer, type PeerEnvironment } from './src/peer.ts';
 export type {
   AsPathMatch,
@@ -43,6 +42,7 @@ export {
   PrefixTable,
   textOf,
 } from './src/rib/prefix-table.ts';
+export type { ListenAddress, ListenKey } from './src/shell/listeners.ts';
 export {
   BgpShell,
   type ShellCore,

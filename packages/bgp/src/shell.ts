@@ -16,7 +16,7 @@ import {
 } from '@causeway/linux';
 import { Copies } from './copies.ts';
 import type { ConnectionId, Endpoints, PeerInput, PeerOutput } from './events.ts';
-import { type ListenAddress, Listeners, type ListenKey } from './listeners.ts';
+import { type ListenAddress, Listeners, type ListenKey } from './shell/listeners.ts';
 
 /** What drives a core: the part of the speaker's face that sockets need. */
 export interface ShellCore {
