@@ -2,6 +2,11 @@
 import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from 'node:child_process';
 
 let made = 0;
+/** Those that stand: taken away at the end also of a process that failed half-way. */
+const standing = new Set<Namespace>();
+process.once('exit', () => {
+  for (const namespace of standing) namespace[Symbol.dispose]();
+});
 
 function ip(lines: readonly string[]): void {
   execFileSync('ip', ['-batch', '-'], { input: `${lines.join('\n')}\n`, encoding: 'utf8' });
@@ -16,6 +21,7 @@ export class Namespace implements Disposable {
     made += 1;
     this.name = `cwi${process.pid}-${made}${tag}`;
     execFileSync('ip', ['netns', 'add', this.name]);
+    standing.add(this);
     // Addresses are wanted at once, and both families are forwarded, as in a router.
     this.sysctl({
       'net.ipv6.conf.all.accept_dad': 0,
@@ -57,6 +63,7 @@ export class Namespace implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    standing.delete(this);
     try {
       execFileSync('ip', ['netns', 'delete', this.name], { stdio: 'ignore' });
     } catch {

@@ -26,6 +26,12 @@ export interface Usage {
 const LOG_TAIL = 64 * 1024;
 const CLOCK_TICK_MS = 10; // sysconf(_SC_CLK_TCK) is 100 on Linux
 
+/** Those that run: ended with this process, also when it failed half-way. */
+const running = new Set<DaemonProcess>();
+process.once('exit', () => {
+  for (const daemon of running) daemon.signal('SIGKILL');
+});
+
 export class DaemonProcess implements AsyncDisposable {
   readonly name: string;
   readonly #child: ChildProcess;
@@ -53,10 +59,12 @@ export class DaemonProcess implements AsyncDisposable {
       });
     }
     this.#child.stdin?.on('error', () => {}); // it may have ended
+    running.add(this);
     this.ended = new Promise((resolve) => {
       this.#child.on('error', (error) => resolve(error.message));
       this.#child.on('exit', () => {
         this.#over = true;
+        running.delete(this);
       });
       this.#child.on('close', (code, signal) => {
         this.#over = true;
