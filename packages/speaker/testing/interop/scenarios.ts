@@ -329,7 +329,7 @@ export function interopTests(kind: ForeignKind): void {
     await site.up(plan);
   });
 
-  scenario('a wrong MD5 password keeps the session down', ['md5'], async () => {
+  scenario('whoever does not sign with MD5 gets no connection', ['md5'], async () => {
     const plan = session('md5');
     await site.up(plan);
     // Their side of the socket, unsigned: a listener with MD5 answers nothing at all.
