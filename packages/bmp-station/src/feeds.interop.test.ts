@@ -506,13 +506,13 @@ test('whatever else connects is closed with a reason, and harms nobody', async (
       `printf '${input}' | timeout 3 socat -t1 - TCP:10.3.1.254:11019 || true`,
     );
   }
-  const events = await station.get<{ type: string; reason?: { code: string; detail?: string } }[]>(
-    '/v1/events?type=router-refused,router-down&limit=100',
-  );
-  assert.ok(
-    events.some(({ reason }) => reason?.code === 'malformed'),
-    JSON.stringify(events),
-  );
+  // The history is written in batches: what just happened is there a moment later.
+  await eventually('a refusal that says malformed', async () => {
+    const events = await station.get<{ type: string; reason?: { code: string } }[]>(
+      '/v1/events?type=router-refused,router-down&limit=100',
+    );
+    return events.some(({ reason }) => reason?.code === 'malformed');
+  });
   await eventually('nobody was harmed', allUp, 20_000);
   assert.equal(station.over, false);
 });
