@@ -93,3 +93,33 @@ test('a refusal does not repeat a secret of the body', async () => {
     assert.ok(!(await answer.text()).includes('hunter2'), body);
   }
 });
+
+test('who sends too large a body hears so, also when still writing, by length or in chunks', async () => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), `cw-large-${process.pid}-`));
+  const socketPath = path.join(dir, 'api.sock');
+  const server = await listenOnSocket(api().app, socketPath);
+  try {
+    const body = 'x'.repeat(1 << 20);
+    for (const headers of [{ 'content-length': body.length }, { 'transfer-encoding': 'chunked' }]) {
+      const answer = await new Promise<{ status: number | undefined; text: string }>(
+        (resolve, reject) => {
+          const call = request({ socketPath, path: '/v1/things', method: 'POST', headers });
+          call.on('error', reject);
+          call.on('response', (response) => {
+            let text = '';
+            response.on('data', (chunk) => {
+              text += chunk;
+            });
+            response.on('end', () => resolve({ status: response.statusCode, text }));
+          });
+          call.end(body);
+        },
+      );
+      assert.equal(answer.status, 413);
+      assert.match(answer.text, /body-too-large/);
+    }
+  } finally {
+    await server[Symbol.asyncDispose]();
+    fs.rmSync(dir, { recursive: true });
+  }
+});

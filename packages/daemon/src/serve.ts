@@ -13,9 +13,7 @@ export async function serve(
     const answer = await api.handle(incoming.method ?? 'GET', incoming.url ?? '/', (maxBytes) =>
       readBody(api, incoming, maxBytes),
     );
-    // A body that nobody wanted is not read to its end, so the connection cannot be used again.
-    if (!incoming.complete) outgoing.setHeader('connection', 'close');
-    await write(answer, outgoing);
+    await write(answer, outgoing, incoming);
   } catch {
     outgoing.destroy();
   }
@@ -25,7 +23,8 @@ async function readBody(api: Api, incoming: IncomingMessage, maxBytes: number): 
   if (Number(incoming.headers['content-length'] ?? 0) > maxBytes) api.refuseBody(maxBytes);
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of incoming) {
+  // Leaving the loop early must not take the connection down, for the refusal goes over it.
+  for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
     length += (chunk as Buffer).length;
     if (length > maxBytes) api.refuseBody(maxBytes);
     chunks.push(chunk as Buffer);
@@ -33,11 +32,20 @@ async function readBody(api: Api, incoming: IncomingMessage, maxBytes: number): 
   return Buffer.concat(chunks).toString();
 }
 
-async function write(answer: Answer, outgoing: ServerResponse): Promise<void> {
+async function write(
+  answer: Answer,
+  outgoing: ServerResponse,
+  incoming: IncomingMessage,
+): Promise<void> {
   const { content, status, headers } = answer;
   if (typeof content === 'string') {
+    const unread = !incoming.complete;
+    // A body that nobody wanted may have no end, so the connection is not used again.
+    if (unread) outgoing.setHeader('connection', 'close');
     outgoing.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(content) });
-    outgoing.end(content);
+    outgoing.write(content);
+    if (unread) await passOver(incoming);
+    outgoing.end();
     return;
   }
   const reader = content.getReader();
@@ -51,6 +59,28 @@ async function write(answer: Answer, outgoing: ServerResponse): Promise<void> {
     if (!outgoing.write(value) && !outgoing.destroyed) await drained(outgoing);
   }
   outgoing.end();
+}
+
+/** Who is still writing sees an error, not our answer, if the connection goes at once. */
+const PASS_OVER_BYTES = 4 << 20;
+const PASS_OVER_MS = 1000;
+
+/** Lets the rest of a body come in unread, within bounds. */
+function passOver(incoming: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    let left = PASS_OVER_BYTES;
+    const timer = setTimeout(resolve, PASS_OVER_MS);
+    const done = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    incoming.on('data', (chunk: Buffer) => {
+      left -= chunk.length;
+      if (left < 0) done();
+    });
+    for (const event of ['end', 'error', 'close']) incoming.on(event, done);
+    incoming.resume();
+  });
 }
 
 const drained = (outgoing: ServerResponse): Promise<void> =>

@@ -210,7 +210,7 @@ test('manifests that are wrong, huge or hostile are refused whole, with the path
     ['an alias bomb', bomb, /alias|too many values/],
     ['nesting without end', nested(50_000), /./],
     ['no YAML', '{a: [', /./],
-    ['an unknown kind', 'apiVersion: v1\nkind: Secret\nmetadata: {name: a}', /Secret/],
+    ['an unknown kind', 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}', /ConfigMap/],
     ['another version', 'apiVersion: v9\nkind: Pod\nmetadata: {name: a}', /v9/],
     ['no name', 'apiVersion: v1\nkind: Namespace\nmetadata: {}', /name/],
     ['a name that climbs', 'apiVersion: v1\nkind: Namespace\nmetadata: {name: ../../x}', /name/],
