@@ -407,10 +407,17 @@ export function interopTests(kind: ForeignKind): void {
     } finally {
       process.kill(pid, 'SIGCONT');
     }
-    const reason = await eventually('we are told so', async () => {
-      const { lastDown } = await site.peer(plan);
-      return lastDown?.by === 'remote' ? lastDown : undefined;
-    });
+    let seen = '';
+    const reason = await eventually(
+      'we are told so',
+      async () => {
+        const { state, lastDown } = await site.peer(plan);
+        seen = JSON.stringify({ state, lastDown });
+        return lastDown?.by === 'remote' ? lastDown : undefined;
+      },
+      10_000,
+      () => seen,
+    );
     assert.equal(reason.notification?.code, 4);
   });
 
