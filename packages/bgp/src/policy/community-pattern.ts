@@ -1,4 +1,5 @@
-import { AttributeType, findAttribute } from '../rib/attribute-bytes.ts';
+import { findAttribute } from '../rib/attribute-bytes.ts';
+import { AttributeType } from '../wire/attribute-table.ts';
 import { Community, ExtendedCommunity } from '../wire/communities.ts';
 import { refusePolicy } from './errors.ts';
 import type { CommunityChange, CommunityMatch } from './types.ts';

@@ -1,7 +1,6 @@
 import { Address } from '@causeway/ip';
 import {
   type AttributeEdit,
-  AttributeType,
   AttributeWriter,
   findAttribute,
   prependPath,
@@ -11,6 +10,7 @@ import type { AttributeTable } from '../rib/attribute-table.ts';
 import { fieldsOf } from '../rib/prefix-table.ts';
 import type { FamilyKey } from '../types.ts';
 import { formatAsPath, readAsPath } from '../wire/as-path.ts';
+import { AttributeType } from '../wire/attribute-table.ts';
 import { hashBytes } from '../wire/hash.ts';
 import { compileAsPathPattern } from './as-path-pattern.ts';
 import {

@@ -3,22 +3,7 @@
  * the standard export rules need of a hundred thousand sets is a few fields, not a hundred thousand objects.
  */
 
-/** RFC 4271 section 5, 1997, 4456, 4360, 8092. */
-export const AttributeType = Object.freeze({
-  origin: 1,
-  asPath: 2,
-  nextHop: 3,
-  med: 4,
-  localPreference: 5,
-  atomicAggregate: 6,
-  aggregator: 7,
-  communities: 8,
-  originatorId: 9,
-  clusterList: 10,
-  extendedCommunities: 16,
-  ipv6ExtendedCommunities: 25,
-  largeCommunities: 32,
-} as const);
+import { AttributeType } from '../wire/attribute-table.ts';
 
 const segmentSet = 1;
 const segmentSequence = 2;

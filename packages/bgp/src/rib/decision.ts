@@ -1,6 +1,7 @@
 import type { DecisionConfig } from '../speaker/config.ts';
 import type { Comparison, DecisionStep } from '../speaker/types.ts';
-import { AttributeType, findAttribute, SetFlag } from './attribute-bytes.ts';
+import { AttributeType } from '../wire/attribute-table.ts';
+import { findAttribute, SetFlag } from './attribute-bytes.ts';
 import type { AttributeTable } from './attribute-table.ts';
 import type { PathTable } from './path-table.ts';
 import { PathFlag } from './path-table.ts';

@@ -3,10 +3,10 @@ import type { BoundPolicy } from '../policy/bound.ts';
 import { NextHopMode } from '../policy/compile.ts';
 import type { ExportOutcome } from '../speaker/types.ts';
 import type { FamilyKey } from '../types.ts';
+import { AttributeType } from '../wire/attribute-table.ts';
 import { hashBytes } from '../wire/hash.ts';
 import {
   type AttributeEdit,
-  AttributeType,
   AttributeWriter,
   findAttribute,
   prependPath,

@@ -1,7 +1,7 @@
 import type { BoundPolicy } from '../policy/bound.ts';
+import { AttributeType } from '../wire/attribute-table.ts';
 import { hashBytes } from '../wire/hash.ts';
 import {
-  AttributeType,
   AttributeWriter,
   countAs,
   findAttribute,
