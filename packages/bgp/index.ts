@@ -107,6 +107,7 @@ export {
   attributeName,
   attributeTable,
 } from './src/wire/attribute-table.ts';
+export { type AttributesText, attributesText } from './src/wire/attribute-text.ts';
 export type {
   AsPath,
   AsPathSegment,

@@ -1,12 +1,10 @@
 import {
-  Community,
+  type AttributesText,
+  attributesText,
   decodeAttributes,
-  ExtendedCommunity,
   type FamilyKey,
   familyTable,
   fieldsOf,
-  formatAsPath,
-  LargeCommunity,
 } from '@causeway/bgp';
 import type { RibView } from '@causeway/bmp';
 import type { Station } from '../station.ts';
@@ -24,7 +22,7 @@ export interface RouteQuery {
 }
 
 /** A route as a router told it. */
-export interface RouteRow {
+export interface RouteRow extends AttributesText {
   readonly router: string;
   readonly peer: string;
   readonly view: RibView;
@@ -34,15 +32,6 @@ export interface RouteRow {
   readonly pathId?: number;
   readonly nextHop: string;
   readonly linkLocalNextHop?: string;
-  readonly origin: 'igp' | 'egp' | 'incomplete';
-  readonly asPath: string;
-  readonly localPreference?: number;
-  readonly med?: number;
-  readonly communities?: readonly string[];
-  readonly largeCommunities?: readonly string[];
-  readonly extendedCommunities?: readonly string[];
-  readonly originatorId?: string;
-  readonly clusterList?: readonly string[];
   /** When the station learned it as it is. */
   readonly since: string;
 }
@@ -55,7 +44,6 @@ export interface RoutePage {
 
 /** Cursors are a family and the number of a prefix in it. */
 const FAMILY = 2 ** 32;
-const ORIGINS = ['igp', 'egp', 'incomplete'] as const;
 
 /** Routes in the order of their prefixes' numbers, a prefix's routes together. Throws IpError for a bad prefix. */
 export function findRoutes(station: Station, query: RouteQuery): RoutePage {
@@ -147,8 +135,6 @@ function routeRow(station: Station, family: number, prefix: string, slot: number
   const nextHop = rib.attributes.nextHop[set]!;
   const linkLocal = rib.nextHops.linkLocal(nextHop);
   const pathId = table.pathId[slot]!;
-  const { med, localPreference, originatorId, clusterList } = attributes;
-  const { communities, largeCommunities, extendedCommunities } = attributes;
   return {
     router: router.name,
     peer: feed.peer.name,
@@ -158,19 +144,7 @@ function routeRow(station: Station, family: number, prefix: string, slot: number
     ...(pathId === 0 ? {} : { pathId: pathId >>> 0 }),
     nextHop: rib.nextHops.address(nextHop) ?? 'none',
     ...(linkLocal === undefined ? {} : { linkLocalNextHop: linkLocal }),
-    origin: ORIGINS[attributes.origin],
-    asPath: formatAsPath(attributes.asPath),
-    ...(localPreference === undefined ? {} : { localPreference }),
-    ...(med === undefined ? {} : { med }),
-    ...(communities === undefined ? {} : { communities: communities.map(Community.format) }),
-    ...(largeCommunities === undefined
-      ? {}
-      : { largeCommunities: largeCommunities.map(LargeCommunity.format) }),
-    ...(extendedCommunities === undefined
-      ? {}
-      : { extendedCommunities: extendedCommunities.map(ExtendedCommunity.format) }),
-    ...(originatorId === undefined ? {} : { originatorId }),
-    ...(clusterList === undefined ? {} : { clusterList }),
+    ...attributesText(attributes),
     since: new Date(table.since[slot]! * 1000).toISOString(),
   };
 }

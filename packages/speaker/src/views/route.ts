@@ -1,25 +1,14 @@
 import {
-  Community,
-  ExtendedCommunity,
+  type AttributesText,
+  attributesText,
   type FamilyKey,
-  formatAsPath,
-  LargeCommunity,
   type PathAttributes,
   type RefusedWhy,
   type RouteRow,
 } from '@causeway/bgp';
 
 /** Path attributes as people write them; an absent field is an absent attribute. */
-export interface AttributesView {
-  readonly origin: 'igp' | 'egp' | 'incomplete';
-  readonly asPath: string;
-  readonly med?: number;
-  readonly localPreference?: number;
-  readonly communities?: readonly string[];
-  readonly largeCommunities?: readonly string[];
-  readonly extendedCommunities?: readonly string[];
-  readonly originatorId?: string;
-  readonly clusterList?: readonly string[];
+export interface AttributesView extends AttributesText {
   readonly atomicAggregate?: true;
   readonly aggregator?: string;
   readonly unknown?: readonly {
@@ -43,26 +32,10 @@ export interface RouteView extends AttributesView {
   readonly refused?: RefusedWhy;
 }
 
-const ORIGINS = ['igp', 'egp', 'incomplete'] as const;
-
 export function attributesView(attributes: PathAttributes): AttributesView {
-  const { med, localPreference, originatorId, clusterList, aggregator, atomicAggregate } =
-    attributes;
-  const { communities, largeCommunities, extendedCommunities, unknown } = attributes;
+  const { aggregator, atomicAggregate, unknown } = attributes;
   return {
-    origin: ORIGINS[attributes.origin] ?? 'incomplete',
-    asPath: formatAsPath(attributes.asPath),
-    ...(med === undefined ? {} : { med }),
-    ...(localPreference === undefined ? {} : { localPreference }),
-    ...(communities === undefined ? {} : { communities: communities.map(Community.format) }),
-    ...(largeCommunities === undefined
-      ? {}
-      : { largeCommunities: largeCommunities.map(LargeCommunity.format) }),
-    ...(extendedCommunities === undefined
-      ? {}
-      : { extendedCommunities: extendedCommunities.map(ExtendedCommunity.format) }),
-    ...(originatorId === undefined ? {} : { originatorId }),
-    ...(clusterList === undefined ? {} : { clusterList }),
+    ...attributesText(attributes),
     ...(atomicAggregate === undefined ? {} : { atomicAggregate }),
     ...(aggregator === undefined ? {} : { aggregator: `${aggregator.asn} ${aggregator.routerId}` }),
     ...(unknown === undefined
