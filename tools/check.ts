@@ -1,13 +1,16 @@
 /**
  * `npm test`: the checks of the house (format and lint, types, examples, floors, unused code), then every test by
- * level, the quick ones first. Ends with what was skipped and why, what was left behind, and one line of
- * counts. `node tools/check.ts pure` (or house, kernel, interop, system) runs one level.
+ * level, the quick ones first. Ends with what was left behind, what was skipped and why, what failed with
+ * its whole text, and one line of counts. `node tools/check.ts pure` (or house, kernel, interop, system) runs one level.
  */
 import { spawnSync } from 'node:child_process';
 import { globSync } from 'node:fs';
+import { relative, resolve } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { checkExamples } from './examples.ts';
+import { type Failure, lastLines, told, words } from './failures.ts';
 import { checkFloors } from './floors.ts';
 import { inventory, leftBehind } from './residue.ts';
 
@@ -25,6 +28,7 @@ const concurrency: Readonly<Record<Level, number>> = {
 
 let passed = 0;
 let failed = 0;
+const failures: Failure[] = [];
 const skipped: string[] = [];
 
 function step(name: string, check: () => string | undefined): void {
@@ -35,9 +39,14 @@ function step(name: string, check: () => string | undefined): void {
   if (problem === undefined) {
     passed += 1;
   } else {
-    failed += 1;
+    fail({ where: 'house', name, text: lastLines(problem) });
     console.log(problem.trimEnd());
   }
+}
+
+function fail(failure: Failure): void {
+  failed += 1;
+  failures.push(failure);
 }
 
 function command(file: string, ...argv: string[]): () => string | undefined {
@@ -81,11 +90,38 @@ async function tests(level: Level): Promise<void> {
       skipped.push(`${event.file ?? ''} ${event.name}: ${String(event.skip)}`);
     else passed += 1;
   });
-  stream.on('test:fail', (event) => {
-    if (event.details.type !== 'suite') failed += 1;
+  /** A file that ends badly outside its tests says so here only. */
+  const errors = new Map<string, string>();
+  stream.on('test:stderr', ({ file, message }) => {
+    if (file !== undefined) errors.set(file, lastLines(`${errors.get(file) ?? ''}${message}`));
+  });
+  stream.on('test:fail', ({ file = '', name, details }) => {
+    const { error } = details;
+    // The tests in it are told by themselves; a hook of it is told by nobody else.
+    if (failureType(error) === 'subtestsFailed') {
+      if (details.type !== 'suite') failed += 1;
+      return;
+    }
+    const whole =
+      resolve(name) === file ? `\nits last words:\n${errors.get(file) ?? '(none)'}` : '';
+    fail({ where: relative('.', file), name, text: `${words(error)}${whole}` });
   });
   const report = new spec();
   for await (const chunk of stream.compose(report)) process.stdout.write(chunk);
+}
+
+function failureType(error: unknown): unknown {
+  return error instanceof Error && 'failureType' in error ? error.failureType : undefined;
+}
+
+/** What is there that was not; what is on its way out has a while to go. */
+async function residue(before: ReadonlySet<string>): Promise<string[]> {
+  const end = performance.now() + 10_000;
+  for (;;) {
+    const left = leftBehind(before, inventory());
+    if (left.length === 0 || performance.now() > end) return left;
+    await sleep(250);
+  }
 }
 
 const wanted = process.argv.slice(2);
@@ -101,13 +137,15 @@ for (const level of levels) {
   if (level === 'house') house();
   else await tests(level);
 }
-const left = leftBehind(before, inventory());
+const left = await residue(before);
 if (left.length > 0) {
-  failed += 1;
+  fail({ where: 'after all tests', name: 'nothing is left behind', text: left.join('\n') });
   console.log(`\nleft behind on this machine:\n${left.join('\n')}`);
 }
 if (skipped.length > 0)
   console.log(`\nNOT RUN on this machine (${skipped.length}):\n${skipped.join('\n')}`);
+const failedText = told(failures);
+if (failedText !== '') console.log(failedText);
 console.log(`\ntook ${((performance.now() - start) / 1000).toFixed(0)} s`);
 console.log(`${passed} passed, ${failed} failed, ${skipped.length} skipped`);
 process.exitCode = failed === 0 ? 0 : 1;
