@@ -90,10 +90,16 @@ async function tests(level: Level): Promise<void> {
       skipped.push(`${event.file ?? ''} ${event.name}: ${String(event.skip)}`);
     else passed += 1;
   });
-  /** A file that ends badly outside its tests says so here only. */
+  // A file that ends badly outside its tests says so by these only.
   const errors = new Map<string, string>();
-  stream.on('test:stderr', ({ file, message }) => {
-    if (file !== undefined) errors.set(file, lastLines(`${errors.get(file) ?? ''}${message}`));
+  const hear = (file: string | undefined, message: string): void => {
+    if (file === undefined) return;
+    const key = resolve(file);
+    errors.set(key, `${errors.get(key) ?? ''}${message}`.slice(-8192));
+  };
+  stream.on('test:stderr', ({ file, message }) => hear(file, message));
+  stream.on('test:diagnostic', ({ file, message }) => {
+    if (message.startsWith('Error: ')) hear(file, `${message}\n`);
   });
   stream.on('test:fail', ({ file = '', name, details }) => {
     const { error } = details;
@@ -103,7 +109,7 @@ async function tests(level: Level): Promise<void> {
       return;
     }
     const whole =
-      resolve(name) === file ? `\nits last words:\n${errors.get(file) ?? '(none)'}` : '';
+      resolve(name) === file ? `\nits last words:\n${lastLines(errors.get(file) ?? '(none)')}` : '';
     fail({ where: relative('.', file), name, text: `${words(error)}${whole}` });
   });
   const report = new spec();
