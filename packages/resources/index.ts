@@ -17,6 +17,8 @@ export {
   parseManifests,
   type RawObject,
 } from './src/manifest.ts';
+export type { AddressPlan } from './src/schema/address-plan.ts';
+export type { AddressReservation } from './src/schema/address-reservation.ts';
 export { WELL_KNOWN_COMMUNITIES } from './src/schema/bgp-fields.ts';
 export type { BGPClusterOptions, BGPPeerOptions } from './src/schema/causeway-bgp.ts';
 export type {
@@ -32,9 +34,22 @@ export type {
   CiliumNetworkPolicy,
   CiliumRule,
 } from './src/schema/cilium-policy.ts';
-export type { ObjectMeta } from './src/schema/common.ts';
+export type { ObjectMeta, OwnerReference } from './src/schema/common.ts';
 export type { Namespace, Node, Pod } from './src/schema/core.ts';
+export type { CiliumEgressGatewayPolicy } from './src/schema/egress-gateway.ts';
+export {
+  type AddressRange,
+  blocksOf,
+  type CiliumLoadBalancerIPPool,
+} from './src/schema/load-balancer-pool.ts';
 export type { NetworkPolicy, NetworkPolicyPeer } from './src/schema/network-policy.ts';
+export {
+  countOrdinals,
+  hasOrdinal,
+  type OrdinalRange,
+  parseOrdinals,
+} from './src/schema/ordinals.ts';
+export type { CiliumPodIPPool, PodIPPoolOptions } from './src/schema/pod-pools.ts';
 export { redacted, type Secret, secretValue } from './src/schema/secret.ts';
 export {
   type EndpointSlice,
@@ -44,6 +59,7 @@ export {
   type ServicePort,
 } from './src/schema/service.ts';
 export type { ServiceCIDR } from './src/schema/service-cidr.ts';
+export type { StatefulSet } from './src/schema/workload.ts';
 export type { ServiceCidrs } from './src/service-addresses.ts';
 export type {
   ApplyOptions,

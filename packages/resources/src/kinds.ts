@@ -8,6 +8,8 @@ import {
   checkPolicy,
   checkService,
 } from './checks.ts';
+import { type AddressPlan, addressPlan } from './schema/address-plan.ts';
+import { type AddressReservation, addressReservation } from './schema/address-reservation.ts';
 import {
   type BGPClusterOptions,
   type BGPPeerOptions,
@@ -39,10 +41,25 @@ import {
   ciliumNetworkPolicy,
 } from './schema/cilium-policy.ts';
 import { type Namespace, type Node, namespace, node, type Pod, pod } from './schema/core.ts';
+import {
+  type CiliumEgressGatewayPolicy,
+  ciliumEgressGatewayPolicy,
+} from './schema/egress-gateway.ts';
+import {
+  type CiliumLoadBalancerIPPool,
+  ciliumLoadBalancerIPPool,
+} from './schema/load-balancer-pool.ts';
 import { type NetworkPolicy, networkPolicy } from './schema/network-policy.ts';
+import {
+  type CiliumPodIPPool,
+  ciliumPodIPPool,
+  type PodIPPoolOptions,
+  podIPPoolOptions,
+} from './schema/pod-pools.ts';
 import { type Secret, secret } from './schema/secret.ts';
 import { type EndpointSlice, endpointSlice, type Service, service } from './schema/service.ts';
 import { type ServiceCIDR, serviceCidr } from './schema/service-cidr.ts';
+import { STATEFUL_SET_ALIASES, type StatefulSet, statefulSet } from './schema/workload.ts';
 
 /** The type of each kind; kinds' names are unique over all groups. */
 export interface ResourceKinds {
@@ -65,6 +82,13 @@ export interface ResourceKinds {
   CiliumBGPNodeConfig: CiliumBGPNodeConfig;
   BGPClusterOptions: BGPClusterOptions;
   BGPPeerOptions: BGPPeerOptions;
+  StatefulSet: StatefulSet;
+  CiliumPodIPPool: CiliumPodIPPool;
+  PodIPPoolOptions: PodIPPoolOptions;
+  AddressReservation: AddressReservation;
+  AddressPlan: AddressPlan;
+  CiliumLoadBalancerIPPool: CiliumLoadBalancerIPPool;
+  CiliumEgressGatewayPolicy: CiliumEgressGatewayPolicy;
 }
 
 export type KindName = keyof ResourceKinds;
@@ -77,6 +101,8 @@ export interface KindDescriptor<K extends KindName = KindName> {
   readonly group: string;
   /** Versions that are taken; the first is stored. */
   readonly versions: readonly [string, ...string[]];
+  /** Whole apiVersions of other groups that are taken for the same kind. */
+  readonly aliases: readonly string[];
   readonly plural: string;
   readonly shortNames: readonly string[];
   readonly namespaced: boolean;
@@ -90,7 +116,7 @@ function describe<K extends KindName>(
   plural: string,
   namespaced: boolean,
   schema: z.ZodType<ResourceKinds[K]>,
-  more: Partial<Pick<KindDescriptor, 'shortNames' | 'versions' | 'check'>> = {},
+  more: Partial<Pick<KindDescriptor, 'shortNames' | 'versions' | 'aliases' | 'check'>> = {},
 ): KindDescriptor<K> {
   return {
     kind,
@@ -99,6 +125,7 @@ function describe<K extends KindName>(
     namespaced,
     schema,
     versions: more.versions ?? ['v1'],
+    aliases: more.aliases ?? [],
     shortNames: more.shortNames ?? [],
     check: more.check ?? (() => []),
   };
@@ -216,6 +243,50 @@ export const KINDS: { readonly [K in KindName]: KindDescriptor<K> } = Object.fre
     false,
     bgpPeerOptions,
     { check: checkBgpFamilies },
+  ),
+  StatefulSet: describe('StatefulSet', 'apps', 'statefulsets', true, statefulSet, {
+    shortNames: ['sts'],
+    aliases: STATEFUL_SET_ALIASES,
+  }),
+  CiliumPodIPPool: describe(
+    'CiliumPodIPPool',
+    'cilium.io',
+    'ciliumpodippools',
+    false,
+    ciliumPodIPPool,
+    { shortNames: ['cpip'], versions: ['v2alpha1'] },
+  ),
+  PodIPPoolOptions: describe(
+    'PodIPPoolOptions',
+    'causeway.io',
+    'podippooloptions',
+    false,
+    podIPPoolOptions,
+  ),
+  AddressReservation: describe(
+    'AddressReservation',
+    'causeway.io',
+    'addressreservations',
+    true,
+    addressReservation,
+    { shortNames: ['ares'] },
+  ),
+  AddressPlan: describe('AddressPlan', 'causeway.io', 'addressplans', false, addressPlan),
+  CiliumLoadBalancerIPPool: describe(
+    'CiliumLoadBalancerIPPool',
+    'cilium.io',
+    'ciliumloadbalancerippools',
+    false,
+    ciliumLoadBalancerIPPool,
+    { shortNames: ['ippools', 'ippool', 'lbippool', 'lbippools'], ...v2alpha1 },
+  ),
+  CiliumEgressGatewayPolicy: describe(
+    'CiliumEgressGatewayPolicy',
+    'cilium.io',
+    'ciliumegressgatewaypolicies',
+    false,
+    ciliumEgressGatewayPolicy,
+    { shortNames: ['cegp'], ...v2 },
   ),
 });
 

@@ -85,7 +85,8 @@ function descriptorOf(apiVersion: unknown, kind: unknown): KindDescriptor | unde
     (version) =>
       apiVersion === (descriptor.group === 'core' ? version : `${descriptor.group}/${version}`),
   );
-  return known ? descriptor : undefined;
+  const alias = descriptor.aliases.some((each) => each === apiVersion);
+  return known || alias ? descriptor : undefined;
 }
 
 function unknownKind({ where, value: { apiVersion, kind } }: RawObject): ResourceError {

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { maybe, open } from './build.ts';
 import { cidr, dnsSubdomain, ipAddress, ipOrCidr, metadata } from './common.ts';
+import { nodePools } from './pod-pools.ts';
 
 export const ciliumCidrGroup = open({
   apiVersion: z.enum(['cilium.io/v2', 'cilium.io/v2alpha1']),
@@ -39,14 +40,18 @@ export const ciliumNode = open({
         }),
       ),
     ),
-    ipam: maybe(open({ podCIDRs: maybe(z.array(cidr)) })),
+    ipam: maybe(open({ podCIDRs: maybe(z.array(cidr)), pools: maybe(nodePools) })),
     health: maybe(pair),
     ingress: maybe(pair),
     encryption: maybe(open({ key: maybe(z.int().min(0).max(255)) })),
     bootid: maybe(z.string()),
     nodeidentity: maybe(z.int()),
   }).default({}),
-  status: maybe(open({})),
+  status: maybe(
+    open({
+      ipam: maybe(open({ 'operator-status': maybe(open({ error: maybe(z.string()) })) })),
+    }),
+  ),
 }).meta({ description: "A node as the network sees it: its addresses and its pods' CIDRs." });
 
 export type CiliumCIDRGroup = z.infer<typeof ciliumCidrGroup>;

@@ -98,6 +98,19 @@ export function metadata(name: z.ZodString, namespaced: boolean) {
     generation: maybe(z.int()),
     creationTimestamp: maybe(z.string()),
     deletionTimestamp: maybe(z.string()),
+    ownerReferences: maybe(
+      z
+        .array(
+          open({
+            apiVersion: z.string(),
+            kind: z.string(),
+            name: z.string(),
+            uid: maybe(z.string()),
+            controller: maybe(z.boolean()),
+          }),
+        )
+        .max(64),
+    ),
   }) as z.ZodType<ObjectMeta>;
 }
 
@@ -116,6 +129,16 @@ export interface ObjectMeta {
   /** Set by the store: RFC 3339. */
   creationTimestamp?: string;
   deletionTimestamp?: string;
+  ownerReferences?: OwnerReference[];
+}
+
+/** Who made an object; the controller is the one whose word counts. */
+export interface OwnerReference {
+  apiVersion: string;
+  kind: string;
+  name: string;
+  uid?: string;
+  controller?: boolean;
 }
 
 /** A selector; `key` and `value` differ between Kubernetes and Cilium. */

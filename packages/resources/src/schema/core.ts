@@ -83,6 +83,7 @@ export const node = open({
   status: maybe(
     open({
       addresses: maybe(z.array(open({ type: z.string(), address: z.string() }))),
+      allocatable: maybe(z.record(z.string(), z.union([z.string(), z.number()]))),
       conditions: maybe(z.array(condition)),
     }),
   ),

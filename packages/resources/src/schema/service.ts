@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { maybe, open, text } from './build.ts';
 import {
+  cidr,
   dns1035Label,
   dnsLabel,
   dnsSubdomain,
@@ -42,6 +43,11 @@ const serviceSpec = open({
   externalIPs: maybe(z.array(ipAddress)),
   loadBalancerIP: maybe(z.string()),
   loadBalancerClass: maybe(z.string()),
+  loadBalancerSourceRanges: maybe(
+    z.array(text((v) => cidr.safeParse(v.trim()).success, 'a CIDR such as 192.0.2.0/24')).max(1024),
+  ),
+  allocateLoadBalancerNodePorts: maybe(z.boolean()),
+  healthCheckNodePort: maybe(z.int().min(0).max(65535)),
   externalName: maybe(dnsSubdomain),
   trafficDistribution: maybe(z.string()),
 }).superRefine((spec, context) => {
@@ -116,8 +122,26 @@ export const service = open({
     open({
       loadBalancer: maybe(
         open({
-          ingress: maybe(z.array(open({ ip: maybe(z.string()), hostname: maybe(z.string()) }))),
+          ingress: maybe(
+            z.array(
+              open({
+                ip: maybe(z.string()),
+                hostname: maybe(z.string()),
+                ipMode: maybe(z.enum(['VIP', 'Proxy'])),
+              }),
+            ),
+          ),
         }),
+      ),
+      conditions: maybe(
+        z.array(
+          open({
+            type: z.string(),
+            status: z.enum(['True', 'False', 'Unknown']),
+            reason: maybe(z.string()),
+            message: maybe(z.string()),
+          }),
+        ),
       ),
     }),
   ),
