@@ -13,6 +13,7 @@ export type {
   HostPlan,
   LabPlan,
   NodePlan,
+  OperatorPlan,
   PodPlan,
   RouterPlan,
 } from './src/plan/types.ts';
@@ -29,6 +30,7 @@ export {
   type LoadTarget,
   loadInWords,
 } from './src/run/load.ts';
+export type { LabOperator } from './src/run/operators.ts';
 export type { LabProgram, StartOptions } from './src/run/program.ts';
 export type { KernelRoute, LabRouter } from './src/run/routers.ts';
 export type { Traffic, TrafficOptions, TrafficResult } from './src/run/traffic.ts';

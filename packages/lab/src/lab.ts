@@ -9,7 +9,14 @@ import { LabContext, type Place, podPlace } from './run/context.ts';
 import { LabEtcd } from './run/etcd.ts';
 import { Kubelet } from './run/kubelet.ts';
 import { setCable, setDevice, setFrozen } from './run/links.ts';
-import { agentsReady, routersReady, speakersReady, tablesComplete } from './run/ready.ts';
+import { LabOperator } from './run/operators.ts';
+import {
+  agentsReady,
+  operatorsReady,
+  routersReady,
+  speakersReady,
+  tablesComplete,
+} from './run/ready.ts';
 import { LabRouter } from './run/routers.ts';
 import { type OpenStore, openStore } from './run/store.ts';
 import { Traffic } from './run/traffic.ts';
@@ -22,6 +29,7 @@ export interface LabClusterFace {
   readonly plan: ClusterPlan;
   readonly etcd: LabEtcd;
   readonly agents: readonly LabAgent[];
+  readonly operators: readonly LabOperator[];
   /** The cluster's registry, connected at the first call and closed with the lab's face. */
   store(): Promise<ResourceStore>;
   kubelet(): Promise<Kubelet>;
@@ -76,6 +84,19 @@ export class Lab implements AsyncDisposable {
       'place-unknown',
       `lab ${this.name} has no node ${node}; its nodes: ${agents.map((agent) => agent.node.name).join(', ')}`,
       { value: node },
+    );
+  }
+
+  /** An operator by its place, `CLUSTER/operator-N`. Throws `place-unknown`. */
+  operator(place: string): LabOperator {
+    const operators = this.clusters.flatMap((cluster) => cluster.operators);
+    const found = operators.find((operator) => operator.place === place);
+    if (found !== undefined) return found;
+    const known = operators.map((operator) => operator.place).join(', ') || '(none)';
+    throw new LabError(
+      'place-unknown',
+      `lab ${this.name} has no operator ${place}; its operators: ${known}`,
+      { value: place },
     );
   }
 
@@ -185,6 +206,18 @@ export class Lab implements AsyncDisposable {
     this.#remember(this.pods.filter((candidate) => candidate !== pod));
   }
 
+  /**
+   * Takes a pod away and starts it again under its name on another node, as a StatefulSet's controller
+   * does after a drain; its new addresses.
+   */
+  async movePod(place: string, node: string): Promise<string[]> {
+    const pod = this.#pod(place);
+    this.agent(node);
+    await this.removePod(place);
+    const [addresses = []] = await this.addPods([{ ...pod, node }]);
+    return addresses;
+  }
+
   async setReady(place: string, ready: boolean): Promise<void> {
     const pod = this.#pod(place);
     await (await this.cluster(pod.cluster).kubelet()).setReady(pod, ready);
@@ -197,6 +230,7 @@ export class Lab implements AsyncDisposable {
     const timeoutMs = options.timeoutMs ?? READY_MS;
     await routersReady(this.routers, timeoutMs, options.signal);
     for (const cluster of this.clusters) {
+      await operatorsReady(cluster.operators, timeoutMs, options.signal);
       await agentsReady(cluster.agents, timeoutMs, options.signal);
       const store = await cluster.store();
       if (cluster.plan.settings.routing.bgp) {
@@ -220,6 +254,7 @@ export class Lab implements AsyncDisposable {
   #face(plan: ClusterPlan): LabClusterFace {
     const etcd = new LabEtcd(this.context, plan);
     const agents = plan.nodes.map((node) => new LabAgent(this.context, plan, node));
+    const operators = plan.operators.map((each) => new LabOperator(this.context, plan, each));
     const store = async (): Promise<ResourceStore> => {
       const open = this.#stores.get(plan.name) ?? openStore(etcd.socket);
       this.#stores.set(plan.name, open);
@@ -230,6 +265,7 @@ export class Lab implements AsyncDisposable {
       plan,
       etcd,
       agents,
+      operators,
       store,
       kubelet: async () =>
         new Kubelet({ context: this.context, store: await store(), agentSocket }),

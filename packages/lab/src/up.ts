@@ -1,5 +1,5 @@
 import { mkdirSync, readFileSync } from 'node:fs';
-import { buildMachine } from './build/machine.ts';
+import { buildMachine, buildOperatorMachine } from './build/machine.ts';
 import { buildRouter } from './build/router.ts';
 import { buildTopology } from './build/topology.ts';
 import { destroyLab } from './down.ts';
@@ -13,7 +13,7 @@ import { Lab, type LabClusterFace } from './lab.ts';
 import { planLab } from './plan/plan.ts';
 import type { ClusterPlan, PodPlan } from './plan/types.ts';
 import { podPlace } from './run/context.ts';
-import { agentsReady } from './run/ready.ts';
+import { agentsReady, operatorsReady } from './run/ready.ts';
 import { startServers } from './run/servers.ts';
 import {
   checkLabName,
@@ -116,6 +116,8 @@ async function bringUp(
   await buildTopology(names, state.plan);
   for (const { node } of lab.clusters.flatMap((cluster) => cluster.agents))
     await buildMachine(lab.name, node.name);
+  for (const { place } of lab.clusters.flatMap((cluster) => cluster.operators))
+    buildOperatorMachine(lab.name, place);
   say(`network: ${state.plan.places.length} namespaces, ${state.plan.cables.length} cables`);
   signal?.throwIfAborted();
   if (lab.routers.length > 0) {
@@ -133,6 +135,14 @@ async function bringUp(
       cluster.plan.name,
       await fillRegistry(cluster, manifests.get(cluster.plan.name) ?? []),
     );
+  for (const { operators, etcd } of lab.clusters) {
+    for (const operator of operators) {
+      operator.configure(etcd);
+      await operator.start();
+    }
+    await operatorsReady(operators, AGENT_READY_MS, signal);
+    if (operators.length > 0) say(`operators: ${operators.map(({ place }) => place).join(', ')}`);
+  }
   const agents = lab.clusters.flatMap((cluster) =>
     cluster.agents.map((agent) => ({ cluster, agent })),
   );

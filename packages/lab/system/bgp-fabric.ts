@@ -61,6 +61,8 @@ export function withPods(
         node,
         namespace: 'default',
         labels: { app: name },
+        annotations: {},
+        statefulSet: false,
         runtime: 'netns',
         serve: [{ port: 80, type: 'http' }],
       })),

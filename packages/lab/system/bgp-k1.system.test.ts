@@ -84,7 +84,7 @@ async function bfdEnds(of: Lab): Promise<Map<string, BfdEnd>> {
       flaps: number;
     }[];
     for (const { key, state, flaps } of sessions)
-      ends.set(`${bfd!.node.name} ${key}`, { state, falls: flaps, since: 0 });
+      ends.set(`${bfd!.place} ${key}`, { state, falls: flaps, since: 0 });
   }
   for (const router of of.routers) {
     if (router.plan.daemon === 'bird') {

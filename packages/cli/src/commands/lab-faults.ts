@@ -1,4 +1,4 @@
-import { openLab, type ProgramName } from '@causeway/lab';
+import { type LabProgram, openLab, type ProgramName } from '@causeway/lab';
 import { CliError } from '../errors.ts';
 import { printJson, printLine } from '../output/print.ts';
 import type { Invocation } from '../program/invocation.ts';
@@ -43,19 +43,27 @@ function program(which: ProgramName) {
           value: rest,
         },
       );
-    await run(
-      invocation,
-      {
-        start: () => one.start(),
-        stop: () => one.kill('SIGTERM'),
-        kill: () => one.kill('SIGKILL'),
-        restart: () => one.restart(),
-        pause: () => one.kill('SIGSTOP'),
-        resume: () => one.kill('SIGCONT'),
-      },
-      verb,
-      `${which} on ${rest}`,
-    );
+    await run(invocation, programVerbs(one), verb, `${which} on ${rest}`);
+  };
+}
+
+export async function operator(
+  invocation: Invocation,
+  [target, verb]: readonly string[],
+): Promise<void> {
+  const { name, rest } = splitPlace(target!);
+  await using lab = openLab(name);
+  await run(invocation, programVerbs(lab.operator(rest)), verb, rest);
+}
+
+function programVerbs(one: LabProgram): Verbs {
+  return {
+    start: () => one.start(),
+    stop: () => one.kill('SIGTERM'),
+    kill: () => one.kill('SIGKILL'),
+    restart: () => one.restart(),
+    pause: () => one.kill('SIGSTOP'),
+    resume: () => one.kill('SIGCONT'),
   };
 }
 
@@ -159,8 +167,20 @@ export async function pod(
       ready: () => lab.setReady(rest, true),
       unready: () => lab.setReady(rest, false),
       stop: () => lab.removePod(rest, grace * 1000),
+      move: async () => {
+        await lab.movePod(rest, nodeToMoveTo(invocation));
+      },
     },
     verb,
     rest,
   );
+}
+
+function nodeToMoveTo({ options }: Invocation): string {
+  if (typeof options.to === 'string') return options.to;
+  throw new CliError('bad-usage', 'move takes the node to move to', {
+    field: '--to',
+    value: options.to,
+    hint: 'causeway lab pod NAME/CLUSTER/NAMESPACE/POD move --to NODE',
+  });
 }

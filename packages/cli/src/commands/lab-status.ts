@@ -33,10 +33,13 @@ export async function status({ json }: Invocation, [name]: readonly string[]): P
       })),
     ),
     ...(await inParallel(
-      agents.flatMap((agent) => agent.programs),
+      [
+        ...lab.clusters.flatMap((cluster) => cluster.operators),
+        ...agents.flatMap((agent) => agent.programs),
+      ],
       8,
       async (program) => ({
-        place: program.node.name,
+        place: program.place,
         program: program.name,
         pid: program.pid,
         missing: await program.missing().catch(words),

@@ -4,7 +4,8 @@ import { runs } from './invocation.ts';
 const commands = () => import('../commands/lab.ts');
 const faults = () => import('../commands/lab-faults.ts');
 
-const PLACE = 'a router, rack, node, outside host, CLUSTER/etcd or CLUSTER/NAMESPACE/POD';
+const PLACE =
+  'a router, rack, node, outside host, CLUSTER/etcd, CLUSTER/operator-N or CLUSTER/NAMESPACE/POD';
 
 export function addLab(program: Command): void {
   const lab = program
@@ -46,7 +47,7 @@ export function addLab(program: Command): void {
     lab
       .command('logs')
       .description("the log of a node's program, a router's daemon or a store")
-      .argument('<place>', 'NAME/NODE, NAME/ROUTER or NAME/CLUSTER/etcd')
+      .argument('<place>', 'NAME/NODE, NAME/ROUTER, NAME/CLUSTER/etcd or NAME/CLUSTER/operator-N')
       .option('--program <name>', 'agent, speaker or bfd; a daemon of the router'),
     async () => (await commands()).logs,
   );
@@ -99,6 +100,14 @@ export function addLab(program: Command): void {
   );
   runs(
     lab
+      .command('operator')
+      .description('an instance of the operator: the same verbs')
+      .argument('<operator>', 'NAME/CLUSTER/operator-N')
+      .argument('<verb>'),
+    async () => (await faults()).operator,
+  );
+  runs(
+    lab
       .command('router')
       .description(
         "a router's daemons: start, stop, kill; its cables: cut, heal; its power: off, on",
@@ -140,10 +149,13 @@ export function addLab(program: Command): void {
   runs(
     lab
       .command('pod')
-      .description('a pod: ready, unready, or stop (with a grace in which it is terminating)')
+      .description(
+        'a pod: ready, unready, stop (with a grace in which it is terminating), move (to another node, under its name)',
+      )
       .argument('<pod>', 'NAME/CLUSTER/NAMESPACE/POD')
       .argument('<verb>')
-      .option('--grace <seconds>', 'for stop', '0'),
+      .option('--grace <seconds>', 'for stop', '0')
+      .option('--to <node>', 'for move'),
     async () => (await faults()).pod,
   );
 }

@@ -2,6 +2,12 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { nodePaths } from '../host/names.ts';
 import { must } from '../host/process.ts';
 
+/** Makes what an operator's machine has: a run directory of its own. */
+export function buildOperatorMachine(lab: string, place: string): void {
+  for (const directory of [nodePaths(lab, place).run, '/run/causeway'])
+    mkdirSync(directory, { recursive: true });
+}
+
 /**
  * Makes what a node's machine has before an agent comes: directories, a run directory in memory as every
  * machine's /run is, and a BPF file system of its own.

@@ -1,7 +1,7 @@
 import { Address, Prefix } from '@causeway/ip';
 import type { LabFileIssue } from '../errors.ts';
 import { checkRouting } from './check-routing.ts';
-import { countedNames } from './counted.ts';
+import { countedNames, podNames } from './counted.ts';
 import type { LabCluster, LabFile } from './schema.ts';
 import { segmentOf } from './segments.ts';
 
@@ -157,6 +157,7 @@ function checkCluster(
       true,
       `takes mode: native; in mode ${cluster.routing.mode} the fabric does not see pod addresses`,
     );
+  if (cluster.ipam === 'pools') checkPools(path, cluster, say);
   for (const family of ['ipv4', 'ipv6'] as const) {
     const text = cluster.podCIDRs[family];
     const at = `${path}.podCIDRs.${family}`;
@@ -176,7 +177,7 @@ function checkCluster(
         length,
         `must be ${Prefix.length(prefix)} or longer: a node's part lies inside ${prefix}`,
       );
-    else if (Prefix.subnetCount(prefix, length) < BigInt(nodes.length))
+    else if (cluster.ipam === 'static' && Prefix.subnetCount(prefix, length) < BigInt(nodes.length))
       say(
         at,
         text,
@@ -210,7 +211,7 @@ function checkCluster(
       );
   reportDoubles(
     cluster.pods.flatMap((pod, j) =>
-      countedNames([pod], '-').map((name) => ({
+      podNames(pod).map((name) => ({
         key: `${pod.namespace}/${name}`,
         path: `${path}.pods[${j}].name`,
       })),
@@ -226,6 +227,22 @@ function checkCluster(
     say,
     'a namespace',
   );
+}
+
+/** What nodes without pod CIDRs of the plan need. */
+function checkPools(path: string, cluster: LabCluster, say: Say): void {
+  if (cluster.operators === 0)
+    say(
+      `${path}.operators`,
+      0,
+      'must be 1 to 3 with ipam: pools; operators give nodes their CIDRs',
+    );
+  if (cluster.routing.mode === 'native' && !cluster.routing.bgp)
+    say(
+      `${path}.ipam`,
+      cluster.ipam,
+      'takes mode: tunnel, or native with bgp: true; static routers cannot know what nodes will be given',
+    );
 }
 
 /** Places are named without saying what they are, so racks, routers, hosts and nodes share one space. */

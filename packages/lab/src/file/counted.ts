@@ -9,3 +9,13 @@ export function countedNames(
       : Array.from({ length: count }, (_, i) => `${name}${separator}${i + 1}`),
   );
 }
+
+/** The names of a lab file's pod entry; a StatefulSet's ordinals begin with 0. */
+export function podNames(pod: {
+  readonly name: string;
+  readonly count?: number | undefined;
+  readonly statefulSet: boolean;
+}): string[] {
+  if (!pod.statefulSet) return countedNames([pod], '-');
+  return Array.from({ length: pod.count ?? 1 }, (_, ordinal) => `${pod.name}-${ordinal}`);
+}

@@ -94,9 +94,15 @@ const node = z.strictObject({
 const pod = z.strictObject({
   name: kubeName,
   namespace: kubeName.default('default'),
-  /** With `count: 4` the entry stands for name-1 to name-4. */
+  /** With `count: 4` the entry stands for name-1 to name-4, as a StatefulSet's for name-0 to name-3. */
   count: z.int().min(1).max(1000).optional(),
   labels: labels.default({}),
+  annotations: z.record(z.string().min(1).max(317), z.string().max(4096)).default({}),
+  /**
+   * The pods belong to a StatefulSet of this name, which is written too: they have ordinals, and one that
+   * is moved comes again under its name.
+   */
+  statefulSet: z.boolean().default(false),
   /** Left out, pods go round the cluster's nodes. */
   node: placeName.optional(),
   /** `netns` is a bare namespace; `containerd` a real container through the node's own containerd. */
@@ -137,6 +143,13 @@ const cluster = z.strictObject({
     })
     .prefault({}),
   podCIDRs,
+  /**
+   * `static`: the plan gives every node its part of `podCIDRs`. `pools`: nodes come without any, and the
+   * operators give them CIDRs of the cluster's CiliumPodIPPools, which lie inside `podCIDRs`.
+   */
+  ipam: z.enum(['static', 'pools']).default('static'),
+  /** Instances of `causeway operator`, each on a machine of its own beside the store; one leads. */
+  operators: z.int().min(0).max(3).default(0),
   serviceCIDRs: z.array(cidrText).max(2).default([]),
   masquerade: z
     .strictObject({
@@ -147,7 +160,7 @@ const cluster = z.strictObject({
   socketLB: z
     .strictObject({ enabled: z.boolean().default(true), pods: z.boolean().default(true) })
     .prefault({}),
-  /** The rack on which the cluster's etcd stands; the first node's if left out. */
+  /** The rack on which the cluster's etcd and operators stand; the first node's if left out. */
   etcd: z.strictObject({ rack: placeName.optional() }).prefault({}),
   namespaces: z
     .array(z.strictObject({ name: kubeName, labels: labels.default({}) }))
@@ -157,6 +170,8 @@ const cluster = z.strictObject({
   pods: z.array(pod).max(1000).default([]),
   /** Files or directories of manifests, relative to the lab file; Pods in them are started too. */
   manifests: z.array(z.string().min(1)).max(100).default([]),
+  /** Further keys for the operators' configuration, passed on as they stand. */
+  operator: z.record(z.string(), z.unknown()).default({}),
   /** Further keys for the agents' configuration (map sizes and the like), passed on as they stand. */
   agent: z.record(z.string(), z.unknown()).default({}),
 });

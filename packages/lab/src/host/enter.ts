@@ -24,6 +24,14 @@ mount --bind "$3/run" /run/causeway
 shift 3
 exec "$@"`;
 
+/** $1 cgroup, $2 the machine's name, $3 its directory. */
+const ENTER_OPERATOR = `set -e
+echo 0 > "$1/cgroup.procs"
+hostname "$2"
+mount --bind "$3/run" /run/causeway
+shift 3
+exec "$@"`;
+
 /** $1 cgroup, $2 router name, $3 the router's directory. */
 const ENTER_ROUTER = `set -e
 echo 0 > "$1/cgroup.procs"
@@ -34,7 +42,7 @@ mount --bind "$3/config" /etc/frr
 shift 3
 exec "$@"`;
 
-export type PlaceKind = 'rack' | 'router' | 'host' | 'node' | 'etcd' | 'pod';
+export type PlaceKind = 'rack' | 'router' | 'host' | 'node' | 'etcd' | 'operator' | 'pod';
 
 /** Cgroup of what runs in a place. Pods lie below their node's, as on any node. */
 export function placeCgroup(
@@ -62,6 +70,10 @@ export function enterNode(names: LabNames, node: string, cgroup: string): string
   return enterMachine(names, node, ENTER_NODE, cgroup, nodePaths(names.lab, node).directory);
 }
 
+export function enterOperator(names: LabNames, place: string, cgroup: string): string[] {
+  return enterMachine(names, place, ENTER_OPERATOR, cgroup, nodePaths(names.lab, place).directory);
+}
+
 /** Of a router that runs a daemon. */
 export function enterRouter(names: LabNames, router: string, cgroup: string): string[] {
   const { directory } = routerPaths(names.lab, router);
@@ -83,6 +95,6 @@ function enterMachine(
     '--uts',
     '--propagation',
     'slave',
-    ...['sh', '-c', script, 'enter', cgroup, place, directory],
+    ...['sh', '-c', script, 'enter', cgroup, place.replaceAll('/', '-'), directory],
   ];
 }

@@ -49,8 +49,9 @@ export interface NodePaths {
   readonly sys: string;
 }
 
+/** Of a node, or of an operator's machine by its place. */
 export function nodePaths(lab: string, node: string): NodePaths {
-  const directory = join(labDirectory(lab), 'nodes', node);
+  const directory = join(labDirectory(lab), 'nodes', node.replaceAll('/', '_'));
   const run = join(directory, 'run');
   return {
     directory,
@@ -60,8 +61,8 @@ export function nodePaths(lab: string, node: string): NodePaths {
   };
 }
 
-/** The programs that a node runs for its network. */
-export type ProgramName = 'agent' | 'speaker' | 'bfd';
+/** The programs that a node runs for its network, and the one that an operator's machine runs. */
+export type ProgramName = 'agent' | 'speaker' | 'bfd' | 'operator';
 
 export interface NodeProgramPaths {
   readonly socket: string;

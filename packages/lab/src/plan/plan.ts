@@ -1,5 +1,5 @@
 import { Address, Prefix } from '@causeway/ip';
-import { countedNames } from '../file/counted.ts';
+import { countedNames, podNames } from '../file/counted.ts';
 import type { LabCluster, LabFile, LabRack } from '../file/schema.ts';
 import { segmentOf } from '../file/segments.ts';
 import { RackAddresses } from './addresses.ts';
@@ -45,7 +45,7 @@ interface DraftPlace {
   readonly routes: PlacePlan['routes'][number][];
 }
 
-type ClusterDraft = Omit<ClusterPlan, 'etcd'>;
+type ClusterDraft = Omit<ClusterPlan, 'etcd' | 'operators'>;
 
 class Builder {
   readonly cables: CablePlan[] = [];
@@ -141,7 +141,13 @@ class Builder {
       const place = `${cluster.name}/etcd`;
       this.#draft(place, 'etcd');
       const rack = cluster.settings.etcd.rack ?? cluster.nodes[0]!.rack;
-      return { ...cluster, etcd: { place, addresses: this.#plugIn(place, rack, {}, 'eth0') } };
+      const etcd = { place, addresses: this.#plugIn(place, rack, {}, 'eth0') };
+      const operators = Array.from({ length: cluster.settings.operators }, (_, i) => {
+        const operator = `${cluster.name}/operator-${i + 1}`;
+        this.#draft(operator, 'operator');
+        return { place: operator, addresses: this.#plugIn(operator, rack, {}, 'eth0') };
+      });
+      return { ...cluster, etcd, operators };
     });
   }
 
@@ -286,6 +292,7 @@ class Builder {
 }
 
 function podPrefixes(cluster: LabCluster, index: number): Prefix[] {
+  if (cluster.ipam === 'pools') return [];
   return FAMILIES.flatMap((family) => {
     const text = cluster.podCIDRs[family];
     if (text === undefined) return [];
@@ -297,12 +304,14 @@ function podPrefixes(cluster: LabCluster, index: number): Prefix[] {
 function placePods(cluster: LabCluster, nodes: readonly NodePlan[]): PodPlan[] {
   let turn = 0;
   return cluster.pods.flatMap((pod) =>
-    countedNames([pod], '-').map((name) => ({
+    podNames(pod).map((name, ordinal) => ({
       cluster: cluster.name,
       namespace: pod.namespace,
       name,
       node: pod.node ?? nodes[turn++ % nodes.length]!.name,
       labels: pod.labels,
+      annotations: pod.annotations,
+      statefulSet: pod.statefulSet ? { name: pod.name, ordinal } : undefined,
       runtime: pod.runtime,
       serve: pod.serve,
     })),

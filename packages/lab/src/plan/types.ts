@@ -26,7 +26,7 @@ export interface RoutePlan {
 /** One network namespace. A rack's holds a bridge, `br0`, with one port a machine. */
 export interface PlacePlan {
   readonly place: string;
-  readonly kind: 'rack' | 'router' | 'host' | 'node' | 'etcd';
+  readonly kind: 'rack' | 'router' | 'host' | 'node' | 'etcd' | 'operator';
   readonly devices: readonly DevicePlan[];
   readonly routes: readonly RoutePlan[];
 }
@@ -89,6 +89,7 @@ export interface NodePlan {
   readonly name: string;
   readonly rack: string;
   readonly addresses: readonly Address[];
+  /** Empty where operators give them. */
   readonly podCIDRs: readonly Prefix[];
   readonly labels: Readonly<Record<string, string>>;
 }
@@ -99,8 +100,17 @@ export interface PodPlan {
   readonly name: string;
   readonly node: string;
   readonly labels: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** The StatefulSet that it belongs to. */
+  readonly statefulSet?: { readonly name: string; readonly ordinal: number } | undefined;
   readonly runtime: LabPod['runtime'];
   readonly serve: readonly Serve[];
+}
+
+/** One instance of `causeway operator`; its place is `CLUSTER/operator-N`. */
+export interface OperatorPlan {
+  readonly place: string;
+  readonly addresses: readonly Address[];
 }
 
 export interface ClusterPlan {
@@ -108,6 +118,7 @@ export interface ClusterPlan {
   readonly id: number;
   readonly settings: LabCluster;
   readonly etcd: { readonly place: string; readonly addresses: readonly Address[] };
+  readonly operators: readonly OperatorPlan[];
   readonly nodes: readonly NodePlan[];
   readonly pods: readonly PodPlan[];
 }

@@ -15,17 +15,19 @@ interface SpeakerPeer {
 
 /** One node's agent, and beside it the programs that outlive it where the node speaks BGP. */
 export class LabAgent extends LabProgram {
+  readonly node: NodePlan;
   /** Undefined when the cluster does not route by BGP. */
   readonly speaker: LabProgram | undefined;
   readonly bfd: LabProgram | undefined;
   readonly #cluster: ClusterPlan;
 
   constructor(context: LabContext, cluster: ClusterPlan, node: NodePlan) {
-    super(context, node, 'agent');
+    super(context, node.name, 'agent');
+    this.node = node;
     this.#cluster = cluster;
     const { bgp } = cluster.settings.routing;
-    this.speaker = bgp ? new LabProgram(context, node, 'speaker') : undefined;
-    this.bfd = bgp ? new LabProgram(context, node, 'bfd') : undefined;
+    this.speaker = bgp ? new LabProgram(context, node.name, 'speaker') : undefined;
+    this.bfd = bgp ? new LabProgram(context, node.name, 'bfd') : undefined;
   }
 
   /** All of the node's programs in the order in which they start. */

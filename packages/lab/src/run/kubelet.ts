@@ -134,10 +134,10 @@ export class Kubelet {
   }
 }
 
-/** As long as a runtime's, the same for the life of the lab, and of no other lab. */
+/** As long as a runtime's, the same while the pod is on its node, and of no other lab. */
 export function containerId(context: LabContext, pod: PodPlan): string {
   return createHash('sha256')
-    .update(netnsName(context.names, podPlace(pod)))
+    .update(`${netnsName(context.names, podPlace(pod))} ${pod.node}`)
     .digest('hex');
 }
 
@@ -149,12 +149,32 @@ function podObject(pod: PodPlan): unknown {
   return {
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { name: pod.name, namespace: pod.namespace, labels: pod.labels },
+    metadata: {
+      name: pod.name,
+      namespace: pod.namespace,
+      labels: { ...pod.labels, ...ordinalLabels(pod) },
+      annotations: pod.annotations ?? {},
+      ...(pod.statefulSet === undefined
+        ? {}
+        : { ownerReferences: [ownerOf(pod.statefulSet.name)] }),
+    },
     spec: {
       nodeName: pod.node,
       containers: [{ name: 'main', ports: containerPorts(pod.serve) }],
     },
   };
+}
+
+function ordinalLabels({ name, statefulSet }: PodPlan): Record<string, string> {
+  if (statefulSet === undefined) return {};
+  return {
+    'statefulset.kubernetes.io/pod-name': name,
+    'apps.kubernetes.io/pod-index': String(statefulSet.ordinal),
+  };
+}
+
+function ownerOf(name: string) {
+  return { apiVersion: 'apps/v1', kind: 'StatefulSet', name, uid: name, controller: true };
 }
 
 function conditions(ready: boolean): { type: string; status: string }[] {

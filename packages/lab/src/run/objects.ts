@@ -49,13 +49,19 @@ export function clusterObjects(cluster: ClusterPlan, pods: readonly PodPlan[]): 
           apiVersion: 'cilium.io/v2',
           kind: 'CiliumNode',
           metadata: { name: node.name, labels },
-          spec: { addresses, ipam: { podCIDRs: node.podCIDRs } },
+          spec: {
+            addresses,
+            ...(settings.ipam === 'static' ? { ipam: { podCIDRs: node.podCIDRs } } : {}),
+          },
         },
         {
           apiVersion: 'v1',
           kind: 'Node',
           metadata: { name: node.name, labels },
-          spec: { podCIDR: node.podCIDRs[0], podCIDRs: node.podCIDRs },
+          spec:
+            settings.ipam === 'static'
+              ? { podCIDR: node.podCIDRs[0], podCIDRs: node.podCIDRs }
+              : {},
           status: { addresses: addresses.map(({ type, ip }) => ({ type, address: ip })) },
         },
       ];
@@ -88,7 +94,13 @@ function podOf(
   index: number,
 ): PodPlan {
   const { metadata, spec } = value as {
-    metadata?: { name?: unknown; namespace?: unknown; labels?: Record<string, string> };
+    metadata?: {
+      name?: unknown;
+      namespace?: unknown;
+      labels?: Record<string, string>;
+      annotations?: Record<string, string>;
+      ownerReferences?: readonly { kind?: string; name?: string }[];
+    };
     spec?: { nodeName?: unknown };
   };
   if (typeof metadata?.name !== 'string')
@@ -110,9 +122,22 @@ function podOf(
     name: metadata.name,
     node,
     labels: metadata.labels ?? {},
+    annotations: metadata.annotations ?? {},
+    statefulSet: statefulSetOf(metadata.name, metadata.ownerReferences),
     runtime: 'netns',
     serve: serversOf(spec),
   };
+}
+
+function statefulSetOf(
+  pod: string,
+  owners: readonly { kind?: string; name?: string }[] = [],
+): PodPlan['statefulSet'] {
+  const name = owners.find(({ kind }) => kind === 'StatefulSet')?.name;
+  const ordinal = /-(\d+)$/.exec(pod)?.[1];
+  return name === undefined || ordinal === undefined
+    ? undefined
+    : { name, ordinal: Number(ordinal) };
 }
 
 /** HTTP on TCP ports that are named for it or are its usual ones, else a server that sends back. */

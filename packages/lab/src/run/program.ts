@@ -5,7 +5,6 @@ import { LabError } from '../errors.ts';
 import { type NodeProgramPaths, nodePrograms, type ProgramName } from '../host/names.ts';
 import { launch, runningProcess, signalProcess } from '../host/process.ts';
 import { until } from '../host/wait.ts';
-import type { NodePlan } from '../plan/types.ts';
 import { type AgentAnswer, askAgent } from './agent-api.ts';
 import type { LabContext } from './context.ts';
 
@@ -17,15 +16,16 @@ export interface StartOptions {
   readonly executable?: string;
 }
 
-/** One of the long-running programs of a node, in the node's namespaces: `causeway agent`, `speaker` or `bfd`. */
+/** One of the long-running programs of a machine, in the machine's namespaces: `causeway agent`, `speaker`, `bfd` or `operator`. */
 export class LabProgram {
   readonly name: ProgramName;
-  readonly node: NodePlan;
+  /** The node's name, or an operator's place. */
+  readonly place: string;
   protected readonly context: LabContext;
 
-  constructor(context: LabContext, node: NodePlan, name: ProgramName) {
+  constructor(context: LabContext, place: string, name: ProgramName) {
     this.context = context;
-    this.node = node;
+    this.place = place;
     this.name = name;
   }
 
@@ -50,9 +50,8 @@ export class LabProgram {
   async start(options: StartOptions = {}): Promise<void> {
     if (this.pid !== undefined) return;
     const { config, log, pid } = this.#paths;
-    const place = this.context.find(this.node.name);
     const argv = [options.executable ?? PROGRAM, this.name, '--config', config];
-    await launch([...this.context.prefix(place), ...argv], log, pid);
+    await launch([...this.context.prefix(this.context.find(this.place)), ...argv], log, pid);
   }
 
   /** Sends a signal and, for those that end it, waits until it is gone. */
@@ -92,7 +91,7 @@ export class LabProgram {
   async missing(): Promise<string | undefined> {
     if (this.pid === undefined)
       throw new LabError('agent-failed', `${this.#what} ended: ${lastWords(this.log)}`, {
-        value: this.node.name,
+        value: this.place,
         hint: `its log is ${this.log}`,
       });
     let status: { ready?: unknown; reasons?: unknown };
@@ -118,11 +117,11 @@ export class LabProgram {
   }
 
   get #what(): string {
-    return `the ${this.name} on ${this.node.name}`;
+    return `the ${this.name} on ${this.place}`;
   }
 
   get #paths(): NodeProgramPaths {
-    return nodePrograms(this.context.state.name, this.node.name, this.name);
+    return nodePrograms(this.context.state.name, this.place, this.name);
   }
 }
 

@@ -1,6 +1,7 @@
 import { LabError } from '../errors.ts';
 import { until } from '../host/wait.ts';
 import type { LabAgent } from './agents.ts';
+import type { LabOperator } from './operators.ts';
 import type { LabRouter } from './routers.ts';
 
 /** Waits until the routers' sessions among themselves are up. */
@@ -18,6 +19,28 @@ export async function routersReady(
       }),
     ),
   );
+}
+
+/** Waits until every operator answers and one of them leads. */
+export async function operatorsReady(
+  operators: readonly LabOperator[],
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (operators.length === 0) return;
+  const look = async (): Promise<string | undefined> => {
+    for (const operator of operators) {
+      const missing = await operator.missing();
+      if (missing !== undefined) return `${operator.place}: ${missing}`;
+    }
+    for (const operator of operators) if (await operator.leads()) return undefined;
+    return 'none leads';
+  };
+  await until('operators', look, {
+    timeoutMs,
+    hint: `their logs are ${operators.map(({ log }) => log).join(', ')}`,
+    ...(signal === undefined ? {} : { signal }),
+  });
 }
 
 /** Waits until every agent says that it is ready and that it takes pods. */

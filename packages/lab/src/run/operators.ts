@@ -1,0 +1,36 @@
+import type { ClusterPlan, OperatorPlan } from '../plan/types.ts';
+import type { LabContext } from './context.ts';
+import type { LabEtcd } from './etcd.ts';
+import { LabProgram } from './program.ts';
+
+/** One instance of the cluster's operator, on a machine of its own beside the store. */
+export class LabOperator extends LabProgram {
+  readonly #cluster: ClusterPlan;
+
+  constructor(context: LabContext, cluster: ClusterPlan, plan: OperatorPlan) {
+    super(context, plan.place, 'operator');
+    this.#cluster = cluster;
+  }
+
+  /** Its name in the election: `operator-1`. */
+  get instance(): string {
+    return this.place.slice(this.place.indexOf('/') + 1);
+  }
+
+  /** Writes the configuration file, as an administrator would write it. */
+  configure(etcd: LabEtcd): void {
+    this.write({
+      cluster: { name: this.#cluster.name, id: this.#cluster.id },
+      name: this.instance,
+      etcd: { endpoints: etcd.endpoints },
+      runDir: '/run/causeway',
+      ...this.#cluster.settings.operator,
+    });
+  }
+
+  /** Whether it leads, as it says itself. */
+  async leads(): Promise<boolean> {
+    const status = (await this.get('/v1/status')) as { readonly leader?: unknown };
+    return status.leader === true;
+  }
+}
