@@ -1,6 +1,8 @@
 export { describeKind, type FieldDoc, jsonSchemaOf, type KindDoc } from './src/describe.ts';
 export { ResourceError, type ResourceErrorCode, type ResourceIssue } from './src/errors.ts';
 export { type EtcdStoreOptions, etcdStore } from './src/etcd-store.ts';
+export { EmptyStoreGuard } from './src/follow/empty-store.ts';
+export { KindFollower, type KindSource, type SourceStatus } from './src/follow/follower.ts';
 export {
   apiVersionOf,
   findKind,

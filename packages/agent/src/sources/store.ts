@@ -1,6 +1,13 @@
 import type { Log } from '@causeway/daemon';
 import type { Family } from '@causeway/ip';
-import type { KindName, ResourceKinds, ResourceStore } from '@causeway/resources';
+import {
+  EmptyStoreGuard,
+  KindFollower,
+  type KindName,
+  type ResourceKinds,
+  type ResourceStore,
+  type SourceStatus,
+} from '@causeway/resources';
 import type { Clock, Database, Table } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
 import { type BgpTables, bgpTables, passwordRow } from '../bgp/tables.ts';
@@ -12,7 +19,6 @@ import {
   type ServiceTable,
   serviceTable,
 } from '../services/tables.ts';
-import { KindFollower, type SourceStatus } from './follow.ts';
 import {
   type NamespaceTable,
   namespaceRow,
@@ -22,7 +28,6 @@ import {
   podRow,
   podTable,
 } from './pods.ts';
-import { EmptyStoreGuard } from './trust.ts';
 
 export interface StoreTables {
   readonly bgp: BgpTables;

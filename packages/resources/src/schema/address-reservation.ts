@@ -54,12 +54,9 @@ export const addressReservation = open({
     workload: maybe(workload.meta({ description: 'Whose pods keep their addresses.' })),
     podName: maybe(dnsSubdomain.meta({ description: 'The one pod that keeps its address.' })),
     addresses: maybe(
-      z
-        .array(fixed)
-        .max(MAX_ADDRESSES)
-        .meta({
-          description: 'Addresses that are meant; without them, the first ones given stay.',
-        }),
+      z.array(fixed).max(MAX_ADDRESSES).meta({
+        description: 'Addresses that are meant; without them, the first ones given stay.',
+      }),
     ),
     pool: maybe(dnsSubdomain.meta({ description: 'The CiliumPodIPPool that they come from.' })),
     ttlSeconds: maybe(

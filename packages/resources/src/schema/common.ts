@@ -102,9 +102,9 @@ export function metadata(name: z.ZodString, namespaced: boolean) {
       z
         .array(
           open({
-            apiVersion: z.string(),
-            kind: z.string(),
-            name: z.string(),
+            apiVersion: maybe(z.string()),
+            kind: maybe(z.string()),
+            name: maybe(z.string()),
             uid: maybe(z.string()),
             controller: maybe(z.boolean()),
           }),
@@ -134,9 +134,9 @@ export interface ObjectMeta {
 
 /** Who made an object; the controller is the one whose word counts. */
 export interface OwnerReference {
-  apiVersion: string;
-  kind: string;
-  name: string;
+  apiVersion?: string;
+  kind?: string;
+  name?: string;
   uid?: string;
   controller?: boolean;
 }

@@ -1,13 +1,13 @@
-import { type Log, messageWithCauses } from '@causeway/daemon';
-import type {
-  KindName,
-  ResourceEvent,
-  ResourceKinds,
-  ResourceStore,
-  ResourceWatch,
-} from '@causeway/resources';
 import type { Table, TableKey } from '@causeway/tables';
-import type { EmptyStoreGuard } from './trust.ts';
+import type { KindName, ResourceKinds } from '../kinds.ts';
+import type { ResourceEvent, ResourceStore, ResourceWatch } from '../store.ts';
+import type { EmptyStoreGuard } from './empty-store.ts';
+
+/** What a follower needs of a program's log. */
+export interface FollowLog {
+  debug(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
 
 /** How a kind's objects become a table's rows. */
 export interface KindSource<K extends KindName, Row, Key extends TableKey> {
@@ -15,7 +15,7 @@ export interface KindSource<K extends KindName, Row, Key extends TableKey> {
   /** Only objects of this namespace. */
   readonly namespace?: string;
   readonly table: Table<Row, Key>;
-  /** Undefined for an object that this node has no use for. */
+  /** Undefined for an object that this program has no use for. */
   readonly row: (object: ResourceKinds[K]) => Row | undefined;
   readonly key: (namespace: string | undefined, name: string) => Key;
 }
@@ -46,7 +46,7 @@ export class KindFollower<K extends KindName, Row, Key extends TableKey>
 {
   readonly #source: KindSource<K, Row, Key>;
   readonly #watch: ResourceWatch<ResourceKinds[K]>;
-  readonly #log: Log;
+  readonly #log: FollowLog;
   readonly #running: Promise<void>;
   readonly #rejected = new Map<string, string>();
   readonly #guard: EmptyStoreGuard;
@@ -63,7 +63,7 @@ export class KindFollower<K extends KindName, Row, Key extends TableKey>
     store: ResourceStore,
     source: KindSource<K, Row, Key>,
     guard: EmptyStoreGuard,
-    log: Log,
+    log: FollowLog,
   ) {
     this.#source = source;
     this.#guard = guard;
@@ -148,7 +148,7 @@ export class KindFollower<K extends KindName, Row, Key extends TableKey>
       this.#held?.delete(table.keyOf(made));
       table.put(made);
     } catch (error) {
-      this.#reject(namespace, name, messageWithCauses(error));
+      this.#reject(namespace, name, error instanceof Error ? error.message : String(error));
     }
   }
 
