@@ -236,7 +236,13 @@ export class Lab implements AsyncDisposable {
       if (cluster.plan.settings.routing.bgp) {
         const configs = await store.list('CiliumBGPClusterConfig');
         const selectors = configs.items.map(({ spec }) => spec.nodeSelector);
-        await speakersReady(cluster.agents, selectors, timeoutMs, options.signal);
+        await speakersReady(
+          cluster.agents,
+          selectors,
+          (remote) => this.#hasBfd(remote),
+          timeoutMs,
+          options.signal,
+        );
       }
       const pods = await store.list('Pod');
       const addresses = pods.items.flatMap((pod) => (pod.status?.podIPs ?? []).map(({ ip }) => ip));
@@ -270,6 +276,18 @@ export class Lab implements AsyncDisposable {
       kubelet: async () =>
         new Kubelet({ context: this.context, store: await store(), agentSocket }),
     };
+  }
+
+  /** Whether an address is of a router that runs BFD. */
+  #hasBfd(address: string): boolean {
+    const { places, routers } = this.context.state.plan;
+    return routers.some(
+      ({ name, bfd }) =>
+        bfd !== undefined &&
+        places
+          .find(({ place }) => place === name)
+          ?.devices.some((device) => device.addresses.some((each) => each.address === address)),
+    );
   }
 
   #pod(place: string): PodPlan {

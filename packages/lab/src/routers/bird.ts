@@ -1,6 +1,6 @@
 import { Prefix } from '@causeway/ip';
 import type { ListenPlan, RouterPlan, SessionPlan } from '../plan/types.ts';
-import type { RouterDaemon, RouterSession } from './daemon.ts';
+import type { RouterBfd, RouterDaemon, RouterSession } from './daemon.ts';
 
 /** BIRD 2: one process, one table a family. */
 export const bird: RouterDaemon = {
@@ -10,6 +10,7 @@ export const bird: RouterDaemon = {
   ],
   sessionsCommand: ['birdc', '-r', 'show', 'protocols', 'all'],
   parseSessions,
+  bfd: { command: ['birdc', '-r', 'show', 'bfd', 'sessions'], parse: parseBfd },
   kernelProtocol: 'bird',
 };
 
@@ -110,4 +111,11 @@ function parseSessions(output: string): RouterSession[] {
       },
     ];
   });
+}
+
+/** A table: `10.9.1.11  eth0  Up  2026-11-22 07:00:00  0.300  0.900`, the state's first letter large. */
+function parseBfd(output: string): RouterBfd[] {
+  return [...output.matchAll(/^([0-9a-f.:]+)(?:%\S+)?\s+\S+\s+(Up|Down|Init|AdminDown)\s/gm)].map(
+    ([, remote, state]) => ({ remote: remote!, up: state === 'Up', state: state! }),
+  );
 }

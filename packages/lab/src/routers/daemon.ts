@@ -11,6 +11,14 @@ export interface RouterSession {
   readonly received: number | undefined;
 }
 
+/** One BFD session as its router tells of it. */
+export interface RouterBfd {
+  readonly remote: string;
+  readonly up: boolean;
+  /** The daemon's own word. */
+  readonly state: string;
+}
+
 export interface RouterProgram {
   readonly name: string;
   readonly argv: readonly string[];
@@ -31,6 +39,10 @@ export interface RouterDaemon {
   readonly owner?: string;
   readonly sessionsCommand: readonly string[];
   parseSessions(output: string): RouterSession[];
+  /** Undefined when it has no BFD. */
+  readonly bfd:
+    | { readonly command: readonly string[]; parse(output: string): RouterBfd[] }
+    | undefined;
   /** The protocol that its kernel routes bear; undefined when it installs none. */
   readonly kernelProtocol: string | undefined;
 }

@@ -1,6 +1,6 @@
 import { Prefix } from '@causeway/ip';
 import type { ListenPlan, RouterPlan } from '../plan/types.ts';
-import type { RouterDaemon, RouterSession } from './daemon.ts';
+import type { RouterBfd, RouterDaemon, RouterSession } from './daemon.ts';
 
 /** FRR: zebra for the kernel, bgpd and bfdd beside it. They give up root for a user of their own. */
 export const frr: RouterDaemon = {
@@ -19,6 +19,7 @@ export const frr: RouterDaemon = {
   owner: 'frr',
   sessionsCommand: ['vtysh', '-c', 'show bgp summary json'],
   parseSessions,
+  bfd: { command: ['vtysh', '-c', 'show bfd peers json'], parse: parseBfd },
   kernelProtocol: 'bgp',
 };
 
@@ -174,4 +175,9 @@ function parseSessions(output: string): RouterSession[] {
       received: pfxRcd,
     })),
   );
+}
+
+function parseBfd(output: string): RouterBfd[] {
+  const peers = JSON.parse(output) as { peer: string; status: string }[];
+  return peers.map(({ peer, status }) => ({ remote: peer, up: status === 'up', state: status }));
 }

@@ -15,6 +15,7 @@ export const gobgp: RouterDaemon = {
   ],
   sessionsCommand: ['gobgp', 'neighbor', '-j'],
   parseSessions,
+  bfd: undefined,
   kernelProtocol: undefined,
 };
 

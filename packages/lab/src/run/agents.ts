@@ -9,8 +9,14 @@ interface SpeakerPeer {
   readonly name: string;
   readonly state: string;
   readonly address?: string;
+  readonly bfd?: { readonly state: string };
   readonly negotiated?: { readonly peerAsn: number };
   readonly families: readonly { readonly received: number }[];
+}
+
+export interface NodeSession extends RouterSession {
+  /** What BFD says of the way to the neighbour; undefined when it is not asked. */
+  readonly bfd: string | undefined;
 }
 
 /** One node's agent, and beside it the programs that outlive it where the node speaks BGP. */
@@ -44,13 +50,14 @@ export class LabAgent extends LabProgram {
   }
 
   /** The sessions of the node's speaker as it tells of them; none where the node does not speak BGP. */
-  async sessions(): Promise<RouterSession[]> {
+  async sessions(): Promise<NodeSession[]> {
     const rows = ((await this.speaker?.get('/v1/peers')) ?? []) as SpeakerPeer[];
-    return rows.map(({ name, address, state, negotiated, families }) => ({
+    return rows.map(({ name, address, state, bfd, negotiated, families }) => ({
       remote: address ?? name,
       asn: negotiated?.peerAsn,
       established: state === 'established',
       state,
+      bfd: bfd?.state,
       received: families.reduce((sum, family) => sum + family.received, 0),
     }));
   }

@@ -16,6 +16,7 @@ import type { PodPlan } from '../plan/types.ts';
 import { CONTAINERD_IMAGE, Containerd } from '../runtimes/containerd.ts';
 import { CriClient, type SandboxSpec } from '../runtimes/cri.ts';
 import { type LabContext, podPlace } from './context.ts';
+import { listening } from './listening.ts';
 
 const PLUGIN = join(import.meta.dirname, '../../../cni/bin/causeway-cni');
 /** containerd gives every sandbox its loopback by this plugin, whatever the network. */
@@ -60,6 +61,9 @@ export async function startContainer(
     image: CONTAINERD_IMAGE,
     command: mainCommand(pod),
   });
+  const inside = firstProcess(cgroup);
+  for (const server of pod.serve)
+    if (servesInContainer(server.type)) await listening(podPlace(pod), inside, server);
   return await cri.sandboxAddresses(sandbox);
 }
 

@@ -41,6 +41,7 @@ export function clusterObjects(cluster: ClusterPlan, pods: readonly PodPlan[]): 
             spec: { cidrs: settings.serviceCIDRs },
           },
         ]),
+    ...statefulSets(pods),
     ...cluster.nodes.flatMap((node) => {
       const labels = { 'kubernetes.io/hostname': node.name, ...node.labels };
       const addresses = node.addresses.map((ip) => ({ type: 'InternalIP', ip }));
@@ -67,6 +68,26 @@ export function clusterObjects(cluster: ClusterPlan, pods: readonly PodPlan[]): 
       ];
     }),
   ];
+}
+
+/** What pods with ordinals belong to, as far as anybody reads it. */
+function statefulSets(pods: readonly PodPlan[]): unknown[] {
+  const sets = new Map<string, PodPlan[]>();
+  for (const pod of pods) {
+    if (pod.statefulSet === undefined) continue;
+    const key = `${pod.namespace}/${pod.statefulSet.name}`;
+    sets.set(key, [...(sets.get(key) ?? []), pod]);
+  }
+  return [...sets.values()].map((members) => ({
+    apiVersion: 'apps/v1',
+    kind: 'StatefulSet',
+    metadata: { name: members[0]!.statefulSet!.name, namespace: members[0]!.namespace },
+    spec: {
+      replicas: members.length,
+      selector: { matchLabels: members[0]!.labels },
+      template: { metadata: { labels: members[0]!.labels } },
+    },
+  }));
 }
 
 /**

@@ -89,10 +89,14 @@ export interface LabelSelector {
     | undefined;
 }
 
-/** Waits until all sessions of the nodes' speakers are up; a node that a selector means has at least one. */
+/**
+ * Waits until all sessions of the nodes' speakers are up, those of BFD too where `guarded` says that the
+ * neighbour has it; a node that a selector means has at least one.
+ */
 export async function speakersReady(
   agents: readonly LabAgent[],
   selectors: readonly (LabelSelector | undefined)[],
+  guarded: (remote: string) => boolean,
   timeoutMs: number,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -109,8 +113,11 @@ export async function speakersReady(
           const sessions = await agent.sessions();
           if (sessions.length === 0) return meant ? 'it has none' : undefined;
           const down = sessions.filter((session) => !session.established);
-          if (down.length === 0) return undefined;
-          return `not up: ${down.map(({ remote, state }) => `${remote} (${state})`).join(', ')}`;
+          if (down.length > 0)
+            return `not up: ${down.map(({ remote, state }) => `${remote} (${state})`).join(', ')}`;
+          const bare = sessions.filter(({ remote, bfd = 'up' }) => bfd !== 'up' && guarded(remote));
+          if (bare.length === 0) return undefined;
+          return `BFD is not up: ${bare.map(({ remote, bfd }) => `${remote} (${bfd})`).join(', ')}`;
         },
         {
           timeoutMs,

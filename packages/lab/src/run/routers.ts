@@ -7,7 +7,7 @@ import { netnsName, type RouterPaths, routerPaths } from '../host/names.ts';
 import { forget, launch, must, run, runningProcess, signalProcess } from '../host/process.ts';
 import { type Missing, until } from '../host/wait.ts';
 import type { RouterPlan } from '../plan/types.ts';
-import type { RouterDaemon, RouterProgram, RouterSession } from '../routers/daemon.ts';
+import type { RouterBfd, RouterDaemon, RouterProgram, RouterSession } from '../routers/daemon.ts';
 import { routerDaemons } from '../routers/daemons.ts';
 import type { LabContext } from './context.ts';
 import { setCable } from './links.ts';
@@ -110,13 +110,14 @@ export class LabRouter {
 
   /** What it says of its sessions. Throws `router-failed` when it does not answer. */
   async sessions(): Promise<RouterSession[]> {
-    const result = await this.exec(this.#daemon.sessionsCommand);
-    if (result.code === 0) return this.#daemon.parseSessions(result.stdout);
-    throw new LabError(
-      'router-failed',
-      `${this.#daemon.sessionsCommand[0]} on ${this.name} failed: ${(result.stderr || result.stdout).trim()}`,
-      { value: this.name, hint: `its logs are ${Object.values(this.logs).join(', ')}` },
-    );
+    return this.#daemon.parseSessions(await this.#ask(this.#daemon.sessionsCommand));
+  }
+
+  /** What it says of its BFD sessions; none where it has no BFD. Throws `router-failed` when it does not answer. */
+  async bfdSessions(): Promise<RouterBfd[]> {
+    const { bfd } = this.#daemon;
+    if (this.plan.bfd === undefined || bfd === undefined) return [];
+    return bfd.parse(await this.#ask(bfd.command));
   }
 
   /** Routes that its daemon put into the kernel. */
@@ -132,26 +133,43 @@ export class LabRouter {
       }));
   }
 
-  /** Which of its sessions with other routers are not up, in words. */
+  /**
+   * Which of its sessions with other routers are not up, in words; BFD's too, without which a router
+   * that dies now is missed only when the hold time is over.
+   */
   async missing(): Promise<Missing> {
     const dead = this.#programs.filter(({ name }) => !this.running.includes(name));
     if (dead.length > 0) throw this.#ended(dead[0]!.name);
     let sessions: RouterSession[];
+    let guards: RouterBfd[];
     try {
-      sessions = await this.sessions();
+      [sessions, guards] = await Promise.all([this.sessions(), this.bfdSessions()]);
     } catch (error) {
       if (error instanceof LabError && error.code === 'router-failed') return error.message;
       throw error;
     }
     const up = new Set(sessions.filter((each) => each.established).map((each) => each.remote));
     const down = this.plan.sessions.filter(({ remote }) => !up.has(remote));
-    if (down.length === 0) return undefined;
-    return `no session with ${down.map((each) => `${each.neighbor} (${each.remote})`).join(', ')}`;
+    if (down.length > 0) return `no session with ${namesOf(down)}`;
+    if (this.plan.bfd === undefined) return undefined;
+    const guarded = new Set(guards.filter((each) => each.up).map((each) => each.remote));
+    const bare = this.plan.sessions.filter((each) => each.bfd && !guarded.has(each.remote));
+    return bare.length === 0 ? undefined : `no BFD session with ${namesOf(bare)}`;
   }
 
   exec(argv: readonly string[]) {
     const prefix = this.#context.prefix(this.#context.find(this.name));
     return run([...prefix, ...argv], { timeoutMs: 10_000 });
+  }
+
+  async #ask(command: readonly string[]): Promise<string> {
+    const result = await this.exec(command);
+    if (result.code === 0) return result.stdout;
+    throw new LabError(
+      'router-failed',
+      `${command[0]} on ${this.name} failed: ${(result.stderr || result.stdout).trim()}`,
+      { value: this.name, hint: `its logs are ${Object.values(this.logs).join(', ')}` },
+    );
   }
 
   get #programs(): readonly RouterProgram[] {
@@ -189,6 +207,10 @@ export class LabRouter {
       { value: this.name, hint: `its log is ${log}` },
     );
   }
+}
+
+function namesOf(sessions: RouterPlan['sessions']): string {
+  return sessions.map((each) => `${each.neighbor} (${each.remote})`).join(', ');
 }
 
 interface IpRoute {

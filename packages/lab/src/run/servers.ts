@@ -4,10 +4,11 @@ import type { Serve } from '../file/schema.ts';
 import { labDirectory } from '../host/names.ts';
 import { launch } from '../host/process.ts';
 import type { LabContext, Place } from './context.ts';
+import { listening } from './listening.ts';
 
 /**
  * The servers that a lab file asks for, out of busybox and socat: they answer with the place's name,
- * so that a client knows who served it. All listen on both families.
+ * so that a client knows who served it. All listen on both families, and do when this returns.
  */
 export async function startServers(
   context: LabContext,
@@ -20,11 +21,12 @@ export async function startServers(
     mkdirSync(directory, { recursive: true });
     writeFileSync(join(directory, 'index.html'), `${name}\n`);
   }
-  for (const server of servers)
-    await launch(
-      [...context.prefix(place), ...serverCommand(server, name, directory)],
-      join(directory, 'servers.log'),
-    );
+  const started = [];
+  for (const server of servers) {
+    const argv = [...context.prefix(place), ...serverCommand(server, name, directory)];
+    started.push({ server, mark: await launch(argv, join(directory, 'servers.log')) });
+  }
+  for (const { server, mark } of started) await listening(place.place, mark.pid, server);
 }
 
 function serverCommand(server: Serve, name: string, directory: string): string[] {
