@@ -1,12 +1,40 @@
 export type { CidrChange, PodCidr } from './src/cidrs.ts';
+export type { Claim, ClaimDuty, ClaimOwner, ClaimRefusal, ClaimStep } from './src/claims/types.ts';
 export { IpamError, type IpamErrorCode } from './src/errors.ts';
 export { NodeIpam } from './src/ipam.ts';
 export { type Layout, layout } from './src/layout.ts';
+export type {
+  BlockFacts,
+  BlockOrders,
+  BlockPhase,
+  BlockUse,
+  DemandState,
+  DemandStep,
+  Marks,
+  PoolDemandInput,
+} from './src/node/types.ts';
 export { type Owner, ownerKey } from './src/owner.ts';
+export type { PlanNode, PlanOverlap, PlanRange, PlanScope, PlanUse } from './src/plan/types.ts';
 export type { Choice } from './src/pool.ts';
+export type {
+  BlockSizeRule,
+  CidrRecord,
+  Decision,
+  DrainView,
+  Labels,
+  Place,
+  PlannerNode,
+  PoolRanges,
+  PoolRequest,
+  PoolSpec,
+  PoolUsage,
+  RangeConflict,
+  Refusal,
+} from './src/pools/types.ts';
 export { type IpamSnapshot, parseSnapshot, type SnapshotAddress } from './src/snapshot.ts';
 export type {
   AddressRequest,
+  FamilyRequest,
   IpamOptions,
   Lease,
   LeasedAddress,
@@ -14,3 +42,14 @@ export type {
   PoolStats,
   RestoreConflict,
 } from './src/types.ts';
+export type {
+  VipBlock,
+  VipClaim,
+  VipPlan,
+  VipPool,
+  VipPoolStatus,
+  VipRefusal,
+  VipService,
+  VipServiceView,
+  VipWorld,
+} from './src/vips/types.ts';

@@ -7,6 +7,10 @@ import { Pool } from './pool.ts';
 export interface PodCidr {
   readonly prefix: Prefix;
   readonly draining?: boolean;
+  /** The named pool that it comes from; missing for a CIDR that is simply the node's. */
+  readonly pool?: string;
+  /** False while others do not know the way to it: it then gives only where no other has an address left. */
+  readonly usable?: boolean;
 }
 
 /** What a change of the CIDR set came to. */
@@ -49,9 +53,40 @@ export class PoolSet {
   #pools: Pool[] = [];
   readonly #inUse: (pool: Pool) => Iterable<Address>;
 
+  readonly #claimed = new Set<Address>();
+
   /** `inUse` names the used addresses of a pool. */
   constructor(inUse: (pool: Pool) => Iterable<Address>) {
     this.#inUse = inUse;
+  }
+
+  get claimed(): ReadonlySet<Address> {
+    return this.#claimed;
+  }
+
+  /** Keeps the address for its claim in every pool that holds it, now or later. */
+  claim(address: Address): void {
+    this.#claimed.add(address);
+    for (const pool of this.#pools) this.#keep(pool, address);
+  }
+
+  unclaim(address: Address): void {
+    if (!this.#claimed.delete(address)) return;
+    for (const pool of this.#pools) {
+      const offset = pool.layout.offsetOf(address);
+      if (offset !== undefined) pool.unkeep(offset);
+    }
+  }
+
+  #keep(pool: Pool, address: Address): void {
+    const offset = pool.layout.offsetOf(address);
+    if (offset !== undefined && !pool.isReserved(offset)) pool.keep(offset);
+  }
+
+  #make(prefix: Prefix): Pool {
+    const pool = new Pool(prefix);
+    for (const address of this.#claimed) this.#keep(pool, address);
+    return pool;
   }
 
   [Symbol.iterator](): Iterator<Pool> {
@@ -79,9 +114,10 @@ export class PoolSet {
   }
 
   /** Puts back a pool that was on its way out. Call `refresh` once its addresses are known. */
-  addLeaving(prefix: Prefix): void {
+  addLeaving(prefix: Prefix, name: string | undefined): void {
     if (this.byPrefix(prefix) !== undefined) return;
-    const pool = new Pool(prefix, false);
+    const pool = this.#make(prefix);
+    pool.name = name;
     pool.leaving = true;
     this.#pools.push(pool);
   }
@@ -92,8 +128,10 @@ export class PoolSet {
     const active = cidrs.map((cidr) => {
       const kept = this.byPrefix(cidr.prefix);
       if (kept === undefined) added.push(cidr.prefix);
-      const pool = kept ?? new Pool(cidr.prefix, false);
+      const pool = kept ?? this.#make(cidr.prefix);
+      pool.name = cidr.pool;
       pool.draining = cidr.draining ?? false;
+      pool.usable = cidr.usable ?? true;
       pool.leaving = false;
       return pool;
     });

@@ -6,6 +6,7 @@ export type IpamErrorCode =
   | 'address-reserved'
   | 'address-taken'
   | 'address-quarantined'
+  | 'address-claimed'
   | 'owner-has-other'
   | 'cidr-draining'
   | 'no-cidr'

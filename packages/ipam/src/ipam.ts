@@ -1,9 +1,11 @@
 import { Address, type Family, type Prefix } from '@causeway/ip';
+import { choose, familyRequest } from './choose.ts';
 import { type CidrChange, checkCidrs, type PodCidr, PoolSet } from './cidrs.ts';
 import { IpamError } from './errors.ts';
+import { type Held, Holdings, leaseOf } from './holdings.ts';
 import { layout } from './layout.ts';
 import { type Owner, ownerKey } from './owner.ts';
-import type { Choice, Pool } from './pool.ts';
+import type { Choice } from './pool.ts';
 import { type IpamSnapshot, parseSnapshot, type SnapshotAddress } from './snapshot.ts';
 import type {
   AddressRequest,
@@ -14,17 +16,6 @@ import type {
   PoolStats,
   RestoreConflict,
 } from './types.ts';
-
-interface Held {
-  readonly address: Address;
-  /** Missing for an address that no CIDR could hold when it was restored. */
-  readonly at: { readonly pool: Pool; readonly offset: bigint } | undefined;
-}
-
-interface Holding {
-  readonly owner: Owner;
-  readonly held: Map<Family, Held>;
-}
 
 const FAMILIES = ['ipv4', 'ipv6'] as const;
 
@@ -37,9 +28,8 @@ export class NodeIpam {
   readonly #leastRestMs: number;
   readonly #choice: Choice;
   readonly #lastResort: boolean;
-  readonly #pools = new PoolSet((pool) => this.#usedIn(pool));
-  readonly #holdings = new Map<string, Holding>();
-  readonly #byAddress = new Map<Address, Holding>();
+  readonly #holdings = new Holdings();
+  readonly #pools = new PoolSet((pool) => this.#holdings.in(pool));
   #now = Number.NEGATIVE_INFINITY;
 
   constructor(options: IpamOptions) {
@@ -69,22 +59,31 @@ export class NodeIpam {
   /**
    * Gives the owner an address of each family asked for, or nothing. An owner that asks again is answered with
    * what it holds. Throws `owner-invalid`, `request-invalid`, `no-cidr`, `exhausted`, `owner-has-other`, and for
-   * an address asked for by name `address-outside`, `-reserved`, `-taken`, `-quarantined`, `cidr-draining`.
+   * an address asked for by name `address-outside`, `-reserved`, `-taken`, `-claimed`, `-quarantined`, `cidr-draining`.
    */
   allocate(owner: Owner, request: AddressRequest, now: number): Lease {
     const key = ownerKey(owner);
     this.#advance(now);
-    const holding = this.#holdings.get(key);
+    const holding = this.#holdings.of(key);
     const chosen: [Family, Held][] = [];
+    const context = {
+      pools: this.#pools,
+      holdings: this.#holdings,
+      choice: this.#choice,
+      drainingAsLastResort: this.#lastResort,
+      earlyMs: this.#quarantineMs - this.#leastRestMs,
+      now: this.#now,
+    };
     for (const family of FAMILIES) {
-      const wanted = request[family];
+      const wanted = familyRequest(request, family);
       if (wanted === undefined) continue;
+      const { address } = wanted;
       const held = holding?.held.get(family);
-      if (held === undefined) chosen.push([family, this.#choose(family, wanted)]);
-      else if (wanted !== 'any' && wanted !== held.address) {
-        throw new IpamError('owner-has-other', `${key} holds ${held.address}, not ${wanted}`, {
+      if (held === undefined) chosen.push([family, choose(context, family, wanted)]);
+      else if (address !== undefined && address !== held.address) {
+        throw new IpamError('owner-has-other', `${key} holds ${held.address}, not ${address}`, {
           field: family,
-          value: wanted,
+          value: address,
           hint: 'release what the owner holds first',
         });
       }
@@ -101,20 +100,21 @@ export class NodeIpam {
       if (held.at !== undefined && !held.at.pool.take(held.at.offset)) {
         throw new RangeError(`${held.address} is occupied`);
       }
-      this.#record(key, owner, family, held);
+      this.#holdings.add(key, owner, family, held);
     }
-    return lease(this.#holdings.get(key) as Holding);
+    const given = this.#holdings.of(key);
+    if (given === undefined) throw new RangeError(`${key} was given nothing`);
+    return leaseOf(given);
   }
 
   /** Takes back all that the owner holds; undefined if that is nothing. The addresses go into quarantine. */
   release(owner: Owner, now: number): Lease | undefined {
     const key = ownerKey(owner);
     this.#advance(now);
-    const holding = this.#holdings.get(key);
+    const holding = this.#holdings.of(key);
     if (holding === undefined) return undefined;
-    const before = lease(holding);
-    for (const { address, at } of holding.held.values()) {
-      this.#byAddress.delete(address);
+    const before = leaseOf(holding);
+    for (const { at } of holding.held.values()) {
       at?.pool.release(at.offset, this.#now + this.#quarantineMs);
     }
     this.#holdings.delete(key);
@@ -123,16 +123,16 @@ export class NodeIpam {
 
   /** What the owner holds. */
   lookup(owner: Owner): Lease | undefined {
-    const holding = this.#holdings.get(ownerKey(owner));
-    return holding === undefined ? undefined : lease(holding);
+    const holding = this.#holdings.of(ownerKey(owner));
+    return holding === undefined ? undefined : leaseOf(holding);
   }
 
   ownerOf(address: Address): Owner | undefined {
-    return this.#byAddress.get(address)?.owner;
+    return this.#holdings.at(address)?.owner;
   }
 
   leases(): Lease[] {
-    return Array.from(this.#holdings.values(), lease);
+    return Array.from(this.#holdings, leaseOf);
   }
 
   /**
@@ -143,7 +143,7 @@ export class NodeIpam {
     checkCidrs(cidrs);
     for (const { prefix } of cidrs) {
       const { gateway } = layout(prefix);
-      const holder = this.#byAddress.get(gateway);
+      const holder = this.#holdings.at(gateway);
       if (holder === undefined || this.#pools.byPrefix(prefix) !== undefined) continue;
       throw new IpamError(
         'cidr-overlap',
@@ -157,12 +157,31 @@ export class NodeIpam {
     }
     this.#advance(now);
     const change = this.#pools.set(cidrs);
-    for (const holding of this.#holdings.values()) {
+    for (const holding of this.#holdings) {
       for (const [family, { address, at }] of holding.held) {
         if (at === undefined) holding.held.set(family, this.#adopt(address));
       }
     }
     return change;
+  }
+
+  /**
+   * Keeps the address for its claim: it is given to nobody but by `claimed`, in CIDRs that come later too. Whoever
+   * has it now keeps it, and it is not given to another after him.
+   */
+  claim(address: Address): void {
+    this.#pools.claim(address);
+  }
+
+  /** The claim is gone: after its quarantine the address is like any other. */
+  unclaim(address: Address): void {
+    this.#pools.unclaim(address);
+    this.#pools.refresh();
+  }
+
+  /** The addresses that are kept for claims. */
+  get claimed(): ReadonlySet<Address> {
+    return this.#pools.claimed;
   }
 
   /** Ends quarantines that are over. Returns CIDRs that were on their way out and are gone now. */
@@ -205,7 +224,11 @@ export class NodeIpam {
     });
     return {
       version: 1,
-      cidrs: pools.map((pool) => ({ prefix: pool.layout.prefix, state: pool.state })),
+      cidrs: pools.map((pool) => ({
+        prefix: pool.layout.prefix,
+        state: pool.state,
+        ...(pool.name === undefined ? {} : { pool: pool.name }),
+      })),
       leases: this.leases().map(({ owner, ipv4, ipv6 }) => ({
         owner,
         ...(ipv4 && { ipv4: part(ipv4) }),
@@ -230,18 +253,22 @@ export class NodeIpam {
     const active = snapshot.cidrs.filter((cidr) => cidr.state !== 'leaving');
     const ipam = new NodeIpam({
       ...options,
-      cidrs: active.map(({ prefix, state }) => ({ prefix, draining: state === 'draining' })),
+      cidrs: active.map(({ prefix, state, pool }) => ({
+        prefix,
+        draining: state === 'draining',
+        ...(pool === undefined ? {} : { pool }),
+      })),
     });
     ipam.#advance(now);
     for (const cidr of snapshot.cidrs) {
-      if (cidr.state === 'leaving') ipam.#pools.addLeaving(cidr.prefix);
+      if (cidr.state === 'leaving') ipam.#pools.addLeaving(cidr.prefix, cidr.pool);
     }
     for (const { owner, ...addresses } of snapshot.leases) {
       for (const family of FAMILIES) {
         const part = addresses[family];
         if (part === undefined) continue;
         const held = ipam.#adopt(part.address, part.prefix ?? undefined);
-        ipam.#record(ownerKey(owner), owner, family, held);
+        ipam.#holdings.add(ownerKey(owner), owner, family, held);
       }
     }
     const resting = snapshot.quarantine.toSorted((a, b) => a.remainingMs - b.remainingMs);
@@ -260,108 +287,17 @@ export class NodeIpam {
       family: pool.layout.family,
       gateway: pool.layout.gateway,
       state: pool.state,
+      pool: pool.name,
+      usable: pool.usable,
       size: pool.layout.size,
       reserved: BigInt(pool.layout.reserved.length),
-      used: pool.used,
-      quarantined: BigInt(pool.quarantined),
-      blocked: BigInt(pool.blocked),
-      free: pool.free,
+      ...pool.counts(),
     }));
   }
 
   #advance(now: number): Prefix[] {
     if (now > this.#now) this.#now = now;
     return this.#pools.expire(this.#now);
-  }
-
-  #choose(family: Family, wanted: 'any' | Address): Held {
-    return wanted === 'any' ? this.#chooseAny(family) : this.#chooseNamed(family, wanted);
-  }
-
-  #chooseAny(family: Family): Held {
-    const pools = [...this.#pools].filter((pool) => pool.layout.family === family && !pool.leaving);
-    const open = pools.filter((pool) => !pool.draining);
-    if (this.#lastResort) open.push(...pools.filter((pool) => pool.draining));
-    for (const pool of open) {
-      const offset = pool.candidate(this.#choice);
-      if (offset === undefined) continue;
-      return { address: pool.layout.addressAt(offset), at: { pool, offset } };
-    }
-    const early = this.#quarantineMs - this.#leastRestMs;
-    for (const pool of open) {
-      const offset = pool.rested(this.#now + early);
-      if (offset === undefined) continue;
-      return { address: pool.layout.addressAt(offset), at: { pool, offset } };
-    }
-    if (open.length === 0) {
-      throw new IpamError('no-cidr', `the node has no ${family} pod CIDR that gives addresses`, {
-        field: family,
-        value: pools.map((pool) => pool.layout.prefix),
-        hint: `give the node an ${family} pod CIDR that is not draining`,
-      });
-    }
-    const ends = open.flatMap((pool) => {
-      const first = pool.held()[Symbol.iterator]().next();
-      return first.done ? [] : [first.value[1]];
-    });
-    throw new IpamError('exhausted', `no ${family} address is free on the node`, {
-      field: family,
-      value: open.map((pool) => pool.layout.prefix),
-      hint:
-        ends.length === 0 ? 'give the node another pod CIDR' : 'wait for an address in quarantine',
-      ...(ends.length === 0 ? {} : { retryAfterMs: Math.min(...ends) - early - this.#now }),
-    });
-  }
-
-  #chooseNamed(family: Family, address: Address): Held {
-    const refuse = (code: IpamError['code'], why: string, hint: string, retryAfterMs?: number) =>
-      new IpamError(code, `${address} ${why}`, {
-        field: family,
-        value: address,
-        hint,
-        ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-      });
-    if (typeof address !== 'string' || !Address.is(address) || Address.family(address) !== family) {
-      throw refuse(
-        'request-invalid',
-        `is not an ${family} address`,
-        `give an ${family} address or "any"`,
-      );
-    }
-    const holder = this.#byAddress.get(address);
-    if (holder !== undefined) {
-      throw refuse(
-        'address-taken',
-        `is held by ${ownerKey(holder.owner)}`,
-        'ask for another address',
-      );
-    }
-    const at = this.#pools.find(address);
-    if (at === undefined || at.pool.leaving) {
-      throw refuse(
-        'address-outside',
-        'is in no pod CIDR of this node',
-        'ask for an address of the node',
-      );
-    }
-    if (at.pool.isReserved(at.offset)) {
-      throw refuse('address-reserved', 'is reserved in its CIDR', 'ask for another address');
-    }
-    if (at.pool.draining && !this.#lastResort) {
-      throw refuse(
-        'cidr-draining',
-        `is in ${at.pool.layout.prefix}, which is draining`,
-        'ask for "any"',
-      );
-    }
-    const until = at.pool.heldUntil(at.offset);
-    if (until !== undefined) {
-      throw refuse('address-quarantined', 'was released a moment ago', 'wait', until - this.#now);
-    }
-    if (!at.pool.isFree(at.offset)) {
-      throw refuse('address-taken', 'belongs to a CIDR that is leaving', 'ask for another address');
-    }
-    return { address, at };
   }
 
   #restoreOne(
@@ -373,17 +309,17 @@ export class NodeIpam {
     if (!Address.is(address) || Address.family(address) !== family) {
       return { type: 'address-invalid', owner, family, address };
     }
-    const holder = this.#byAddress.get(address);
+    const holder = this.#holdings.at(address);
     if (holder !== undefined) {
       const same = ownerKey(holder.owner) === key;
       return same ? undefined : { type: 'taken', owner, family, address, holder: holder.owner };
     }
-    const other = this.#holdings.get(key)?.held.get(family);
+    const other = this.#holdings.of(key)?.held.get(family);
     if (other !== undefined) {
       return { type: 'owner-has-other', owner, family, address, held: other.address };
     }
     const held = this.#adopt(address);
-    this.#record(key, owner, family, held);
+    this.#holdings.add(key, owner, family, held);
     if (held.at !== undefined) return undefined;
     const at = this.#pools.find(address);
     return at === undefined
@@ -396,42 +332,4 @@ export class NodeIpam {
     const at = this.#pools.find(address, prefix);
     return { address, at: at?.pool.take(at.offset) ? at : undefined };
   }
-
-  #record(key: string, owner: Owner, family: Family, held: Held): void {
-    let holding = this.#holdings.get(key);
-    if (holding === undefined) {
-      holding = {
-        owner: { containerId: owner.containerId, ifname: owner.ifname },
-        held: new Map(),
-      };
-      this.#holdings.set(key, holding);
-    }
-    holding.held.set(family, held);
-    this.#byAddress.set(held.address, holding);
-  }
-
-  *#usedIn(pool: Pool): Generator<Address> {
-    for (const holding of this.#holdings.values()) {
-      for (const { address, at } of holding.held.values()) {
-        if (at?.pool === pool) yield address;
-      }
-    }
-  }
-}
-
-function lease(holding: Holding): Lease {
-  const of = (family: Family): LeasedAddress | undefined => {
-    const held = holding.held.get(family);
-    if (held === undefined) return undefined;
-    if (held.at === undefined) return { address: held.address };
-    const { prefix, gateway } = held.at.pool.layout;
-    return { address: held.address, prefix, gateway };
-  };
-  const ipv4 = of('ipv4');
-  const ipv6 = of('ipv6');
-  return {
-    owner: holding.owner,
-    ...(ipv4 === undefined ? {} : { ipv4 }),
-    ...(ipv6 === undefined ? {} : { ipv6 }),
-  };
 }

@@ -11,26 +11,31 @@ export type Choice =
 const RANDOM_TRIES = 8;
 
 /**
- * The addresses of one pod CIDR: reserved, used, in quarantine, blocked or free. An offset counts from the
- * first address of the CIDR. Every offset that is not free has its bit set, whatever the reason.
+ * The addresses of one pod CIDR. An offset counts from the first address of the CIDR. An offset is occupied while
+ * any of these holds: reserved, used, in quarantine, kept for a claim, blocked by another CIDR.
  */
 export class Pool {
   readonly layout: Layout;
+  /** The named pool that the CIDR comes from; undefined for the node's own. */
+  name: string | undefined;
   /** Gives no new addresses while others can. */
-  draining: boolean;
+  draining = false;
+  /** Others know the way to it. Until then it gives only where no other has an address left. */
+  usable = true;
   /** Its node no longer holds it: it gives none and goes as soon as it is empty. */
   leaving = false;
   readonly #occupied: Occupancy;
+  readonly #used = new Set<bigint>();
   /** Offsets freed and not yet to be given again, in the order of their ends (ms). */
   readonly #quarantine = new Map<bigint, number>();
+  /** Offsets that claims keep for their owners, used or not. */
+  readonly #kept = new Set<bigint>();
   /** Offsets that an overlapping CIDR on its way out still uses. */
   readonly #blocked = new Set<bigint>();
   #cursor: bigint;
-  #used = 0n;
 
-  constructor(prefix: Prefix, draining: boolean) {
+  constructor(prefix: Prefix) {
     this.layout = layout(prefix);
-    this.draining = draining;
     this.#occupied = occupancy(this.layout.size);
     for (const offset of this.layout.reserved) this.#occupied.take(offset);
     this.#cursor = (this.layout.gatewayOffset + 1n) % this.layout.size;
@@ -41,24 +46,21 @@ export class Pool {
     return this.draining ? 'draining' : 'active';
   }
 
-  get used(): bigint {
-    return this.#used;
-  }
-
-  get quarantined(): number {
-    return this.#quarantine.size;
-  }
-
-  get blocked(): number {
-    return this.#blocked.size;
-  }
-
-  get free(): bigint {
-    return this.layout.size - this.#occupied.count;
+  /** Counts of offsets; one that is several things counts under the first of this order. */
+  counts(): { used: bigint; quarantined: bigint; claimed: bigint; blocked: bigint; free: bigint } {
+    let claimed = 0n;
+    for (const offset of this.#kept) {
+      if (!this.#used.has(offset) && !this.#quarantine.has(offset)) claimed += 1n;
+    }
+    const used = BigInt(this.#used.size);
+    const quarantined = BigInt(this.#quarantine.size);
+    const reserved = BigInt(this.layout.reserved.length);
+    const blocked = this.#occupied.count - reserved - used - quarantined - claimed;
+    return { used, quarantined, claimed, blocked, free: this.layout.size - this.#occupied.count };
   }
 
   get empty(): boolean {
-    return this.#used === 0n && this.#quarantine.size === 0;
+    return this.#used.size === 0 && this.#quarantine.size === 0;
   }
 
   isFree(offset: bigint): boolean {
@@ -67,6 +69,10 @@ export class Pool {
 
   isReserved(offset: bigint): boolean {
     return this.layout.reserved.includes(offset);
+  }
+
+  isKept(offset: bigint): boolean {
+    return this.#kept.has(offset);
   }
 
   /** A free offset, not yet taken. */
@@ -82,23 +88,27 @@ export class Pool {
 
   /** The offset that has been in quarantine longest, if its end is `until` (ms) or earlier. */
   rested(until: number): bigint | undefined {
-    const first = this.#quarantine.entries().next();
-    return !first.done && first.value[1] <= until ? first.value[0] : undefined;
+    for (const [offset, end] of this.#quarantine) {
+      if (end > until) return undefined;
+      if (!this.#kept.has(offset) && !this.#blocked.has(offset)) return offset;
+    }
+    return undefined;
   }
 
-  /** Puts an offset to use, out of quarantine too. False if it is reserved or used. */
+  /** Puts an offset to use, whatever kept it free. False if it is reserved or used. */
   take(offset: bigint): boolean {
-    const held = this.#quarantine.delete(offset) || this.#blocked.delete(offset);
-    if (!held && !this.#occupied.take(offset)) return false;
-    this.#used += 1n;
+    if (this.#used.has(offset) || this.isReserved(offset)) return false;
+    this.#quarantine.delete(offset);
+    this.#blocked.delete(offset);
+    this.#used.add(offset);
+    this.#occupied.take(offset);
     this.#cursor = (offset + 1n) % this.layout.size;
     return true;
   }
 
   /** Ends a use; the offset stays occupied until `until` (ms). */
   release(offset: bigint, until: number): void {
-    this.#used -= 1n;
-    this.#quarantine.set(offset, until);
+    if (this.#used.delete(offset)) this.#quarantine.set(offset, until);
   }
 
   /** Occupies a free offset until `until` (ms) without a user, as after a restart. False if it is occupied. */
@@ -124,20 +134,43 @@ export class Pool {
     for (const [offset, until] of this.#quarantine) {
       if (until > now) break;
       this.#quarantine.delete(offset);
-      this.#occupied.free(offset);
+      this.#settle(offset);
       freed += 1;
     }
     return freed;
   }
 
+  /** Keeps an offset for its claim: only who asks for it as the claim's owner is given it. */
+  keep(offset: bigint): void {
+    this.#kept.add(offset);
+    this.#occupied.take(offset);
+  }
+
+  unkeep(offset: bigint): void {
+    if (this.#kept.delete(offset)) this.#settle(offset);
+  }
+
   /** Keeps a free offset from being given while another CIDR uses its address. */
   block(offset: bigint): void {
-    if (this.#occupied.take(offset)) this.#blocked.add(offset);
+    if (this.#used.has(offset) || this.isReserved(offset)) return;
+    this.#blocked.add(offset);
+    this.#occupied.take(offset);
   }
 
   unblockAll(): void {
-    for (const offset of this.#blocked) this.#occupied.free(offset);
+    const offsets = [...this.#blocked];
     this.#blocked.clear();
+    for (const offset of offsets) this.#settle(offset);
+  }
+
+  #settle(offset: bigint): void {
+    const occupied =
+      this.#used.has(offset) ||
+      this.#quarantine.has(offset) ||
+      this.#kept.has(offset) ||
+      this.#blocked.has(offset) ||
+      this.isReserved(offset);
+    if (!occupied) this.#occupied.free(offset);
   }
 }
 

@@ -17,6 +17,7 @@ export interface IpamSnapshot {
   readonly cidrs: readonly {
     readonly prefix: Prefix;
     readonly state: 'active' | 'draining' | 'leaving';
+    readonly pool?: string;
   }[];
   readonly leases: readonly {
     readonly owner: Owner;
@@ -45,11 +46,13 @@ export function parseSnapshot(value: unknown): IpamSnapshot {
   }
   const cidrs = list('cidrs', root.cidrs).map((item, i) => {
     const field = `cidrs[${i}]`;
-    const { prefix, state } = object(field, item);
+    const { prefix, state, pool } = object(field, item);
+    if (pool !== undefined && typeof pool !== 'string') throw invalid(`${field}.pool`, pool);
     if (state !== 'active' && state !== 'draining' && state !== 'leaving') {
       throw invalid(`${field}.state`, state);
     }
-    return { prefix: prefixOf(`${field}.prefix`, prefix), state } as const;
+    const named = pool === undefined ? {} : { pool };
+    return { prefix: prefixOf(`${field}.prefix`, prefix), state, ...named } as const;
   });
   const seen = new Set<string>();
   const leases = list('leases', root.leases).map((item, i) => {

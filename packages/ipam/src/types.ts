@@ -8,6 +8,10 @@ export interface LeasedAddress {
   readonly address: Address;
   readonly prefix?: Prefix;
   readonly gateway?: Address;
+  /** The named pool of its CIDR. */
+  readonly pool?: string;
+  /** Its CIDR is not usable yet: nobody else had an address left. */
+  readonly early?: true;
 }
 
 export interface Lease {
@@ -16,10 +20,22 @@ export interface Lease {
   readonly ipv6?: LeasedAddress;
 }
 
-/** What is wanted of a family: any address, or this one. A family that is left out is not wanted. */
+/** What is wanted of a family: any address, this one, or as told. A family that is left out is not wanted. */
 export interface AddressRequest {
-  readonly ipv4?: 'any' | Address;
-  readonly ipv6?: 'any' | Address;
+  readonly ipv4?: 'any' | Address | FamilyRequest;
+  readonly ipv6?: 'any' | Address | FamilyRequest;
+}
+
+export interface FamilyRequest {
+  /** Missing: any address. */
+  readonly address?: Address;
+  /** Only of this pool's CIDRs; null: only of CIDRs of no pool. Missing: of any. */
+  readonly pool?: string | null;
+  /**
+   * The owner has the claim of `address`: it is given also where it is kept for the claim, rests, drains, or lies
+   * in no CIDR of the node.
+   */
+  readonly claimed?: boolean;
 }
 
 export interface IpamOptions {
@@ -59,9 +75,11 @@ interface Found<T> {
   readonly address: T;
 }
 
-/** The addresses of one CIDR, counted. `size` is the sum of the five counts below it. */
+/** The addresses of one CIDR, counted. `size` is the sum of the six counts below it. */
 export interface PoolStats {
   readonly prefix: Prefix;
+  readonly pool: string | undefined;
+  readonly usable: boolean;
   readonly family: Family;
   readonly gateway: Address;
   readonly state: 'active' | 'draining' | 'leaving';
@@ -69,6 +87,8 @@ export interface PoolStats {
   readonly reserved: bigint;
   readonly used: bigint;
   readonly quarantined: bigint;
+  /** Kept for claims, and not in use here. */
+  readonly claimed: bigint;
   /** Kept free because a CIDR on its way out still uses them. */
   readonly blocked: bigint;
   readonly free: bigint;
