@@ -44,7 +44,9 @@ function refused(text: string): LabError {
 test('the shipped labs are lab files, and defaults fill what they leave out', () => {
   assert.deepEqual(shippedLabs(), [
     'demo',
+    'edge',
     'native',
+    'pools',
     'reflector',
     'spine-leaf',
     'ten',
@@ -61,6 +63,8 @@ test('the shipped labs are lab files, and defaults fill what they leave out', ()
 
 test('every refusal names the path, the value and what is allowed', () => {
   const cases: [path: string, value: unknown, where: string, words: RegExp][] = [
+    ['clusters.0.ipam', 'pools', 'clusters[0].operators', /must be 1 to 3 with ipam: pools/],
+    ['clusters.0.operators', 4, 'clusters[0].operators', /3/],
     ['colour', 'red', 'colour', /not a field/],
     ['racks.0.ipv4', '10.9.0.1/24', 'racks[0].ipv4', /10\.9\.0\.0\/24/],
     ['racks.0.ipv4', 'fd08::/64', 'racks[0].ipv4', /must be an ipv4 prefix/],

@@ -21,7 +21,11 @@ test('every shipped lab has a plan in which no address and no place stands twice
     assert.equal(new Set(places.map(({ place }) => place)).size, places.length, name);
     const ends = cables.flatMap(({ a, b }) => [`${a.place}:${a.device}`, `${b.place}:${b.device}`]);
     assert.equal(new Set(ends).size, ends.length, name);
-    for (const each of clusters) assert.ok(each.nodes.every((node) => node.podCIDRs.length > 0));
+    for (const { nodes, settings, operators } of clusters) {
+      const planned = settings.ipam === 'static';
+      assert.ok(nodes.every((node) => node.podCIDRs.length > 0 === planned));
+      assert.equal(operators.length, settings.operators);
+    }
   }
 });
 
@@ -101,5 +105,31 @@ ${cluster('nodes: [{name: n, rack: r, count: 2}], pods: [{name: p, count: 3}, {n
   assert.deepEqual(
     clusters[0]?.pods.map((pod) => `${pod.name}@${pod.node}`),
     ['p-1@n1', 'p-2@n2', 'p-3@n1', 'q@n1', 'z@n2'],
+  );
+});
+
+test('operators stand beside the store, pods of a StatefulSet count from 0, pools leave nodes without CIDRs', () => {
+  const { clusters, places } = plan(`
+racks: [{name: r, ipv4: 10.9.0.0/24}]
+${cluster(`ipam: pools, operators: 2, nodes: [{name: n, rack: r}],
+  pods: [{name: db, statefulSet: true, count: 2}, {name: web, count: 2}]`)}`);
+  const [{ nodes, operators, pods } = { nodes: [], operators: [], pods: [] }] = clusters;
+  assert.deepEqual(nodes[0]?.podCIDRs, []);
+  assert.deepEqual(operators, [
+    { place: 'c/operator-1', addresses: ['10.9.0.13'] },
+    { place: 'c/operator-2', addresses: ['10.9.0.14'] },
+  ]);
+  assert.deepEqual(
+    places.filter(({ kind }) => kind === 'operator').map(({ place }) => place),
+    operators.map(({ place }) => place),
+  );
+  assert.deepEqual(
+    pods.map(({ name, statefulSet }) => [name, statefulSet?.ordinal]),
+    [
+      ['db-0', 0],
+      ['db-1', 1],
+      ['web-1', undefined],
+      ['web-2', undefined],
+    ],
   );
 });
