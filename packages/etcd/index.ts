@@ -1,6 +1,7 @@
 export type { ClientOptions } from './src/client.ts';
 export { systemClock } from './src/clock.ts';
 export { type ConnectOptions, connectKv } from './src/connect.ts';
+export { Election, type ElectionOptions, type ElectionState, type Fence } from './src/election.ts';
 export type { TlsOptions } from './src/endpoint.ts';
 export { KvError, type KvErrorCode } from './src/errors.ts';
 export { MemoryEtcd, type MemoryEtcdOptions, memoryEtcd } from './src/memory.ts';
