@@ -62,6 +62,7 @@ export {
 } from './src/schema/service.ts';
 export type { ServiceCIDR } from './src/schema/service-cidr.ts';
 export type { StatefulSet } from './src/schema/workload.ts';
+export { type Labels, type Selector, selects } from './src/selector.ts';
 export type { ServiceCidrs } from './src/service-addresses.ts';
 export type {
   ApplyOptions,

@@ -1,8 +1,8 @@
 import { Address, Prefix } from '@causeway/ip';
+import { selects } from '@causeway/resources';
 import type { BgpInputs, ServiceAddress, ServiceView } from './inputs.ts';
 import type { PlanMemo } from './memo.ts';
 import type { Rule } from './rules.ts';
-import { selects } from './selector.ts';
 
 /** Load balancer classes whose addresses are ours to announce, besides none at all. */
 const OWN_CLASSES: ReadonlySet<string> = new Set(['io.cilium/bgp-control-plane']);

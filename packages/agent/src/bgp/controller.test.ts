@@ -33,7 +33,7 @@ async function world(options: { speaker?: boolean } = {}) {
   const agent = () => {
     const database = new Database({ freeze: true });
     const bgp = bgpTables(database);
-    const ownNode = ownNodeTable(database, 'own-node');
+    const ownNode = ownNodeTable(database);
     const services = serviceTable(database);
     const devices = database.table({ name: 'devices', key: (row: DeviceView) => row.index });
     const sources = Object.values(bgp).map((table) => table.source('test'));

@@ -6,8 +6,8 @@ import type {
   CiliumBGPClusterConfig,
   CiliumBGPNodeConfigOverride,
   CiliumBGPPeerConfig,
+  Labels,
 } from '@causeway/resources';
-import type { Labels } from './selector.ts';
 
 /** Everything that decides what this node says by BGP and to whom. */
 export interface BgpInputs {

@@ -4,9 +4,9 @@ import type {
   CiliumBGPClusterConfig,
   CiliumBGPNodeConfigOverride,
 } from '@causeway/resources';
+import { selects } from '@causeway/resources';
 import { hash32 } from '@causeway/wire';
 import type { BgpInputs } from './inputs.ts';
-import { selects } from './selector.ts';
 
 export type Instance = CiliumBGPClusterConfig['spec']['bgpInstances'][number];
 export type InstanceOptions = BGPClusterOptions['spec']['bgpInstances'][number];

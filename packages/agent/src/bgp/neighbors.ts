@@ -1,9 +1,9 @@
 import { Address } from '@causeway/ip';
+import { selects } from '@causeway/resources';
 import { given } from './given.ts';
 import type { BgpInputs } from './inputs.ts';
 import type { InstanceOptions, NodeInstance } from './instance.ts';
 import { type Profile, profileOf, sessionOf, templateOf } from './profile.ts';
-import { selects } from './selector.ts';
 import { type DynamicNeighbors, type Neighbor, speakerName } from './speaker-port.ts';
 
 /** A neighbour with where it comes from. */

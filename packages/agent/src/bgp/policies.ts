@@ -1,7 +1,7 @@
 import type { Policy, PolicyStatement, PrefixRule } from '@causeway/bgp';
 import type { BGPPeerOptions, CiliumBGPPeerConfig } from '@causeway/resources';
+import { selects } from '@causeway/resources';
 import { type Attributes, compose, idOf, type Rule } from './rules.ts';
-import { selects } from './selector.ts';
 import type { FamilyKey } from './speaker-port.ts';
 
 type PeerFamily = NonNullable<CiliumBGPPeerConfig['spec']['families']>[number];

@@ -1,6 +1,6 @@
+import type { Labels } from '@causeway/resources';
 import { type CiliumBGPAdvertisement, WELL_KNOWN_COMMUNITIES } from '@causeway/resources';
 import { hash32 } from '@causeway/wire';
-import type { Labels } from './selector.ts';
 
 type Entry = CiliumBGPAdvertisement['spec']['advertisements'][number];
 
