@@ -3,7 +3,6 @@
  * do. Nothing is cut, so every session that falls fell falsely. BIRD runs in real time: it stands for
  * another machine, which our load would not slow down.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SessionRow, ThreadStatus } from '@causeway/bfd';
@@ -19,6 +18,7 @@ import {
 } from '@causeway/bfd/testing';
 import { ApiClient } from '@causeway/daemon';
 import type { Bar, Benchmark, Figure } from './lib/benchmark.ts';
+import { startChild, takeAwayOnInterrupt } from './lib/interrupt.ts';
 
 interface Case {
   readonly name: string;
@@ -59,9 +59,8 @@ async function startDaemon(
 ): Promise<LoadedBfd & { client: ApiClient } & AsyncDisposable> {
   const config = join(site.directory, 'bfd.yaml');
   writeFileSync(config, JSON.stringify({ runDir: site.directory, log: { level: 'warn' } }));
-  const child: ChildProcess = spawn(
-    'nsenter',
-    [`--net=${site.ourPath}`, 'packages/cli/bin/causeway', 'bfd', '--config', config],
+  const child = startChild(
+    ['nsenter', `--net=${site.ourPath}`, 'packages/cli/bin/causeway', 'bfd', '--config', config],
     { stdio: ['ignore', 'inherit', 'inherit'] },
   );
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
@@ -82,6 +81,8 @@ async function startDaemon(
 
 async function run(one: Case, seconds: number): Promise<LoadResult> {
   using site = new Site();
+  using stack = new DisposableStack();
+  stack.defer(takeAwayOnInterrupt(() => site[Symbol.dispose]()));
   const peers = [ours.ipv4, ours.ipv6, ours.linkLocal];
   await using bird = await startBird(
     site,

@@ -5,9 +5,6 @@
  * and Peer Up and table in the history on disk, every route in memory; and until the fault has been judged,
  * which waits for two seconds of quiet. pmacct's pmbmpd takes the same bytes, until its file has all lines.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { Bar, Benchmark, Figure } from './lib/benchmark.ts';
 import { median } from './lib/benchmark.ts';
 import { type BounceLoad, bounceLoad } from './lib/bmp/load.ts';
@@ -20,6 +17,7 @@ import {
   send,
   usageOf,
 } from './lib/bmp/stations.ts';
+import { temporaryDirectory } from './lib/interrupt.ts';
 
 interface Outcome {
   readonly seconds: number;
@@ -60,7 +58,7 @@ async function until(what: string, holds: () => Promise<boolean>): Promise<void>
 }
 
 async function ours(load: BounceLoad): Promise<Outcome> {
-  using directory = temporary();
+  using directory = temporaryDirectory();
   await using station = await OurStation.start(directory.path);
   const { api } = station;
   const { routes } = load;
@@ -129,7 +127,7 @@ function wrongWith(fault: FaultRow, load: BounceLoad): string[] {
 }
 
 async function pmacct(load: BounceLoad): Promise<Outcome> {
-  using directory = temporary();
+  using directory = temporaryDirectory();
   await using station = await Pmbmpd.start(directory.path);
   const socket = await feedTo(station.port);
   try {
@@ -168,11 +166,6 @@ async function settled(lines: LineCounter): Promise<void> {
     await pause(500);
     await lines.count();
   }
-}
-
-function temporary(): Disposable & { readonly path: string } {
-  const path = mkdtempSync(join(tmpdir(), `cw-bmp-${process.pid}-`));
-  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
 const bmpBounce: Benchmark = async ({ quick, log }) => {

@@ -3,9 +3,7 @@
  * other and a hundred at once, against Debian's `ptp` with `host-local` in a namespace of its own; and at
  * our agent, as its own status says.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { type ChildProcess, execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import type { AgentStatus } from '@causeway/agent';
@@ -18,6 +16,7 @@ import {
   ratioBar,
 } from './lib/benchmark.ts';
 import type { RunnerAnswer, RunnerRequest } from './lib/cni-runner.ts';
+import { startChild, temporaryDirectory } from './lib/interrupt.ts';
 import { type BenchLab, benchLab } from './lib/site.ts';
 import type { Place } from './lib/traffic.ts';
 
@@ -43,8 +42,8 @@ class Runtime implements Disposable {
   readonly #next: AsyncIterator<string>;
 
   constructor(place: Place) {
-    const [file = '', ...rest] = [...place, process.execPath, RUNNER];
-    this.#child = spawn(file, rest, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const argv = [...place, process.execPath, RUNNER];
+    this.#child = startChild(argv, { stdio: ['pipe', 'pipe', 'inherit'] });
     if (this.#child.stdout === null) throw new Error('the runtime has no standard output');
     this.#answers = createInterface({ input: this.#child.stdout });
     this.#next = this.#answers[Symbol.asyncIterator]();
@@ -260,8 +259,7 @@ const cniAdd: Benchmark = async ({ quick, log }) => {
   stack.use(namespaces(`cwb${pid}h`, 1));
   const host = `cwb${pid}h0`;
   execFileSync('ip', ['-n', host, 'link', 'set', 'lo', 'up']);
-  const data = mkdtempSync(join(tmpdir(), `causeway-bench-${pid}-`));
-  stack.defer(() => rmSync(data, { recursive: true, force: true }));
+  const data = stack.use(temporaryDirectory()).path;
 
   const store = await site.lab.cluster().store();
   const labels = { app: 'bench' };

@@ -3,7 +3,7 @@
  * against a pod without policy beside them; how long a policy takes from `apply` to every one of 100
  * endpoints; how long a new identity takes from the store into the kernel, and with how many writes.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { maps } from '@causeway/datapath';
 import type { Kv } from '@causeway/etcd';
@@ -20,6 +20,7 @@ import {
   ratioBar,
 } from './lib/benchmark.ts';
 import { labelsText, numberOf, openStore, putIdentities } from './lib/identities.ts';
+import { startChild } from './lib/interrupt.ts';
 import { type BenchLab, benchLab, twoNodes } from './lib/site.ts';
 import {
   connectRate,
@@ -123,8 +124,8 @@ class Prober implements Disposable {
   #last = 0;
 
   constructor(place: Place, address: string) {
-    const [file = '', ...rest] = [...place, 'ping', '-n', '-D', '-i', '0.005', address];
-    this.#child = spawn(file, rest, { stdio: ['ignore', 'pipe', 'ignore'] });
+    const argv = [...place, 'ping', '-n', '-D', '-i', '0.005', address];
+    this.#child = startChild(argv, { stdio: ['ignore', 'pipe', 'ignore'] });
     this.#child.stdout?.on('data', (chunk: Buffer) => {
       for (const [, seconds] of chunk.toString().matchAll(/^\[(\d+\.\d+)\] \d+ bytes from/gm))
         this.#last = Number(seconds) * 1000;

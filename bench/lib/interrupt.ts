@@ -1,3 +1,8 @@
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
 /** What to take away when a person ends a benchmark early: block scopes do not run then. */
 const left = new Set<() => Promise<void> | void>();
 
@@ -5,6 +10,36 @@ const left = new Set<() => Promise<void> | void>();
 export function takeAwayOnInterrupt(takeAway: () => Promise<void> | void): () => void {
   left.add(takeAway);
   return () => left.delete(takeAway);
+}
+
+/** Starts a child that an interrupted benchmark does not leave behind. */
+export function startChild(argv: readonly string[], options: SpawnOptions): ChildProcess {
+  const [file, ...rest] = argv;
+  if (file === undefined) throw new RangeError('no command');
+  const child = spawn(file, rest, options);
+  const forget = takeAwayOnInterrupt(
+    () =>
+      new Promise<void>((resolve) => {
+        child.once('exit', () => resolve());
+        if (!child.kill('SIGKILL')) resolve();
+      }),
+  );
+  child.once('exit', forget).once('error', forget);
+  return child;
+}
+
+/** A directory that goes with its scope, or when the benchmark is interrupted. */
+export function temporaryDirectory(): Disposable & { readonly path: string } {
+  const path = mkdtempSync(join(tmpdir(), `causeway-bench-${process.pid}-`));
+  const remove = (): void => rmSync(path, { recursive: true, force: true });
+  const forget = takeAwayOnInterrupt(remove);
+  return {
+    path,
+    [Symbol.dispose]() {
+      forget();
+      remove();
+    },
+  };
 }
 
 /** Ends the process as shells expect of one that was interrupted, when all is taken away. */

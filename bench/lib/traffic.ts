@@ -2,11 +2,12 @@
  * Load generators of the field, each started in a place (a command prefix that enters a namespace), run
  * for a bounded time, and read back as one number.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import type { ChildProcess } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { quantile } from './benchmark.ts';
+import { startChild, temporaryDirectory } from './interrupt.ts';
 
 /**
  * Load generators stand on a processor each: where the scheduler happens to put two processes changes a
@@ -29,16 +30,14 @@ interface Output {
 
 /** Runs one command in a place; kills it after `seconds`. */
 export async function runIn(place: Place, argv: readonly string[], seconds = 60): Promise<Output> {
-  const [file, ...rest] = [...place, ...argv];
-  if (file === undefined) throw new RangeError('no command');
-  const child = spawn(file, rest, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = startChild([...place, ...argv], { stdio: ['ignore', 'pipe', 'pipe'] });
   const timer = setTimeout(() => child.kill('SIGKILL'), seconds * 1000);
   let stdout = '';
   let stderr = '';
-  child.stdout.on('data', (chunk: Buffer) => {
+  child.stdout?.on('data', (chunk: Buffer) => {
     stdout += chunk.toString();
   });
-  child.stderr.on('data', (chunk: Buffer) => {
+  child.stderr?.on('data', (chunk: Buffer) => {
     stderr += chunk.toString();
   });
   const code = await new Promise<number>((resolve, reject) => {
@@ -68,9 +67,7 @@ export interface Server extends AsyncDisposable {
 }
 
 async function serve(place: Place, argv: readonly string[], after?: () => void): Promise<Server> {
-  const [file, ...rest] = [...place, ...pinned(SERVER_CPU), ...argv];
-  if (file === undefined) throw new RangeError('no command');
-  const child = spawn(file, rest, { stdio: 'ignore' });
+  const child = startChild([...place, ...pinned(SERVER_CPU), ...argv], { stdio: 'ignore' });
   await new Promise((resolve, reject) => {
     child.on('spawn', resolve);
     child.on('error', reject);
@@ -122,7 +119,8 @@ export async function requestServer(place: Place): Promise<Server> {
 
 /** A web server that answers every request with 204 and closes: for the rate of new connections. */
 export async function webServer(place: Place, port = 8080): Promise<Server> {
-  const directory = mkdtempSync(join(tmpdir(), `causeway-bench-${process.pid}-`));
+  const temporary = temporaryDirectory();
+  const directory = temporary.path;
   const configuration = join(directory, 'nginx.conf');
   writeFileSync(
     configuration,
@@ -131,7 +129,7 @@ export async function webServer(place: Place, port = 8080): Promise<Server> {
      http { access_log off; server { listen ${port}; listen [::]:${port}; keepalive_timeout 0; location / { return 204; } } }`,
   );
   const server = await serve(place, ['nginx', '-p', directory, '-c', configuration], () =>
-    rmSync(directory, { recursive: true, force: true }),
+    temporary[Symbol.dispose](),
   );
   await listening(place, port, 'tcp');
   return server;

@@ -1,11 +1,9 @@
 /** Two namespaces with a cable: the router under test on one side, the load with all its addresses on the other. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { cable, Namespace, type RunningRouter, type Usage } from '@causeway/speaker/testing';
-import { takeAwayOnInterrupt } from '../interrupt.ts';
+import { startChild, takeAwayOnInterrupt, temporaryDirectory } from '../interrupt.ts';
 import type { Contender } from './contenders.ts';
 import type { LoadAnswer, LoadPeer, LoadRequest } from './load.ts';
 import { CLIENT_RANGE, LINK, MONITOR, peerAddress, ROUTER, type Scenario } from './scenario.ts';
@@ -18,13 +16,8 @@ export class Load implements Disposable {
   readonly #next: AsyncIterator<string>;
 
   constructor(namespace: Namespace) {
-    const [file = '', ...rest] = [
-      ...namespace.prefix,
-      process.execPath,
-      '--max-semi-space-size=64',
-      LOAD,
-    ];
-    this.#child = spawn(file, rest, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const argv = [...namespace.prefix, process.execPath, '--max-semi-space-size=64', LOAD];
+    this.#child = startChild(argv, { stdio: ['pipe', 'pipe', 'inherit'] });
     if (this.#child.stdout === null) throw new Error('the load has no standard output');
     this.#lines = createInterface({ input: this.#child.stdout });
     this.#next = this.#lines[Symbol.asyncIterator]();
@@ -59,8 +52,7 @@ export class BgpSite implements AsyncDisposable {
   constructor(peers: number, way: 'direct' | 'routed' = 'direct') {
     this.routerNamespace = this.#stack.use(new Namespace('r'));
     const loadNamespace = this.#stack.use(new Namespace('l'));
-    this.#directory = mkdtempSync(join(tmpdir(), `causeway-bench-${process.pid}-`));
-    this.#stack.defer(() => rmSync(this.#directory, { recursive: true, force: true }));
+    this.#directory = this.#stack.use(temporaryDirectory()).path;
     for (const namespace of [this.routerNamespace, loadNamespace])
       namespace.sysctl({ 'net.core.somaxconn': 8192, 'net.ipv4.tcp_max_syn_backlog': 8192 });
     const direct = way === 'direct';
