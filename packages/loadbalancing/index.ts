@@ -1,4 +1,12 @@
+export {
+  ALGORITHM_ANNOTATION,
+  DEFAULT_WEIGHT,
+  FORWARDING_ANNOTATION,
+  HEALTH_CHECK_ANNOTATION,
+  WEIGHT_ANNOTATION,
+} from './src/annotations.ts';
 export { Balancer, type BalancerSettings } from './src/balancer.ts';
+export type { Failing } from './src/catalogue.ts';
 export { type DeriveContext, deriveFrontends, stateOf } from './src/derive.ts';
 export {
   LoadBalancingError,
@@ -11,14 +19,19 @@ export {
   type MaglevBackend,
   maglevSize,
   maglevTable,
+  weightedTable,
 } from './src/maglev.ts';
 export {
   type Algorithm,
   type Backend,
   type BackendState,
   type Endpoint,
+  type Forwarding,
   type Frontend,
   type FrontendType,
+  frontendKey,
+  type HealthCheck,
+  NODE_PORT_ADDRESS,
   PROTOCOLS,
   type Protocol,
   type Service,
@@ -32,6 +45,7 @@ export {
   type ServiceKey,
   type ServiceRow,
   SLOTS_PER_CHUNK,
+  type SlotTable,
 } from './src/operations.ts';
 export {
   type EndpointSlice,
@@ -40,6 +54,6 @@ export {
   parsePod,
   type ServingPod,
 } from './src/parse-endpoints.ts';
-export { ALGORITHM_ANNOTATION, parseService } from './src/parse-service.ts';
+export { parseService } from './src/parse-service.ts';
 export type { Assignment } from './src/program.ts';
 export type { Candidate, Choice, ChoiceQuery } from './src/why.ts';

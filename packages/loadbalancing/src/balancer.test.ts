@@ -142,7 +142,7 @@ test('what changes nothing in the maps writes nothing', () => {
 test('affinity and algorithm change the row; affinity leaves the slots', () => {
   const { maps, apply } = start([
     service({ clusterIPs: ['10.96.0.1'] }),
-    slice({ '10.1.0.1': 'ready' }),
+    slice({ '10.1.0.1': 'ready', '10.1.0.2': 'ready' }),
   ]);
   assert.deepEqual(
     types(apply(service({ clusterIPs: ['10.96.0.1'], sessionAffinity: 'ClientIP' }))),
@@ -185,7 +185,7 @@ test('one backend change touches only its service', () => {
   assert.deepEqual(types(operations), ['backend-put', 'slots-put', 'service-put', 'slots-delete']);
 });
 
-test('types beside ClusterIP are in the model, not yet in the maps', () => {
+test('types beside ClusterIP have rows too, and none without an address', () => {
   const { balancer, maps } = start([
     service({
       type: 'NodePort',
@@ -201,11 +201,11 @@ test('types beside ClusterIP are in the model, not yet in the maps', () => {
   assert.deepEqual(all, [
     `ClusterIP ${V4} 1`,
     `ClusterIP ${V6} 0`,
-    'ExternalIP 192.0.2.1:80/TCP 0',
-    'NodePort *4:30080/TCP 0',
+    'ExternalIP 192.0.2.1:80/TCP 1',
+    'NodePort *4:30080/TCP 1',
     'NodePort *6:30080/TCP 0',
   ]);
-  assert.equal(maps.services.size, 2);
+  assert.equal(maps.services.size, 5);
   const none = start([
     service({ clusterIP: 'None', clusterIPs: ['None'] }),
     service({ type: 'ExternalName', clusterIPs: [] }, 'x'),

@@ -1,4 +1,4 @@
-import { Catalogue } from './catalogue.ts';
+import { Catalogue, type Failing } from './catalogue.ts';
 import { type DeriveContext, deriveFrontends } from './derive.ts';
 import { LoadBalancingError, type Parsed } from './errors.ts';
 import { type Frontend, type Service, type ServiceRef, serviceName } from './model.ts';
@@ -72,6 +72,23 @@ export class Balancer {
     this.#catalogue.deletePod(ref);
   }
 
+  /**
+   * What a node's health checks say against backends, by service (`shop/web`) and backend key; it replaces what the
+   * node said before. Heard only about backends on that node, of services that have a health check.
+   */
+  setFailing(node: string, failing: Failing): void {
+    this.#catalogue.setFailing(node, failing);
+  }
+
+  service(ref: ServiceRef): Service | undefined {
+    return this.#catalogue.services.get(serviceName(ref));
+  }
+
+  /** Every service that was taken, in the order in which they came. */
+  services(): IterableIterator<Service> {
+    return this.#catalogue.services.values();
+  }
+
   /** Everything has been listed once: what an earlier run left and nobody claims may go. */
   markSynced(): void {
     this.#synced = true;
@@ -86,7 +103,12 @@ export class Balancer {
       const after =
         service === undefined
           ? []
-          : deriveFrontends(service, this.#catalogue.endpointsOf(service), this.settings);
+          : deriveFrontends(
+              service,
+              this.#catalogue.endpointsOf(service),
+              this.settings,
+              this.#catalogue.failingOf(service),
+            );
       if (after.length > 0) this.#frontends.set(name, after);
       else this.#frontends.delete(name);
       for (const { key } of after) this.#claim(key, name, true);
@@ -95,10 +117,7 @@ export class Balancer {
       for (const { key } of [...before, ...after]) keys.add(key);
     }
     const changed = new Map<string, Frontend | undefined>();
-    for (const key of keys) {
-      const frontend = this.frontend(key);
-      changed.set(key, frontend?.type === 'ClusterIP' ? frontend : undefined);
-    }
+    for (const key of keys) changed.set(key, this.frontend(key));
     return this.#program.apply(changed, this.#synced);
   }
 

@@ -2,6 +2,9 @@ import type { Endpoint, Service, ServiceRef } from './model.ts';
 import { serviceName } from './model.ts';
 import { type EndpointSlice, endpointsOfPods, type ServingPod } from './parse-endpoints.ts';
 
+/** Service → backend → what its health check says against it. */
+export type Failing = ReadonlyMap<string, ReadonlyMap<string, string>>;
+
 /**
  * Services, slices and pods as they are now, with the one question that matters: which services does
  * a change touch?
@@ -15,6 +18,8 @@ export class Catalogue {
   /** service → names of its slices. */
   readonly #slicesOf = new Map<string, Set<string>>();
   readonly #pods = new Map<string, Map<string, ServingPod>>();
+  /** node → service → backend → what its health check says against it. */
+  readonly #failing = new Map<string, Failing>();
   /** Services to look at again. */
   readonly #touched = new Set<string>();
 
@@ -91,6 +96,23 @@ export class Catalogue {
     }
   }
 
+  /** All that a node has to say against backends; a node has a say about those that run on it only. */
+  setFailing(node: string, failing: Failing): void {
+    const before = this.#failing.get(node);
+    for (const name of new Set([...(before?.keys() ?? []), ...failing.keys()])) {
+      if (!sameEntries(before?.get(name), failing.get(name))) this.#touched.add(name);
+    }
+    if (failing.size === 0) this.#failing.delete(node);
+    else this.#failing.set(node, failing);
+  }
+
+  failingOf(service: Service): (backend: string, node: string | undefined) => string | undefined {
+    if (service.healthCheck === undefined) return () => undefined;
+    const name = serviceName(service);
+    return (backend, node) =>
+      node === undefined ? undefined : this.#failing.get(node)?.get(name)?.get(backend);
+  }
+
   /** Who serves the service: its slices, or the pods that it selects where that is our business. */
   endpointsOf(service: Service): Endpoint[] {
     if (this.#resolveSelectors && service.selector !== undefined) {
@@ -108,4 +130,12 @@ function member<K, V>(map: Map<K, Set<V>>, key: K, value: V, present: boolean): 
   else set.delete(value);
   if (set.size === 0) map.delete(key);
   else map.set(key, set);
+}
+
+function sameEntries(
+  a: ReadonlyMap<string, string> | undefined,
+  b: ReadonlyMap<string, string> | undefined,
+): boolean {
+  if (a?.size !== b?.size) return false;
+  return [...(a ?? [])].every(([key, value]) => b?.get(key) === value);
 }

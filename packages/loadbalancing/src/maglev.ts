@@ -14,12 +14,19 @@ export const MAGLEV_SIZES: readonly number[] = [
 
 const SLOTS_PER_BACKEND = 100;
 
+/** What the least of unequal backends has at least, so that its share is true to a tenth. */
+const SLOTS_OF_THE_LEAST = 10;
+
 /**
  * The table size for a number of backends. It changes as seldom as it can, at each doubling, since
- * a change of the size moves most flows that are not tracked as connections.
+ * a change of the size moves most flows that are not tracked as connections. One backend needs one slot.
  */
-export function maglevSize(backends: number): number {
-  const wanted = backends * SLOTS_PER_BACKEND;
+export function maglevSize(backends: number, weights: readonly number[] = []): number {
+  if (backends === 1) return 1;
+  const total = weights.reduce((sum, each) => sum + each, 0);
+  const least = weights.reduce((less, each) => Math.min(less, each), Number.POSITIVE_INFINITY);
+  const unequal = total === least * weights.length ? 0 : (total / least) * SLOTS_OF_THE_LEAST;
+  const wanted = Math.max(backends * SLOTS_PER_BACKEND, unequal);
   return MAGLEV_SIZES.find((size) => size >= wanted) ?? MAGLEV_SIZES.at(-1)!;
 }
 
@@ -36,6 +43,7 @@ export interface MaglevBackend {
  */
 export function maglevTable(backends: readonly MaglevBackend[], size: number): Uint32Array {
   if (backends.length === 0) return new Uint32Array(0);
+  if (backends.length === 1 && size === 1) return new Uint32Array(1);
   if (!Number.isInteger(size) || size < backends.length || size < 2) {
     throw new LoadBalancingError(
       'invalid-maglev',
@@ -86,3 +94,8 @@ function weightOf({ key, weight = 1 }: MaglevBackend): number {
 }
 
 const FREE = 0xffff_ffff;
+
+/** The table for backends by their weights, of the size that they ask for. */
+export function weightedTable(backends: readonly MaglevBackend[]): Uint32Array {
+  return maglevTable(backends, maglevSize(backends.length, backends.map(weightOf)));
+}

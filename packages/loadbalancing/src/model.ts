@@ -1,4 +1,4 @@
-import type { Address } from '@causeway/ip';
+import { Address, type Prefix } from '@causeway/ip';
 
 export interface ServiceRef {
   readonly namespace: string;
@@ -14,6 +14,12 @@ export type Protocol = keyof typeof PROTOCOLS;
 
 /** How a frontend spreads new connections. `maglev`: every node chooses alike for a flow. */
 export type Algorithm = 'random' | 'maglev';
+
+/**
+ * How a packet from outside reaches a backend on another node. `snat`: under this node's address, so that the answer
+ * comes back here. `dsr`: under the client's own, and the backend's node answers the client directly.
+ */
+export type Forwarding = 'snat' | 'dsr';
 
 /** One port of a service. */
 export interface ServicePort {
@@ -33,8 +39,10 @@ export interface Service extends ServiceRef {
   readonly headless: boolean;
   readonly clusterIPs: readonly Address[];
   readonly externalIPs: readonly Address[];
-  /** From the status: what a load balancer gave. */
+  /** From the status: what a load balancer gave, unless it says that all must go by itself (`ipMode: Proxy`). */
   readonly loadBalancerIPs: readonly Address[];
+  /** Clients outside that may use the load balancer addresses; empty: all. */
+  readonly sourceRanges: readonly Prefix[];
   readonly ports: readonly ServicePort[];
   readonly selector: Readonly<Record<string, string>> | undefined;
   readonly publishNotReadyAddresses: boolean;
@@ -45,6 +53,24 @@ export interface Service extends ServiceRef {
   readonly healthCheckNodePort: number | undefined;
   /** From annotation `service.cilium.io/lb-algorithm`; absent: the default of the settings. */
   readonly algorithm: Algorithm | undefined;
+  /** From annotation `service.cilium.io/forwarding-mode`; absent: as the settings say. */
+  readonly forwarding: Forwarding | undefined;
+  /** From annotations `causeway.io/health-check*`; absent: readiness is all that counts. */
+  readonly healthCheck: HealthCheck | undefined;
+}
+
+/** How a service's backends are tried by the nodes that they run on. */
+export interface HealthCheck {
+  readonly type: 'tcp' | 'http';
+  /** Of `http`; with its slash. */
+  readonly path: string;
+  /** Absent: the backend's own port. */
+  readonly port: number | undefined;
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  /** Tries in a row that turn the verdict. */
+  readonly healthyAfter: number;
+  readonly unhealthyAfter: number;
 }
 
 /** One address and port that serves a service port, as slices or pods have it. */
@@ -60,6 +86,8 @@ export interface Endpoint {
   readonly zone: string | undefined;
   /** `shop/web-1`, for people. */
   readonly target: string | undefined;
+  /** 0 to 100, its part of new connections relative to the others; 0: none. From `causeway.io/weight`. */
+  readonly weight: number;
 }
 
 /**
@@ -78,11 +106,14 @@ export interface Backend {
   readonly node: string | undefined;
   readonly zone: string | undefined;
   readonly target: string | undefined;
+  readonly weight: number;
+  /** What its own node's health check says against it; absent: nothing. */
+  readonly failing?: string;
   /** Why it gets no new connections though its state would let it. */
-  readonly excluded?: 'other-node';
+  readonly excluded?: 'other-node' | 'weight' | 'failing';
 }
 
-/** Where a frontend's address comes from. Only ClusterIP is put into the maps so far. */
+/** Where a frontend's address comes from. */
 export type FrontendType = 'ClusterIP' | 'ExternalIP' | 'LoadBalancer' | 'NodePort';
 
 /** An address and port that clients speak to, with everything that decides where they end up. */
@@ -100,10 +131,17 @@ export interface Frontend {
   readonly algorithm: Algorithm;
   readonly affinitySeconds: number | undefined;
   readonly trafficPolicy: 'Cluster' | 'Local';
+  /** Clients outside of the cluster may use it. */
+  readonly external: boolean;
+  readonly forwarding: Forwarding;
+  /** Clients outside that may; undefined: all. */
+  readonly sourceRanges: readonly Prefix[] | undefined;
   /** All of them, in the order of their keys. */
   readonly backends: readonly Backend[];
   /** Those among `backends` that new connections are spread over. */
   readonly chosen: readonly Backend[];
+  /** The same for clients outside, of an external frontend with policy Local; undefined: `chosen` is for them too. */
+  readonly chosenLocal: readonly Backend[] | undefined;
 }
 
 /** `10.0.0.1:80/TCP`, `[fd00::1]:80/TCP`. */
@@ -112,3 +150,16 @@ export function socketKey(address: Address, port: number, protocol: Protocol): s
     ? `[${address}]:${port}/${protocol}`
     : `${address}:${port}/${protocol}`;
 }
+
+/** What a frontend is known by: its socket, or `*4:30080/TCP` for a NodePort, whose row has the address `0.0.0.0`. */
+export function frontendKey(address: Address, port: number, protocol: Protocol): string {
+  return Address.isUnspecified(address)
+    ? `*${Address.family(address) === 'ipv4' ? 4 : 6}:${port}/${protocol}`
+    : socketKey(address, port, protocol);
+}
+
+/** The address in the row of a NodePort. */
+export const NODE_PORT_ADDRESS = Object.freeze({
+  ipv4: Address.parse('0.0.0.0'),
+  ipv6: Address.parse('::'),
+});

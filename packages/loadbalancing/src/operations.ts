@@ -1,10 +1,11 @@
-import type { Address } from '@causeway/ip';
-import type { Algorithm, Protocol } from './model.ts';
+import type { Address, Prefix } from '@causeway/ip';
+import type { Algorithm, Forwarding, Protocol } from './model.ts';
 
 /** Backends in one `lb_slots` row. */
 export const SLOTS_PER_CHUNK = 64;
 
 export interface ServiceKey {
+  /** `0.0.0.0` or `::` for a NodePort: looked up where the packet is for an address of the node. */
   readonly address: Address;
   readonly port: number;
   readonly protocol: Protocol;
@@ -22,7 +23,26 @@ export interface ServiceRow {
   readonly count: number;
   /** 0: no session affinity. */
   readonly affinitySeconds: number;
+  /** May be entered from outside of the cluster; otherwise such packets are dropped. */
+  readonly external: boolean;
+  readonly nodePort: boolean;
+  /** From outside only the slots of table `local` count, and the client's address is kept. */
+  readonly localExternal: boolean;
+  /** For people: table `main` holds backends of this node only. */
+  readonly localInternal: boolean;
+  /** Slots of table `local`, of the same generation; 0 with `localExternal`: such packets are dropped. */
+  readonly localSlots: number;
+  /** From outside only clients in a range of the service (`source-range-put`) may enter. */
+  readonly sourceRanges: boolean;
+  /** How packets from outside go on to a backend on another node. */
+  readonly forwarding: Forwarding;
 }
+
+/**
+ * `main`: for everybody, or for clients in the cluster where the row says `localExternal`.
+ * `local`: for clients outside then.
+ */
+export type SlotTable = 'main' | 'local';
 
 /**
  * One write to a map. In the order given, every state in between is whole: what a row refers to is
@@ -41,6 +61,7 @@ export type MapOperation =
       readonly type: 'slots-put';
       readonly serviceId: number;
       readonly generation: number;
+      readonly table: SlotTable;
       readonly chunk: number;
       /** SLOTS_PER_CHUNK ids; 0 beyond the last slot. */
       readonly backendIds: Uint32Array;
@@ -51,13 +72,16 @@ export type MapOperation =
       readonly address: Address;
       readonly port: number;
     }
+  | { readonly type: 'source-range-put'; readonly serviceId: number; readonly prefix: Prefix }
   | { readonly type: 'service-put'; readonly key: ServiceKey; readonly row: ServiceRow }
   | { readonly type: 'service-delete'; readonly key: ServiceKey; readonly serviceId: number }
   | {
       readonly type: 'slots-delete';
       readonly serviceId: number;
       readonly generation: number;
+      readonly table: SlotTable;
       readonly chunk: number;
     }
+  | { readonly type: 'source-range-delete'; readonly serviceId: number; readonly prefix: Prefix }
   | { readonly type: 'reverse-delete'; readonly serviceId: number }
   | { readonly type: 'backend-delete'; readonly backendId: number };

@@ -1,4 +1,5 @@
 import type { Address } from '@causeway/ip';
+import { DEFAULT_WEIGHT, readWeight } from './annotations.ts';
 import type { Parsed } from './errors.ts';
 import { Fields, type Json, readMeta } from './fields.ts';
 import type { Endpoint, Protocol, Service, ServiceRef } from './model.ts';
@@ -25,6 +26,8 @@ export interface ServingPod {
   /** Succeeded or failed: its address may be another's by now. */
   readonly finished: boolean;
   readonly node: string | undefined;
+  /** From annotation `causeway.io/weight`. */
+  readonly weight: number;
   readonly ports: readonly {
     readonly name: string;
     readonly protocol: Protocol;
@@ -61,17 +64,18 @@ function readSlice(fields: Fields, value: unknown): EndpointSlice | undefined {
     const portName = fields.string(given.name, `${path}.name`) ?? '';
     return [{ portName, port, protocol: fields.protocol(given.protocol, `${path}.protocol`) }];
   });
+  const weight = readWeight(fields, meta.annotations) ?? DEFAULT_WEIGHT;
   // Host names are for those who resolve them; there is nothing to translate.
   const given = type === 'FQDN' ? [] : fields.list(object.endpoints, 'endpoints');
   const endpoints = given.flatMap((each, index) =>
     readEndpoint(fields, each, `endpoints[${index}]`).flatMap((endpoint) =>
-      ports.map((port) => ({ ...endpoint, ...port })),
+      ports.map((port) => ({ ...endpoint, ...port, weight })),
     ),
   );
   return { namespace: meta.namespace, name: meta.name, service, endpoints };
 }
 
-type Placed = Omit<Endpoint, 'portName' | 'port' | 'protocol'>;
+type Placed = Omit<Endpoint, 'portName' | 'port' | 'protocol' | 'weight'>;
 
 /** Conditions that are not given: ready yes, serving as ready, terminating no (EndpointConditions). */
 function readEndpoint(fields: Fields, value: unknown, path: string): Placed[] {
@@ -129,6 +133,7 @@ function readPod(fields: Fields, value: unknown): ServingPod | undefined {
     terminating: meta.deleting,
     finished: status?.phase === 'Succeeded' || status?.phase === 'Failed',
     node: fields.string(spec?.nodeName, 'spec.nodeName'),
+    weight: readWeight(fields, meta.annotations) ?? DEFAULT_WEIGHT,
     ports: fields.list(spec?.containers, 'spec.containers').flatMap((container, c) => {
       const path = `spec.containers[${c}].ports`;
       return fields.list((container as Json)?.ports, path).flatMap((each, p) => {
@@ -175,6 +180,7 @@ export function endpointsOfPods(service: Service, pods: Iterable<ServingPod>): E
           node: pod.node,
           zone: undefined,
           target: `${pod.namespace}/${pod.name}`,
+          weight: pod.weight,
         });
       }
     }

@@ -1,8 +1,8 @@
+import { Prefix } from '@causeway/ip';
+import { readAlgorithm, readForwarding, readHealthCheck } from './annotations.ts';
 import type { Parsed } from './errors.ts';
 import { Fields, type Json, readMeta } from './fields.ts';
-import type { Algorithm, Service, ServicePort } from './model.ts';
-
-export const ALGORITHM_ANNOTATION = 'service.cilium.io/lb-algorithm';
+import type { Service, ServicePort } from './model.ts';
 
 /** ServiceSpec.sessionAffinityConfig: three hours unless given, a day at most. */
 const DEFAULT_AFFINITY_SECONDS = 10_800;
@@ -36,17 +36,17 @@ function readService(fields: Fields, value: unknown): Service | undefined {
     'ClientIP',
   ]);
   const policies = ['Cluster', 'Local'] as const;
-  const algorithms: readonly Algorithm[] = ['random', 'maglev'];
+  const type =
+    fields.choice(spec.type, 'spec.type', [
+      'ClusterIP',
+      'NodePort',
+      'LoadBalancer',
+      'ExternalName',
+    ]) ?? 'ClusterIP';
   return {
     namespace: meta.namespace,
     name: meta.name,
-    type:
-      fields.choice(spec.type, 'spec.type', [
-        'ClusterIP',
-        'NodePort',
-        'LoadBalancer',
-        'ExternalName',
-      ]) ?? 'ClusterIP',
+    type,
     headless,
     clusterIPs: headless ? [] : readAddresses(fields, given, 'spec.clusterIPs'),
     externalIPs: readAddresses(
@@ -54,7 +54,9 @@ function readService(fields: Fields, value: unknown): Service | undefined {
       fields.list(spec.externalIPs, 'spec.externalIPs'),
       'spec.externalIPs',
     ),
-    loadBalancerIPs: readLoadBalancerIPs(fields, object),
+    // What was given before the type was changed may stand in the status still.
+    loadBalancerIPs: type === 'LoadBalancer' ? readLoadBalancerIPs(fields, object) : [],
+    sourceRanges: type === 'LoadBalancer' ? readSourceRanges(fields, spec) : [],
     ports: readPorts(fields, spec),
     // An empty selector selects nothing: such a service has its slices made by somebody else.
     selector: selector !== undefined && Object.keys(selector).length > 0 ? selector : undefined,
@@ -70,11 +72,9 @@ function readService(fields: Fields, value: unknown): Service | undefined {
     // 0 in Kubernetes' JSON is "none".
     healthCheckNodePort:
       fields.integer(spec.healthCheckNodePort, 'spec.healthCheckNodePort', 0, 65_535) || undefined,
-    algorithm: fields.choice(
-      meta.annotations[ALGORITHM_ANNOTATION],
-      `metadata.annotations[${ALGORITHM_ANNOTATION}]`,
-      algorithms,
-    ),
+    algorithm: readAlgorithm(fields, meta.annotations),
+    forwarding: readForwarding(fields, meta.annotations),
+    healthCheck: readHealthCheck(fields, meta.annotations),
   };
 }
 
@@ -89,10 +89,22 @@ function readLoadBalancerIPs(fields: Fields, object: Json) {
   const path = 'status.loadBalancer.ingress';
   return fields.list(balancer?.ingress, path).flatMap((each, i) => {
     // Some clouds give a host name instead, which is nothing to translate.
-    const ip = fields.object(each, `${path}[${i}]`)?.ip;
-    if (ip === undefined || ip === null || ip === '') return [];
+    const { ip, ipMode } = fields.object(each, `${path}[${i}]`) ?? {};
+    // KEP-1860: a load balancer that must see all traffic, that of the cluster too, says Proxy.
+    if (ip === undefined || ip === null || ip === '' || ipMode === 'Proxy') return [];
     return fields.address(ip, `${path}[${i}].ip`) ?? [];
   });
+}
+
+/** Kubernetes takes blanks around them and bits behind the length. */
+function readSourceRanges(fields: Fields, spec: Json): Prefix[] {
+  const path = 'spec.loadBalancerSourceRanges';
+  const ranges = fields.list(spec.loadBalancerSourceRanges, path).flatMap((each, i) => {
+    const text = typeof each === 'string' ? each.trim() : '';
+    const prefix = Prefix.tryParse(text, { hostBits: 'clear' });
+    return prefix ?? fields.problem(`${path}[${i}]`, 'must be a CIDR', each) ?? [];
+  });
+  return [...new Set(ranges)];
 }
 
 function readAffinity(fields: Fields, spec: Json): number {

@@ -38,10 +38,27 @@ test('a service with everything given', () => {
         internalTrafficPolicy: 'Local',
         externalTrafficPolicy: 'Local',
         healthCheckNodePort: 30999,
+        loadBalancerSourceRanges: [' 203.0.113.7/24 ', '2001:db8::/32'],
       },
-      { annotations: { 'service.cilium.io/lb-algorithm': 'maglev' } },
+      {
+        annotations: {
+          'service.cilium.io/lb-algorithm': 'maglev',
+          'service.cilium.io/forwarding-mode': 'dsr',
+          'causeway.io/health-check': 'http:/ready?deep=1',
+          'causeway.io/health-check-interval': '2s',
+          'causeway.io/health-check-port': '9000',
+        },
+      },
     ),
-    status: { loadBalancer: { ingress: [{ ip: '198.51.100.1' }, { hostname: 'x' }] } },
+    status: {
+      loadBalancer: {
+        ingress: [
+          { ip: '198.51.100.1' },
+          { ip: '198.51.100.2', ipMode: 'Proxy' },
+          { hostname: 'x' },
+        ],
+      },
+    },
   });
   assert.deepEqual(parsed, {
     ok: true,
@@ -53,6 +70,7 @@ test('a service with everything given', () => {
       clusterIPs: ['10.96.0.1', 'fd00::1'],
       externalIPs: ['192.0.2.1'],
       loadBalancerIPs: ['198.51.100.1'],
+      sourceRanges: ['203.0.113.0/24', '2001:db8::/32'],
       ports: [
         { name: 'http', protocol: 'TCP', port: 80, targetPort: 'web', nodePort: 30080 },
         { name: 'dns', protocol: 'UDP', port: 53, targetPort: 53 },
@@ -64,6 +82,16 @@ test('a service with everything given', () => {
       externalTrafficPolicy: 'Local',
       healthCheckNodePort: 30999,
       algorithm: 'maglev',
+      forwarding: 'dsr',
+      healthCheck: {
+        type: 'http',
+        path: '/ready?deep=1',
+        port: 9000,
+        intervalMs: 2_000,
+        timeoutMs: 1_000,
+        healthyAfter: 2,
+        unhealthyAfter: 3,
+      },
     },
   });
 });

@@ -1,11 +1,13 @@
+import type { Prefix } from '@causeway/ip';
 import { CountingIds } from './ids.ts';
-import { maglevSize, maglevTable } from './maglev.ts';
-import type { Backend, Frontend } from './model.ts';
+import { weightedTable } from './maglev.ts';
+import { type Backend, type Frontend, NODE_PORT_ADDRESS } from './model.ts';
 import {
   type MapOperation,
   type ServiceKey,
   type ServiceRow,
   SLOTS_PER_CHUNK,
+  type SlotTable,
 } from './operations.ts';
 
 /** What has to be kept, or read back from the maps, for a restart to go on with the same numbers. */
@@ -15,16 +17,19 @@ export interface Assignment {
     readonly key: string;
     readonly serviceId: number;
     readonly generation: number;
-    /** Slots of that generation. */
+    /** Slots of that generation, by table. */
     readonly slots: number;
+    readonly localSlots: number;
+    readonly sourceRanges: readonly Prefix[];
   })[];
   readonly backends: readonly { readonly key: string; readonly backendId: number }[];
 }
 
 interface Programmed extends ServiceKey {
-  /** Absent for what an earlier run left: then the slots are written anew. */
-  readonly chosen: readonly number[] | undefined;
+  /** What the slots were made of; absent for what an earlier run left: then they are written anew. */
+  readonly slotsOf: string | undefined;
   readonly row: ServiceRow;
+  readonly sourceRanges: readonly Prefix[];
   /** Backends that it refers to, with the state it sees them in. */
   readonly backends: ReadonlyMap<string, 'active' | 'terminating'>;
 }
@@ -62,7 +67,8 @@ export class Program {
       MAX_ID,
       previous.backends.map((each) => [each.key, each.backendId] as const),
     );
-    for (const { key, serviceId, generation, slots, ...at } of previous.services) {
+    for (const each of previous.services) {
+      const { key, address, port, protocol, serviceId, generation, slots, localSlots } = each;
       // A number that two keys claim is believed of the first only.
       if (this.#serviceIds.get(key) !== serviceId || this.#services.has(key)) continue;
       const row: ServiceRow = {
@@ -72,8 +78,18 @@ export class Program {
         count: 0,
         algorithm: 'random',
         affinitySeconds: 0,
+        external: false,
+        nodePort: false,
+        localExternal: false,
+        localInternal: false,
+        localSlots,
+        sourceRanges: false,
+        forwarding: 'snat',
       };
-      this.#services.set(key, { ...at, chosen: undefined, row, backends: new Map() });
+      const { sourceRanges } = each;
+      const at = { address, port, protocol };
+      const backends = new Map<string, 'active'>();
+      this.#services.set(key, { ...at, slotsOf: undefined, row, sourceRanges, backends });
       this.#leftServices.add(key);
     }
     this.#leftBackends = new Set(this.#backendIds.keys());
@@ -81,15 +97,19 @@ export class Program {
 
   assignment(): Assignment {
     return {
-      services: [...this.#services].map(([key, { address, port, protocol, row }]) => ({
-        key,
-        address,
-        port,
-        protocol,
-        serviceId: row.serviceId,
-        generation: row.generation,
-        slots: row.slots,
-      })),
+      services: [...this.#services].map(
+        ([key, { address, port, protocol, row, sourceRanges }]) => ({
+          key,
+          address,
+          port,
+          protocol,
+          serviceId: row.serviceId,
+          generation: row.generation,
+          slots: row.slots,
+          localSlots: row.localSlots,
+          sourceRanges,
+        }),
+      ),
       backends: [...this.#backends.keys(), ...this.#leftBackends].map((key) => ({
         key,
         backendId: this.#backendIds.get(key)!,
@@ -177,54 +197,94 @@ export class Program {
   }
 
   #put(key: string, frontend: Frontend, steps: Steps): void {
-    const { address, port, protocol } = frontend;
-    if (address === undefined) return;
+    const { port, protocol, algorithm } = frontend;
+    const address = frontend.address ?? NODE_PORT_ADDRESS[frontend.family];
     const before = this.#services.get(key);
     const serviceId = this.#serviceIds.take(key);
-    const chosen = frontend.chosen.map((each) => this.#backendIds.get(each.key)!);
-    const sameSlots =
-      before?.chosen !== undefined &&
-      before.row.algorithm === frontend.algorithm &&
-      same(before.chosen, chosen);
-    let { generation, slots } = before?.row ?? { generation: 0, slots: 0 };
-    if (!sameSlots) {
+    const slotsOf = JSON.stringify([
+      algorithm,
+      this.#weighed(frontend.chosen),
+      frontend.chosenLocal && this.#weighed(frontend.chosenLocal),
+    ]);
+    let { generation, slots, localSlots } = before?.row ?? {
+      generation: 0,
+      slots: 0,
+      localSlots: 0,
+    };
+    if (before?.slotsOf !== slotsOf) {
       if (before !== undefined) dropSlots(before.row, steps.oldSlots);
       generation = (generation % MAX_GENERATION) + 1;
-      const table = slotTable(frontend, chosen);
-      slots = table.length;
-      for (let chunk = 0; chunk * SLOTS_PER_CHUNK < slots; chunk++) {
-        const backendIds = new Uint32Array(SLOTS_PER_CHUNK);
-        backendIds.set(table.subarray(chunk * SLOTS_PER_CHUNK, (chunk + 1) * SLOTS_PER_CHUNK));
-        steps.slots.push({ type: 'slots-put', serviceId, generation, chunk, backendIds });
-      }
+      const write = (table: SlotTable, chosen: readonly Backend[]): number => {
+        const ids = this.#slotTable(frontend, chosen);
+        for (let chunk = 0; chunk * SLOTS_PER_CHUNK < ids.length; chunk++) {
+          const backendIds = new Uint32Array(SLOTS_PER_CHUNK);
+          backendIds.set(ids.subarray(chunk * SLOTS_PER_CHUNK, (chunk + 1) * SLOTS_PER_CHUNK));
+          steps.slots.push({ type: 'slots-put', serviceId, generation, table, chunk, backendIds });
+        }
+        return ids.length;
+      };
+      slots = write('main', frontend.chosen);
+      localSlots = write('local', frontend.chosenLocal ?? []);
     }
-    if (before?.chosen === undefined) {
+    if (before?.slotsOf === undefined) {
       steps.slots.push({ type: 'reverse-put', serviceId, address, port });
     }
+    const sourceRanges = frontend.sourceRanges ?? [];
+    const ranges = (type: 'source-range-put' | 'source-range-delete', of: readonly Prefix[]) =>
+      of.map((prefix): MapOperation => ({ type, serviceId, prefix }));
+    const kept = before?.sourceRanges ?? [];
+    const added = sourceRanges.filter((each) => !kept.includes(each));
+    const gone = kept.filter((each) => !sourceRanges.includes(each));
+    steps.slots.push(...ranges('source-range-put', added));
+    steps.oldSlots.push(...ranges('source-range-delete', gone));
     const row: ServiceRow = {
       serviceId,
       generation,
-      algorithm: frontend.algorithm,
+      algorithm,
       slots,
-      count: chosen.length,
+      count: frontend.chosen.length,
       affinitySeconds: frontend.affinitySeconds ?? 0,
+      external: frontend.external,
+      nodePort: frontend.type === 'NodePort',
+      localExternal: frontend.chosenLocal !== undefined,
+      localInternal: frontend.type === 'ClusterIP' && frontend.trafficPolicy === 'Local',
+      localSlots,
+      sourceRanges: frontend.sourceRanges !== undefined,
+      forwarding: frontend.forwarding,
     };
     const backends = new Map(frontend.backends.map((each) => [each.key, mapState(each)]));
-    this.#services.set(key, { address, port, protocol, chosen, row, backends });
-    if (before?.chosen === undefined || !sameRow(before.row, row)) {
-      steps.rows.push({ type: 'service-put', key: { address, port, protocol }, row });
+    const at = { address, port, protocol };
+    this.#services.set(key, { ...at, slotsOf, row, sourceRanges, backends });
+    if (before?.slotsOf === undefined || !sameRow(before.row, row)) {
+      steps.rows.push({ type: 'service-put', key: at, row });
     }
+  }
+
+  #weighed(backends: readonly Backend[]): (readonly [number, number])[] {
+    return backends.map(({ key, weight }) => [this.#backendIds.get(key)!, weight] as const);
+  }
+
+  /** The backend ids that slots hold, in order. */
+  #slotTable({ algorithm }: Frontend, chosen: readonly Backend[]): Uint32Array {
+    const ids = chosen.map(({ key }) => this.#backendIds.get(key)!);
+    const equal = chosen.every(({ weight }) => weight === chosen[0]!.weight);
+    // Of unequal backends also a random choice is made among slots that are shared out by weight.
+    if (algorithm === 'random' && equal) return Uint32Array.from(ids);
+    return weightedTable(chosen).map((index) => ids[index]!);
   }
 
   #remove(key: string, steps: Steps): void {
     const known = this.#services.get(key);
     if (known === undefined) return;
-    const { address, port, protocol, row } = known;
+    const { address, port, protocol, row, sourceRanges } = known;
     const { serviceId } = row;
     this.#services.delete(key);
     this.#serviceIds.release(key);
     steps.rows.push({ type: 'service-delete', key: { address, port, protocol }, serviceId });
     dropSlots(row, steps.oldSlots);
+    for (const prefix of sourceRanges) {
+      steps.oldSlots.push({ type: 'source-range-delete', serviceId, prefix });
+    }
     steps.oldSlots.push({ type: 'reverse-delete', serviceId });
   }
 }
@@ -237,29 +297,23 @@ interface Steps {
   readonly oldBackends: MapOperation[];
 }
 
-/** Established flows go on at every backend that is there; only an active one is for new flows. */
-const mapState = (backend: Backend): 'active' | 'terminating' =>
-  backend.state === 'active' ? 'active' : 'terminating';
+/**
+ * Established flows go on at every backend that is there; only an active one is for new flows, also for clients that
+ * affinity ties to it.
+ */
+const mapState = ({ state, excluded }: Backend): 'active' | 'terminating' =>
+  state === 'active' && excluded !== 'weight' && excluded !== 'failing' ? 'active' : 'terminating';
 
-/** The backend ids that slots hold, in order. */
-function slotTable(frontend: Frontend, chosen: readonly number[]): Uint32Array {
-  if (frontend.algorithm === 'random' || chosen.length === 0) return Uint32Array.from(chosen);
-  const table = maglevTable(frontend.chosen, maglevSize(chosen.length));
-  return table.map((index) => chosen[index]!);
+function dropSlots(row: ServiceRow, into: MapOperation[]): void {
+  const { serviceId, generation } = row;
+  const drop = (table: SlotTable, slots: number): void => {
+    for (let chunk = 0; chunk * SLOTS_PER_CHUNK < slots; chunk++) {
+      into.push({ type: 'slots-delete', serviceId, generation, table, chunk });
+    }
+  };
+  drop('main', row.slots);
+  drop('local', row.localSlots);
 }
-
-function dropSlots({ serviceId, generation, slots }: ServiceRow, into: MapOperation[]): void {
-  for (let chunk = 0; chunk * SLOTS_PER_CHUNK < slots; chunk++) {
-    into.push({ type: 'slots-delete', serviceId, generation, chunk });
-  }
-}
-
-const same = (a: readonly number[], b: readonly number[]): boolean =>
-  a.length === b.length && a.every((each, index) => each === b[index]);
 
 const sameRow = (a: ServiceRow, b: ServiceRow): boolean =>
-  a.generation === b.generation &&
-  a.algorithm === b.algorithm &&
-  a.slots === b.slots &&
-  a.count === b.count &&
-  a.affinitySeconds === b.affinitySeconds;
+  (Object.keys(b) as (keyof ServiceRow)[]).every((key) => a[key] === b[key]);

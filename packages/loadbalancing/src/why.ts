@@ -1,7 +1,15 @@
-import { maglevSize, maglevTable } from './maglev.ts';
+import { type Address, Prefix } from '@causeway/ip';
+import { weightedTable } from './maglev.ts';
 import { type Backend, type Frontend, serviceName } from './model.ts';
 
 export interface ChoiceQuery {
+  /**
+   * `outside`: it comes by the network, without being a pod or a node of the cluster. Default `inside`, but for the
+   * frontends that are there for clients outside.
+   */
+  readonly from?: 'inside' | 'outside';
+  /** Address of a client outside, for source ranges. */
+  readonly client?: Address;
   /** The flow's 32-bit hash as the datapath reports it; without it maglev's slot stays open. */
   readonly hash?: number;
   /** Backend that the client's affinity entry names, if there is one. */
@@ -24,7 +32,10 @@ export interface Candidate {
 export interface Choice {
   readonly frontend: string;
   readonly service: string;
+  readonly type: Frontend['type'];
+  readonly from: 'inside' | 'outside';
   readonly algorithm: Frontend['algorithm'];
+  readonly forwarding: Frontend['forwarding'];
   readonly candidates: readonly Candidate[];
   /** The backend, where the query settles it. */
   readonly chosen: string | undefined;
@@ -39,9 +50,13 @@ export function explainChoice(
   query: ChoiceQuery,
   idOf: (backendKey: string) => number | undefined,
 ): Choice {
-  const { chosen } = frontend;
+  const from = query.from ?? (query.client || frontend.type !== 'ClusterIP' ? 'outside' : 'inside');
+  const outside = from === 'outside';
+  const keepsClients = outside && frontend.chosenLocal !== undefined;
+  const chosen = (outside && frontend.chosenLocal) || frontend.chosen;
+  const weighted = chosen.some(({ weight }) => weight !== chosen[0]!.weight);
   const maglev = frontend.algorithm === 'maglev' && chosen.length > 0;
-  const table = maglev ? maglevTable(chosen, maglevSize(chosen.length)) : undefined;
+  const table = maglev || weighted ? weightedTable(chosen) : undefined;
   const shares = new Map(chosen.map((each) => [each.key, table ? 0 : 1 / chosen.length]));
   for (const index of table ?? []) {
     const { key } = chosen[index]!;
@@ -50,7 +65,7 @@ export function explainChoice(
   const candidates = frontend.backends.map((backend): Candidate => {
     const share = shares.get(backend.key) ?? 0;
     const { key, target, node, state } = backend;
-    const reason = reasonFor(backend, shares.has(key));
+    const reason = reasonFor(backend, shares.has(key), keepsClients);
     return {
       key,
       backendId: idOf(key),
@@ -65,9 +80,14 @@ export function explainChoice(
   const base = {
     frontend: frontend.key,
     service: serviceName(frontend.service),
+    type: frontend.type,
+    from,
+    forwarding: frontend.forwarding,
     algorithm: frontend.algorithm,
     candidates,
   };
+  const refused = outside ? refusal(frontend, query.client) : undefined;
+  if (refused !== undefined) return { ...base, chosen: undefined, explanation: refused };
   const sticky = frontend.affinitySeconds === undefined ? undefined : query.affinityBackendId;
   const kept = candidates.find((each) => each.eligible && each.backendId === sticky);
   if (sticky !== undefined && kept !== undefined) {
@@ -75,11 +95,12 @@ export function explainChoice(
     return { ...base, chosen: kept.key, explanation };
   }
   if (chosen.length === 0) {
-    const explanation = `${emptiness(frontend)}: connections are refused at once`;
+    const end = keepsClients && frontend.chosen.length > 0 ? 'dropped here' : 'refused at once';
+    const explanation = `${emptiness(frontend, chosen, keepsClients)}: connections are ${end}`;
     return { ...base, chosen: undefined, explanation };
   }
-  if (table === undefined || query.hash === undefined) {
-    const how = table
+  if (table === undefined || !maglev || query.hash === undefined) {
+    const how = maglev
       ? "the flow's hash modulo the table's size picks"
       : 'each new connection takes at random';
     const explanation = `${how} one of ${chosen.length} backends`;
@@ -92,9 +113,27 @@ export function explainChoice(
   return { ...base, chosen: key, slot, explanation };
 }
 
-function reasonFor(backend: Backend, eligible: boolean): string {
-  if (backend.excluded === 'other-node') {
+/** Why the frontend takes no packet of this client at all. */
+function refusal({ external, sourceRanges, key }: Frontend, client: Address | undefined) {
+  if (!external) return `${key} is for clients in the cluster: packets from outside are dropped`;
+  if (sourceRanges === undefined) return undefined;
+  if (client === undefined) {
+    return `only clients in ${sourceRanges.join(', ')} may enter from outside; name the client to see more`;
+  }
+  if (sourceRanges.some((range) => Prefix.contains(range, client))) return undefined;
+  return `${client} is in none of loadBalancerSourceRanges ${sourceRanges.join(', ')}: its packets are dropped`;
+}
+
+function reasonFor(backend: Backend, eligible: boolean, keepsClients: boolean): string {
+  if (backend.excluded === 'other-node' || (keepsClients && !eligible && usable(backend))) {
     return `on node ${backend.node ?? 'unknown'}, and the traffic policy is Local`;
+  }
+  if (backend.excluded === 'weight')
+    return 'its weight is 0: keeps its connections, gets no new ones';
+  if (backend.failing !== undefined) {
+    return eligible
+      ? `its health check fails (${backend.failing}), but so do all others`
+      : `its health check fails (${backend.failing}): keeps its connections, gets no new ones`;
   }
   switch (backend.state) {
     case 'active':
@@ -112,9 +151,19 @@ function reasonFor(backend: Backend, eligible: boolean): string {
   }
 }
 
-function emptiness({ backends }: Frontend): string {
+const usable = ({ state, excluded }: Backend): boolean =>
+  state === 'active' && excluded === undefined;
+
+function emptiness(
+  { backends, chosen }: Frontend,
+  mine: readonly Backend[],
+  keepsClients: boolean,
+): string {
   if (backends.length === 0) return 'no endpoint serves this port';
-  const elsewhere = backends.filter((each) => each.excluded !== undefined).length;
+  if (keepsClients && mine.length < chosen.length) {
+    return 'the external traffic policy is Local and this node has no backend';
+  }
+  const elsewhere = backends.filter((each) => each.excluded === 'other-node').length;
   if (elsewhere === backends.length) return `all ${elsewhere} backends are on other nodes`;
   return `none of ${backends.length} backends may take connections`;
 }

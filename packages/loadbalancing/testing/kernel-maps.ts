@@ -1,5 +1,11 @@
 import assert from 'node:assert/strict';
-import { type MapOperation, type ServiceRow, SLOTS_PER_CHUNK, socketKey } from '../index.ts';
+import {
+  frontendKey,
+  type MapOperation,
+  type ServiceRow,
+  SLOTS_PER_CHUNK,
+  type SlotTable,
+} from '../index.ts';
 
 interface BackendRow {
   readonly socket: string;
@@ -12,39 +18,49 @@ export class KernelMaps {
   readonly slots = new Map<string, Uint32Array>();
   readonly backends = new Map<number, BackendRow>();
   readonly reverse = new Map<number, string>();
+  readonly ranges = new Set<string>();
 
   apply(operations: readonly MapOperation[]): void {
     for (const operation of operations) {
       this.#write(operation);
-      for (const key of this.services.keys()) this.backendsOf(key);
+      for (const [key, row] of this.services) {
+        this.backendsOf(key);
+        if (row.localExternal) this.backendsOf(key, 'local');
+        const ranges = [...this.ranges].some((each) => each.startsWith(`${row.serviceId} `));
+        assert.ok(ranges || !row.sourceRanges, 'ranges are there before the row asks for them');
+      }
     }
     const ids = [...this.services.values()].map((each) => each.serviceId);
     assert.equal(new Set(ids).size, ids.length, 'every service has a number of its own');
     const sockets = [...this.backends.values()].map((each) => each.socket);
     assert.equal(new Set(sockets).size, sockets.length, 'every backend is there once');
     const chunks = [...this.services.values()].reduce(
-      (sum, each) => sum + Math.ceil(each.slots / SLOTS_PER_CHUNK),
+      (sum, { slots, localSlots }) =>
+        sum + Math.ceil(slots / SLOTS_PER_CHUNK) + Math.ceil(localSlots / SLOTS_PER_CHUNK),
       0,
     );
     assert.equal(this.slots.size, chunks, 'no slots stay behind');
     assert.equal(this.reverse.size, this.services.size);
+    for (const range of this.ranges) {
+      assert.ok(ids.includes(Number.parseInt(range, 10)), 'no range stays behind');
+    }
   }
 
   /** Looks up as the kernel does: row, slots of its generation, backends. */
-  backendsOf(key: string): string[] {
+  backendsOf(key: string, table: SlotTable = 'main'): string[] {
     const row = this.services.get(key);
     assert.ok(row, `no row ${key}`);
     const found = new Set<string>();
-    for (let slot = 0; slot < row.slots; slot++) {
+    for (let slot = 0; slot < (table === 'main' ? row.slots : row.localSlots); slot++) {
       const chunk = this.slots.get(
-        `${row.serviceId} ${row.generation} ${Math.floor(slot / SLOTS_PER_CHUNK)}`,
+        `${row.serviceId} ${row.generation} ${table} ${Math.floor(slot / SLOTS_PER_CHUNK)}`,
       );
       assert.ok(chunk, `${key} refers to slots that are not there`);
       const backend = this.backends.get(chunk[slot % SLOTS_PER_CHUNK]!);
       assert.ok(backend, `${key} slot ${slot} refers to no backend`);
       found.add(backend.socket);
     }
-    assert.equal(found.size, row.count);
+    if (table === 'main') assert.equal(found.size, row.count);
     assert.ok(this.reverse.has(row.serviceId), 'replies find their way back');
     return [...found].sort();
   }
@@ -66,16 +82,23 @@ export class KernelMaps {
         assert.ok(this.backends.delete(operation.backendId));
         break;
       case 'slots-put': {
-        const key = `${operation.serviceId} ${operation.generation} ${operation.chunk}`;
+        const { serviceId, generation, table, chunk } = operation;
+        const key = `${serviceId} ${generation} ${table} ${chunk}`;
         assert.ok(!this.slots.has(key), 'slots that a row may refer to are never overwritten');
         assert.equal(operation.backendIds.length, SLOTS_PER_CHUNK);
         this.slots.set(key, operation.backendIds);
         break;
       }
-      case 'slots-delete':
-        assert.ok(
-          this.slots.delete(`${operation.serviceId} ${operation.generation} ${operation.chunk}`),
-        );
+      case 'slots-delete': {
+        const { serviceId, generation, table, chunk } = operation;
+        assert.ok(this.slots.delete(`${serviceId} ${generation} ${table} ${chunk}`));
+        break;
+      }
+      case 'source-range-put':
+        this.ranges.add(`${operation.serviceId} ${operation.prefix}`);
+        break;
+      case 'source-range-delete':
+        assert.ok(this.ranges.delete(`${operation.serviceId} ${operation.prefix}`));
         break;
       case 'reverse-put':
         this.reverse.set(operation.serviceId, `${operation.address}:${operation.port}`);
@@ -85,14 +108,14 @@ export class KernelMaps {
         break;
       case 'service-put':
         this.services.set(
-          socketKey(operation.key.address, operation.key.port, operation.key.protocol),
+          frontendKey(operation.key.address, operation.key.port, operation.key.protocol),
           operation.row,
         );
         break;
       case 'service-delete':
         assert.ok(
           this.services.delete(
-            socketKey(operation.key.address, operation.key.port, operation.key.protocol),
+            frontendKey(operation.key.address, operation.key.port, operation.key.protocol),
           ),
         );
         break;

@@ -12,7 +12,7 @@ import {
 import type { Address, Prefix } from '@causeway/ip';
 import { ensureBpffs, type Features, UnsupportedError } from '@causeway/linux';
 import type { Assignment, MapOperation } from '@causeway/loadbalancing';
-import { socketKey } from '@causeway/loadbalancing';
+import { frontendKey, socketKey } from '@causeway/loadbalancing';
 import type { AgentConfig } from '../config/schema.ts';
 import type { EndpointPrograms } from '../endpoints/ports.ts';
 import { AgentError } from '../errors.ts';
@@ -107,17 +107,20 @@ export class EbpfDatapath implements NodeDatapath {
 
   serviceAssignment(): Assignment {
     const { services } = this.#current;
+    const ranges = Map.groupBy(services.sourceRanges(), ({ serviceId }) => serviceId);
     return {
       services: Array.from(
         services.services(),
-        ({ address, port, protocol, serviceId, generation, slots }) => ({
-          key: socketKey(address as Address, port, protocol),
+        ({ address, port, protocol, serviceId, generation, slots, localSlots }) => ({
+          key: frontendKey(address as Address, port, protocol),
           address: address as Address,
           port,
           protocol,
           serviceId,
           generation,
           slots,
+          localSlots,
+          sourceRanges: (ranges.get(serviceId) ?? []).map(({ prefix }) => prefix),
         }),
       ),
       backends: Array.from(services.backends(), ({ backendId, address, port, protocol }) => ({

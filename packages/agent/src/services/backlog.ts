@@ -10,9 +10,11 @@ export class Backlog {
   #backend: Of<'backend-put'> | undefined;
   #slots: Of<'slots-put'>[] = [];
   #reverse: Of<'reverse-put'> | undefined;
+  readonly #ranges = new Map<string, Of<'source-range-put'>>();
   #row: Of<'service-put'> | undefined;
   /** Of the generation that the kernel's row still names: they go when the new row is in. */
   #oldSlots: Of<'slots-delete'>[] = [];
+  readonly #oldRanges = new Map<string, Of<'source-range-delete'>>();
   /** Generations that were given up before a row named them. */
   readonly #abandoned = new Set<number>();
 
@@ -22,9 +24,15 @@ export class Backlog {
 
   /** In the order in which they are to be done. */
   operations(): MapOperation[] {
-    return [this.#backend, ...this.#slots, this.#reverse, this.#row, ...this.#oldSlots].filter(
-      (each) => each !== undefined,
-    );
+    return [
+      this.#backend,
+      ...this.#slots,
+      this.#reverse,
+      ...this.#ranges.values(),
+      this.#row,
+      ...this.#oldSlots,
+      ...this.#oldRanges.values(),
+    ].filter((each) => each !== undefined);
   }
 
   /** Takes a write in, and gives those that need not wait. */
@@ -43,6 +51,16 @@ export class Backlog {
       case 'reverse-put':
         this.#reverse = operation;
         return [];
+      case 'source-range-put':
+        this.#oldRanges.delete(operation.prefix);
+        this.#ranges.set(operation.prefix, operation);
+        return [];
+      case 'source-range-delete':
+        this.#ranges.delete(operation.prefix);
+        // The kernel's row may still ask for it.
+        if (this.#row === undefined) return [operation];
+        this.#oldRanges.set(operation.prefix, operation);
+        return [];
       case 'service-put':
         this.#abandonBut(operation.row.generation);
         this.#row = operation;
@@ -53,7 +71,9 @@ export class Backlog {
         this.#oldSlots.push(operation);
         return [];
       case 'service-delete': {
-        const old = this.#oldSlots;
+        const old = [...this.#oldSlots, ...this.#oldRanges.values()];
+        this.#ranges.clear();
+        this.#oldRanges.clear();
         this.#slots = [];
         this.#reverse = undefined;
         this.#row = undefined;

@@ -44,11 +44,14 @@ function placeOf(operation: MapOperation): { key: string; type: 'put' | 'delete'
     case 'slots-delete':
       return {
         type,
-        key: `slots ${operation.serviceId} ${operation.generation} ${operation.chunk}`,
+        key: `slots ${operation.serviceId} ${operation.generation} ${operation.table} ${operation.chunk}`,
       };
     case 'reverse-put':
     case 'reverse-delete':
       return { type, key: `reverse ${operation.serviceId}` };
+    case 'source-range-put':
+    case 'source-range-delete':
+      return { type, key: `range ${operation.serviceId} ${operation.prefix}` };
     case 'service-put':
     case 'service-delete':
       return { type, key: `service ${operation.key.address}` };
@@ -211,7 +214,7 @@ test('after any history in too little room, room is all that is missing', async 
           for (const row of t.maps.of('service-put')) {
             if (row.type !== 'service-put' || row.row.slots === 0) continue;
             const { serviceId, generation } = row.row;
-            assert.ok(t.maps.rows.has(`slots ${serviceId} ${generation} 0`));
+            assert.ok(t.maps.rows.has(`slots ${serviceId} ${generation} main 0`));
           }
         }
         push();

@@ -121,6 +121,8 @@ function ownerOf(operation: MapOperation): string {
       return `service ${operation.row.serviceId}`;
     case 'slots-put':
     case 'reverse-put':
+    case 'source-range-put':
+    case 'source-range-delete':
     case 'service-delete':
     case 'slots-delete':
     case 'reverse-delete':
