@@ -3,7 +3,7 @@ import { callError, invalidArgument, LinuxError, UnsupportedError } from '../err
 import { Fd } from '../fd.ts';
 import { libbpf } from '../ffi/libbpf.ts';
 import { struct } from '../ffi/memory.ts';
-import { openPin } from './kinds.ts';
+import { BpfObject, objectInfo, openById, openPin } from './object.ts';
 import type { BpfProgram } from './program.ts';
 import { queryPrograms } from './query.ts';
 
@@ -47,11 +47,9 @@ const schedCls = 3; // BPF_PROG_TYPE_SCHED_CLS
 const replaceFlag = 4; // BPF_F_REPLACE
 
 /** An attachment of a program. Unpinned it ends with its last descriptor. */
-export class BpfLink implements Disposable {
-  readonly fd: Fd;
-
+export class BpfLink extends BpfObject {
   private constructor(fd: Fd) {
-    this.fd = fd;
+    super('link', fd);
   }
 
   /** Takes the descriptor over. */
@@ -64,16 +62,12 @@ export class BpfLink implements Disposable {
   }
 
   static openId(id: number): BpfLink {
-    const fd = libbpf().linkFdById(id);
-    if (fd < 0) throw callError('open link by id', fd, id);
-    return new BpfLink(Fd.adopt(fd, `BPF link ${id}`));
+    return new BpfLink(openById(id, 'link'));
   }
 
   /** struct bpf_link_info of linux/bpf.h. */
   info(): LinkInfo {
-    const { bytes, view } = struct(64);
-    const result = libbpf().objectInfo(this.fd.number, bytes, new Uint32Array([bytes.length]));
-    if (result < 0) throw callError('read link info', result);
+    const { view } = objectInfo(this.fd, 'link', 64);
     const type = view.getUint32(0, true);
     const common = { id: view.getUint32(4, true), programId: view.getUint32(8, true) };
     switch (type) {
@@ -120,23 +114,10 @@ export class BpfLink implements Disposable {
     if (result < 0) throw callError('update link to program', result, program.info.name);
   }
 
-  pin(path: string): void {
-    const result = libbpf().objectPin(this.fd.number, path);
-    if (result < 0) throw callError('pin link', result, path);
-  }
-
   /** Ends the attachment now, whoever else holds the link. */
   detach(): void {
     const result = libbpf().linkDetach(this.fd.number);
     if (result < 0) throw callError('detach link', result);
-  }
-
-  close(): void {
-    this.fd.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 }
 

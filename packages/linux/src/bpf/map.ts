@@ -2,9 +2,9 @@ import { callError, invalidArgument, mapError } from '../errors.ts';
 import { Fd } from '../fd.ts';
 import { libbpf } from '../ffi/libbpf.ts';
 import { fromCString, struct } from '../ffi/memory.ts';
-import { openPin } from './kinds.ts';
 import { deleteBatch, readBatches, updateBatch } from './map-batch.ts';
 import { isPerCpu, type MapType, mapTypeName, mapTypeNumber } from './map-types.ts';
+import { BpfObject, objectInfo, openById, openPin, readOrClose } from './object.ts';
 
 export interface MapShape {
   readonly name: string;
@@ -54,20 +54,14 @@ export function possibleCpus(): number {
 }
 
 /** A map, held by its descriptor. Keys and values are bytes of exactly the map's sizes. */
-export class BpfMap implements Disposable {
-  readonly fd: Fd;
+export class BpfMap extends BpfObject {
   readonly info: MapInfo;
   /** Bytes of a value as get() and update() see it: of all cpus, each rounded up to 8, for per-cpu maps. */
   readonly storedSize: number;
 
   private constructor(fd: Fd) {
-    this.fd = fd;
-    try {
-      this.info = readInfo(fd);
-    } catch (error) {
-      fd.close();
-      throw error;
-    }
+    super('map', fd);
+    this.info = readOrClose(fd, readInfo);
     const { type, valueSize } = this.info;
     this.storedSize = isPerCpu(type) ? roundUp8(valueSize) * possibleCpus() : valueSize;
   }
@@ -100,14 +94,7 @@ export class BpfMap implements Disposable {
   }
 
   static openId(id: number): BpfMap {
-    const fd = libbpf().mapFdById(id);
-    if (fd < 0) throw callError('open map by id', fd, id);
-    return new BpfMap(Fd.adopt(fd, `BPF map ${id}`));
-  }
-
-  pin(path: string): void {
-    const result = libbpf().objectPin(this.fd.number, path);
-    if (result < 0) throw callError('pin map', result, path);
+    return new BpfMap(openById(id, 'map'));
   }
 
   dup(): BpfMap {
@@ -226,14 +213,6 @@ export class BpfMap implements Disposable {
     );
   }
 
-  close(): void {
-    this.fd.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
   #checkKey(key: Uint8Array): void {
     if (key.length !== this.info.keySize) {
       throw invalidArgument(
@@ -273,10 +252,7 @@ function roundUp8(size: number): number {
 
 /** struct bpf_map_info of linux/bpf.h. */
 function readInfo(fd: Fd): MapInfo {
-  const { bytes, view } = struct(128);
-  const length = new Uint32Array([bytes.length]);
-  const result = libbpf().objectInfo(fd.number, bytes, length);
-  if (result < 0) throw callError('read map info', result);
+  const { bytes, view } = objectInfo(fd, 'map', 128);
   return {
     type: mapTypeName(view.getUint32(0, true)),
     id: view.getUint32(4, true),

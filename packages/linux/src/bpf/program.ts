@@ -1,8 +1,8 @@
 import { callError, invalidArgument } from '../errors.ts';
-import { Fd } from '../fd.ts';
+import type { Fd } from '../fd.ts';
 import { libbpf } from '../ffi/libbpf.ts';
 import { addressOf, fromCString, stableBytes, stableCopy, struct } from '../ffi/memory.ts';
-import { openPin } from './kinds.ts';
+import { BpfObject, objectInfo, openById, openPin, readOrClose } from './object.ts';
 
 export interface ProgramInfo {
   /** The kernel's id. */
@@ -37,18 +37,12 @@ export interface TestRunResult {
 const optionsSize = 80; // struct bpf_test_run_opts
 
 /** A loaded program, held by its descriptor. */
-export class BpfProgram implements Disposable {
-  readonly fd: Fd;
+export class BpfProgram extends BpfObject {
   readonly info: ProgramInfo;
 
   private constructor(fd: Fd) {
-    this.fd = fd;
-    try {
-      this.info = readInfo(fd);
-    } catch (error) {
-      fd.close();
-      throw error;
-    }
+    super('program', fd);
+    this.info = readOrClose(fd, readInfo);
   }
 
   /** Takes the descriptor over, also when it is no program and this throws. */
@@ -61,14 +55,7 @@ export class BpfProgram implements Disposable {
   }
 
   static openId(id: number): BpfProgram {
-    const fd = libbpf().programFdById(id);
-    if (fd < 0) throw callError('open program by id', fd, id);
-    return new BpfProgram(Fd.adopt(fd, `BPF program ${id}`));
-  }
-
-  pin(path: string): void {
-    const result = libbpf().objectPin(this.fd.number, path);
-    if (result < 0) throw callError('pin program', result, path);
+    return new BpfProgram(openById(id, 'program'));
   }
 
   dup(): BpfProgram {
@@ -107,22 +94,11 @@ export class BpfProgram implements Disposable {
       durationNs: view.getUint32(64, true),
     };
   }
-
-  close(): void {
-    this.fd.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
 }
 
 /** struct bpf_prog_info of linux/bpf.h. */
 function readInfo(fd: Fd): ProgramInfo {
-  const { bytes, view } = struct(232);
-  const length = new Uint32Array([bytes.length]);
-  const result = libbpf().objectInfo(fd.number, bytes, length);
-  if (result < 0) throw callError('read program info', result);
+  const { bytes, view } = objectInfo(fd, 'program', 232);
   return {
     type: view.getUint32(0, true),
     id: view.getUint32(4, true),
