@@ -1,3 +1,11 @@
+export {
+  decodePodCidr,
+  encodePodCidr,
+  POD_CIDRS,
+  type PodCidrRecord,
+  podCidrKey,
+  poolUseKey,
+} from './src/allocations/pod-cidrs.ts';
 export { describeKind, type FieldDoc, jsonSchemaOf, type KindDoc } from './src/describe.ts';
 export { ResourceError, type ResourceErrorCode, type ResourceIssue } from './src/errors.ts';
 export { type EtcdStoreOptions, etcdStore } from './src/etcd-store.ts';
@@ -19,6 +27,7 @@ export {
   parseManifests,
   type RawObject,
 } from './src/manifest.ts';
+export { decodeObject, encodeObject, registryKey } from './src/registry.ts';
 export type { AddressPlan } from './src/schema/address-plan.ts';
 export type { AddressReservation } from './src/schema/address-reservation.ts';
 export { WELL_KNOWN_COMMUNITIES } from './src/schema/bgp-fields.ts';

@@ -1,0 +1,1 @@
+export { type OperatorConfig, operatorConfig } from './src/config.ts';

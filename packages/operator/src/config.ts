@@ -1,0 +1,82 @@
+import { hostname } from 'node:os';
+import { LOG_LEVELS } from '@causeway/daemon';
+import { Address } from '@causeway/ip';
+import { z } from 'zod';
+
+const seconds = (least: number, most: number) => z.int().min(least).max(most);
+const address = z.string().refine((text) => Address.tryParse(text) !== undefined, {
+  error: 'an IPv4 or IPv6 address',
+});
+
+/** The operator's configuration file. */
+export const operatorConfig = z.strictObject({
+  cluster: z
+    .strictObject({
+      name: z
+        .string()
+        .max(32)
+        .regex(/^([a-z0-9][-a-z0-9]*)?[a-z0-9]$/, 'must be lower-case letters, digits and dashes')
+        .default('default'),
+      /** 0: takes part in no mesh. */
+      id: z.int().min(0).max(511).default(0),
+      /** One value for the whole mesh; divides the identity's bits. */
+      maxConnectedClusters: z.union([z.literal(255), z.literal(511)]).default(255),
+    })
+    .prefault({}),
+  /** What this instance is called where the leader is told; the host's name if absent. */
+  name: z.string().min(1).max(253).default(hostname().toLowerCase()),
+  etcd: z
+    .strictObject({
+      endpoints: z
+        .array(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }))
+        .min(1)
+        .max(64)
+        .default(['http://127.0.0.1:2379']),
+      tls: z
+        .strictObject({
+          caFile: z.string().min(1),
+          certFile: z.string().min(1).optional(),
+          keyFile: z.string().min(1).optional(),
+        })
+        .optional(),
+    })
+    .prefault({}),
+  /** Holds the API's socket and what an operator remembers of its store. */
+  runDir: z
+    .string()
+    .regex(/^\/[^\0]*$/, 'must be an absolute path')
+    .default('/run/causeway'),
+  /** The API's questions, but no commands, also over TCP and without authentication: for a management network. */
+  http: z.strictObject({ address, port: z.int().min(0).max(65_535) }).optional(),
+  election: z
+    .strictObject({
+      /** After so long a leader that is gone without a word is replaced. */
+      ttlSeconds: seconds(1, 300).default(10),
+    })
+    .prefault({}),
+  podCidrs: z
+    .strictObject({
+      /** For so long the CIDRs of a node whose CiliumNode was deleted stay its own. */
+      nodeGoneSeconds: seconds(0, 86_400).default(30),
+      /** For so long nothing new is given of a store that came back emptied: its nodes have yet to say what they hold. */
+      emptiedGraceSeconds: seconds(0, 3600).default(30),
+    })
+    .prefault({}),
+  claims: z
+    .strictObject({
+      /** How often claims without an owner's word are held against the pods. */
+      checkSeconds: seconds(1, 3600).default(30),
+    })
+    .prefault({}),
+  identities: z
+    .strictObject({
+      /** How often unused identities are looked for; one is removed when two rounds in a row found it unused. */
+      collectSeconds: seconds(1, 86_400).default(300),
+    })
+    .prefault({}),
+  /** What Services of type LoadBalancer without a loadBalancerClass mean: ours, or left to others. */
+  loadBalancer: z.strictObject({ classless: z.boolean().default(true) }).prefault({}),
+  log: z.enum(LOG_LEVELS).default('info'),
+});
+
+export type OperatorConfig = z.infer<typeof operatorConfig>;
