@@ -6,7 +6,7 @@ import { globSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Benchmark } from '../bench/lib/benchmark.ts';
-import { armInterrupt } from '../bench/lib/interrupt.ts';
+import { armInterrupt, unlessInterrupted } from '../bench/lib/interrupt.ts';
 import { printReport } from '../bench/lib/report.ts';
 
 const names = globSync('bench/*.ts')
@@ -29,9 +29,10 @@ mkdirSync('bench/out', { recursive: true });
 for (const name of wanted) {
   const module = (await import(pathToFileURL(`bench/${name}.ts`).href)) as { default: Benchmark };
   const started = performance.now();
-  const report = await module.default({
-    quick,
-    log: (line) => console.error(`bench ${name}: ${line}`),
+  const log = (line: string): void => console.error(`bench ${name}: ${line}`);
+  const report = await module.default({ quick, log }).catch(async (error: unknown) => {
+    await unlessInterrupted();
+    throw error;
   });
   const seconds = Math.round((performance.now() - started) / 1000);
   const file = `bench/out/${name}.json`;

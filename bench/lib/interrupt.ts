@@ -3,8 +3,18 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+/** How long a child may take to end by itself. */
+const END_MS = 2000;
+
 /** What to take away when a person ends a benchmark early: block scopes do not run then. */
 const left = new Set<() => Promise<void> | void>();
+
+let interrupted = false;
+
+/** For whoever fails since its children were taken away: never returns then, for the process ends here. */
+export async function unlessInterrupted(): Promise<void> {
+  if (interrupted) await new Promise<never>(() => {});
+}
 
 /** Has `takeAway` called on SIGINT or SIGTERM until the returned function is. */
 export function takeAwayOnInterrupt(takeAway: () => Promise<void> | void): () => void {
@@ -21,7 +31,9 @@ export function startChild(argv: readonly string[], options: SpawnOptions): Chil
     () =>
       new Promise<void>((resolve) => {
         child.once('exit', () => resolve());
-        if (!child.kill('SIGKILL')) resolve();
+        // Asked first: nginx's master takes its workers along then.
+        if (!child.kill('SIGTERM')) resolve();
+        setTimeout(() => child.kill('SIGKILL'), END_MS).unref();
       }),
   );
   child.once('exit', forget).once('error', forget);
@@ -49,6 +61,7 @@ export function armInterrupt(): void {
     ['SIGTERM', 143],
   ] as const) {
     process.once(signal, async () => {
+      interrupted = true;
       console.error(`bench: ${signal}: taking away what was built`);
       await Promise.allSettled([...left].map(async (takeAway) => takeAway()));
       process.exit(code);
