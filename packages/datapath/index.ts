@@ -12,14 +12,8 @@ export {
 } from './src/config.ts';
 export type { Connection, Connections } from './src/connections.ts';
 export type { CounterRow } from './src/counters.ts';
-export {
-  Datapath,
-  type DatapathOptions,
-  type DeviceRole,
-  type DeviceSpec,
-  type MapLimits,
-  openDatapath,
-} from './src/datapath.ts';
+export { Datapath, type DeviceRole, type DeviceSpec } from './src/datapath.ts';
+export type { EgressRoute, EgressRoutes } from './src/egress-routes.ts';
 export type { EndpointRow, EnforcementMaps } from './src/enforcement.ts';
 export { DatapathError, type DatapathErrorCode } from './src/errors.ts';
 export {
@@ -41,6 +35,7 @@ export {
   type ObjectSet,
   type ProgramName,
 } from './src/objects.ts';
+export { type DatapathOptions, type MapLimits, openDatapath } from './src/open.ts';
 export { REASONS, type Reason, type ReasonKind, reasonOf } from './src/reasons.ts';
 export type { ServiceMaps } from './src/service-maps.ts';
 export type { MapOf, TypedMap } from './src/typed-map.ts';

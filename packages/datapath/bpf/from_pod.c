@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* tcx ingress of the host side of every pod's veth: all that a pod sends comes by here first. One loaded
  * program serves all pods; which pod it is, the source address says, and the device must agree. */
+#include "lib/egress_gateway.h"
 #include "lib/ingress.h"
 #include "lib/nat.h"
 #include "lib/neighbour.h"

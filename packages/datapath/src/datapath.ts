@@ -1,47 +1,20 @@
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
-import { release } from 'node:os';
-import { join } from 'node:path';
 import { type Address, Mac } from '@causeway/ip';
-import { BpfMap, type CgroupHook, Features, RtSocket, unpin } from '@causeway/linux';
-import { type AttachMode, Attachments } from './attachments.ts';
-import { constantsOf, type DatapathConfig, traitsOf } from './config.ts';
+import { type CgroupHook, type Features, RtSocket } from '@causeway/linux';
+import type { Attachments } from './attachments.ts';
 import { Connections } from './connections.ts';
 import { type CounterRow, readCounters } from './counters.ts';
+import { EgressRoutes } from './egress-routes.ts';
 import { EnforcementMaps } from './enforcement.ts';
 import { DatapathError } from './errors.ts';
 import { type DatapathEvent, MonitorFlag, type MonitorType, readEvents } from './events.ts';
 import { IpcacheMaps } from './ipcache-maps.ts';
 import { natExceptionSet, protectedSocketSet } from './kernel-sets.ts';
 import { allMaps, type MapName, maps } from './maps/all.ts';
-import { LAYOUT_VERSION, type Runtime } from './maps/conntrack.ts';
+import { type Runtime, UseFlag } from './maps/conntrack.ts';
 import { DeviceFlag, EndpointFlag } from './maps/endpoints.ts';
-import { DEFAULT_OBJECTS, loadObjects, type ObjectSet } from './objects.ts';
+import type { ObjectSet } from './objects.ts';
 import { ServiceMaps } from './service-maps.ts';
 import { type MapOf, TypedMap } from './typed-map.ts';
-
-/** Capacities; entries, of `events` bytes (a power of two). What is left out has its default. */
-export type MapLimits = Partial<Record<MapName, number>>;
-
-export interface DatapathOptions {
-  /** On a BPF file system: maps go to `maps/`, links to `links/` below it. */
-  readonly bpffsRoot: string;
-  readonly config: DatapathConfig;
-  readonly limits?: MapLimits;
-  /** Directory of the compiled objects; default: where the build leaves them. */
-  readonly objects?: string;
-  readonly features?: Features;
-  /** Default: links where the kernel has tcx, else filters. */
-  readonly attachMode?: AttachMode;
-  /**
-   * Pinned maps of another version or capacity: 'refuse' (default) throws map-incompatible and leaves
-   * all as it is; 'replace' begins with empty ones, at the price of the connections they hold.
-   */
-  readonly incompatibleMaps?: 'refuse' | 'replace';
-  /** Drop and audit events per second and CPU. Default 200. */
-  readonly dropEventsPerSecond?: number;
-  /** In place of the running kernel's, for tests. */
-  readonly kernelRelease?: string;
-}
 
 /** A device that is not a pod's: where programs go, and what masquerading takes its address from. */
 export interface DeviceSpec {
@@ -53,6 +26,8 @@ export interface DeviceSpec {
 }
 
 export type DeviceRole = 'network' | 'host' | 'overlay';
+
+const MONITOR_MASK = Object.values(MonitorFlag).reduce((sum, flag) => sum | flag, 0);
 
 const CGROUP_HOOKS = [
   'connect4',
@@ -71,6 +46,8 @@ export class Datapath implements Disposable {
   readonly ipcache: IpcacheMaps;
   readonly services: ServiceMaps;
   readonly connections: Connections;
+  /** Pods that leave the cluster by a node and with an address of choice. */
+  readonly egress: EgressRoutes;
   /** Prefixes that are not masqueraded. */
   readonly natExceptions: ReturnType<typeof natExceptionSet>;
   /** Sockets that no pod may reach; their addresses' rows must say `isProtected`. */
@@ -82,6 +59,7 @@ export class Datapath implements Disposable {
   readonly objects: ObjectSet;
   readonly #attachments: Attachments;
   readonly #features: Features;
+  #used = 0;
 
   constructor(objects: ObjectSet, attachments: Attachments, features: Features, updated: string[]) {
     this.objects = objects;
@@ -96,11 +74,19 @@ export class Datapath implements Disposable {
       this.map('policyInfo'),
     );
     this.ipcache = new IpcacheMaps(this.map('ipcache'), this.map('ipcacheCidr'), forget);
-    this.services = new ServiceMaps({
-      services: this.map('services'),
-      slots: this.map('slots'),
-      backends: this.map('backends'),
-      reverseNat: this.map('reverseNat'),
+    this.services = new ServiceMaps(
+      {
+        services: this.map('services'),
+        slots: this.map('slots'),
+        backends: this.map('backends'),
+        reverseNat: this.map('reverseNat'),
+        sourceRanges: this.map('sourceRanges'),
+      },
+      ({ nodePorts }) => this.#use(UseFlag.external | (nodePorts ? UseFlag.nodePorts : 0)),
+    );
+    this.egress = new EgressRoutes(this.map('egressRoutes'), () => {
+      this.#use(UseFlag.egress);
+      this.bumpEpoch();
     });
     this.connections = new Connections(this.map('conntrack'), this.map('nat'));
     this.natExceptions = natExceptionSet(this.map('natExceptions'));
@@ -239,7 +225,7 @@ export class Datapath implements Disposable {
   setMonitor(types: Iterable<MonitorType>): void {
     let monitor = 0;
     for (const type of types) monitor |= MonitorFlag[type];
-    this.#setRuntime(() => ({ monitor }));
+    this.#setRuntime(({ flags }) => ({ flags: ((flags & ~MONITOR_MASK) | monitor) >>> 0 }));
   }
 
   setDropEventRate(perSecondAndCpu: number): void {
@@ -265,6 +251,13 @@ export class Datapath implements Disposable {
       });
   }
 
+  /** From now on programs look for what they could leave out until now. */
+  #use(use: number): void {
+    if ((this.#used & use) >>> 0 === use) return;
+    this.#used |= use;
+    this.#setRuntime(({ flags }) => ({ flags: (flags | use) >>> 0 }));
+  }
+
   #setRuntime(change: (now: Runtime) => Partial<Runtime>): void {
     const map = this.map('runtime');
     const now = map.get(0)!;
@@ -276,89 +269,6 @@ export class Datapath implements Disposable {
     this.services[Symbol.dispose]();
     this.objects[Symbol.dispose]();
   }
-}
-
-/**
- * Loads all programs around the node's pinned maps (made now if they are not there), and puts the new
- * programs in the place of those of an earlier run, link by link, each exchange atomic. Connections,
- * endpoints and all else in the maps stay. Throws bad-config, objects-missing, layout-mismatch,
- * map-incompatible, program-refused, unsupported; nothing is changed then.
- */
-export function openDatapath(options: DatapathOptions): Datapath {
-  for (const [name, limit] of Object.entries(options.limits ?? {})) {
-    if (!(name in maps) || !Number.isInteger(limit) || limit < 1 || limit > 0x4000_0000) {
-      throw new DatapathError('bad-config', `limits.${name}: ${limit} entries are not possible`, {
-        value: limit,
-        hint: `maps are ${Object.keys(maps).join(', ')}`,
-      });
-    }
-  }
-  const features = options.features ?? new Features();
-  const traits = traitsOf(features, options.kernelRelease ?? release());
-  const constants = constantsOf(options.config, traits);
-  for (const feature of ['ringbuf', 'redirect-peer', 'redirect-neigh', 'fib-lookup'] as const) {
-    features.require(feature);
-  }
-  const mapDirectory = join(options.bpffsRoot, 'maps');
-  mkdirSync(mapDirectory, { recursive: true });
-  const incompatible = options.incompatibleMaps ?? 'refuse';
-  if (existsSync(join(mapDirectory, maps.runtime.name)) && !sameLayout(mapDirectory)) {
-    if (incompatible === 'refuse') {
-      throw new DatapathError(
-        'map-incompatible',
-        `the maps pinned at ${mapDirectory} are of another layout than version ${LAYOUT_VERSION}`,
-        { value: mapDirectory, hint: 'say incompatibleMaps: replace to begin with empty ones' },
-      );
-    }
-    for (const name of readdirSync(mapDirectory)) unpin(join(mapDirectory, name));
-  }
-  using undo = new DisposableStack();
-  const objects = undo.use(
-    loadObjects({
-      objects: options.objects ?? DEFAULT_OBJECTS,
-      constants,
-      limits: Object.fromEntries(
-        Object.entries(options.limits ?? {}).map(([name, limit]) => [
-          maps[name as MapName].name,
-          limit,
-        ]),
-      ),
-      pins: mapDirectory,
-      incompatible,
-    }),
-  );
-  const mode = options.attachMode ?? (features.has('tcx') ? 'tcx' : 'clsact');
-  const attachments = new Attachments(join(options.bpffsRoot, 'links'), mode);
-  initialiseRuntime(objects, options.dropEventsPerSecond ?? 200);
-  const updated = attachments.updateAll((name) => objects.programs.get(name));
-  const datapath = new Datapath(objects, attachments, features, updated);
-  undo.move();
-  return datapath;
-}
-
-/** Whether the pinned maps mean what this code means by them. */
-function sameLayout(directory: string): boolean {
-  using map = BpfMap.openPinned(join(directory, maps.runtime.name));
-  if (map.info.valueSize !== maps.runtime.value.size) return false;
-  const layout = new TypedMap(maps.runtime, map).get(0)?.layout;
-  // 0: an earlier run ended before it got to write it.
-  return layout === LAYOUT_VERSION || layout === 0;
-}
-
-function runtimeOf(objects: ObjectSet): MapOf<typeof maps.runtime> {
-  return new TypedMap(maps.runtime, objects.map(maps.runtime.name));
-}
-
-/** The epoch goes on where it was; an earlier run's readers are gone: what is cheap is told of. */
-function initialiseRuntime(objects: ObjectSet, dropEventsPerSecond: number): void {
-  const runtime = runtimeOf(objects);
-  const { epoch } = runtime.get(0)!;
-  runtime.set(0, {
-    monitor: MonitorFlag.drop | MonitorFlag.audit,
-    dropEventsPerSecond,
-    epoch,
-    layout: LAYOUT_VERSION,
-  });
 }
 
 function indexOf(ifname: string): number | undefined {

@@ -30,7 +30,7 @@ const HOOKS: readonly Hook[] = [
   'socket',
 ];
 
-/** enum monitor of bpf/lib/runtime.h */
+/** enum runtime_flag of bpf/lib/runtime.h */
 export const MonitorFlag = { drop: 1, verdict: 2, trace: 4, audit: 8 } as const;
 
 /** What the kernel tells of one packet. Addresses and ports are those it had when it was told of. */

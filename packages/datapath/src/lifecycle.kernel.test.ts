@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Address } from '@causeway/ip';
 import { Netns, queryTcFilter, queryTcx, RtSocket, request, writeSysctl } from '@causeway/linux';
-import { openDatapath } from './datapath.ts';
+import { openDatapath } from './open.ts';
 import { connect, NodeSite, type TestPod } from './testing/node-site.ts';
 import { echoServers, inNamespace, ping, tcpEcho, udpEcho } from './testing/traffic.ts';
 

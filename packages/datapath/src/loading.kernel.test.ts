@@ -6,8 +6,8 @@ import { after, describe, test } from 'node:test';
 import { Address, Mac } from '@causeway/ip';
 import { BpfMap, Features } from '@causeway/linux';
 import { constantsOf, type DatapathConfig, type KernelTraits } from './config.ts';
-import { type DatapathOptions, openDatapath } from './datapath.ts';
 import { DEFAULT_OBJECTS, loadObjects, OBJECTS, type ObjectName } from './objects.ts';
+import { type DatapathOptions, openDatapath } from './open.ts';
 
 const root = `/sys/fs/bpf/cwdpload${process.pid}`;
 const config: DatapathConfig = {

@@ -1,4 +1,11 @@
-import { type MapOperation, PROTOCOLS, type Protocol } from '@causeway/loadbalancing';
+import { type Address, Prefix } from '@causeway/ip';
+import {
+  type MapOperation,
+  PROTOCOLS,
+  type Protocol,
+  type ServiceRow,
+  type SlotTable,
+} from '@causeway/loadbalancing';
 import { secondsOf, ticksOf } from './config.ts';
 import {
   BackendState,
@@ -6,15 +13,49 @@ import {
   type reverseNat,
   ServiceAlgorithm,
   ServiceFlag,
+  SLOTS_LOCAL,
   type services,
   type slots,
+  type sourceRanges,
 } from './maps/services.ts';
+import { fromTrie, toTrie } from './prefixes.ts';
 import type { MapOf } from './typed-map.ts';
+
+const IPV4_SPACE = Prefix.parse('0.0.0.0/0');
 
 const numberOf = (protocol: Protocol): number => PROTOCOLS[protocol];
 
 const nameOf = (protocol: number): Protocol =>
   (Object.keys(PROTOCOLS) as Protocol[]).find((name) => PROTOCOLS[name] === protocol) ?? 'TCP';
+
+const addressKey = (address: Address) => ({ address, port: 0, protocol: 0 });
+
+const tableOf = (serviceId: number, table: SlotTable): number =>
+  table === 'local' ? (serviceId | SLOTS_LOCAL) >>> 0 : serviceId;
+
+const rangeKey = (service: number, prefix: Prefix) => {
+  const { length, address } = toTrie(prefix);
+  return { service, length: length + 32, address };
+};
+
+function flagsOf(row: ServiceRow): number {
+  const flags: readonly (keyof typeof ServiceFlag | false)[] = [
+    row.affinitySeconds > 0 && 'affinity',
+    row.external && 'external',
+    row.nodePort && 'nodePort',
+    row.localExternal && 'localExternal',
+    row.localInternal && 'localInternal',
+    row.sourceRanges && 'sourceRanges',
+    row.forwarding === 'dsr' && 'dsr',
+  ];
+  return flags.reduce((sum, name) => (name === false ? sum : sum | ServiceFlag[name]), 0);
+}
+
+/** Which kinds of services from outside there are: programs look no further where there is none. */
+export interface ExternalUse {
+  readonly external: boolean;
+  readonly nodePorts: boolean;
+}
 
 /**
  * The load balancer's maps. Packets read a service's row first and its slots and backends a moment
@@ -25,6 +66,10 @@ export class ServiceMaps implements Disposable {
   readonly #slots: MapOf<typeof slots>;
   readonly #backends: MapOf<typeof backends>;
   readonly #reverse: MapOf<typeof reverseNat>;
+  readonly #ranges: MapOf<typeof sourceRanges>;
+  readonly #onUse: (use: ExternalUse) => void;
+  /** External services by address: each such address has a row of its own. */
+  readonly #addresses = new Map<Address, Set<number>>();
   readonly #graceMs: number;
   readonly #leaving = new Map<
     string,
@@ -37,13 +82,17 @@ export class ServiceMaps implements Disposable {
       readonly slots: MapOf<typeof slots>;
       readonly backends: MapOf<typeof backends>;
       readonly reverseNat: MapOf<typeof reverseNat>;
+      readonly sourceRanges: MapOf<typeof sourceRanges>;
     },
+    onUse: (use: ExternalUse) => void,
     graceMs = 100,
   ) {
     this.#services = maps.services;
     this.#slots = maps.slots;
     this.#backends = maps.backends;
     this.#reverse = maps.reverseNat;
+    this.#ranges = maps.sourceRanges;
+    this.#onUse = onUse;
     this.#graceMs = graceMs;
   }
 
@@ -62,9 +111,10 @@ export class ServiceMaps implements Disposable {
         return;
       }
       case 'slots-put': {
-        const { serviceId: service, generation, chunk, backendIds } = operation;
-        this.#stay(`slots ${service} ${generation} ${chunk}`);
-        this.#slots.set({ service, generation, chunk }, { backend: backendIds });
+        const { serviceId, generation, table, chunk, backendIds } = operation;
+        const key = { service: tableOf(serviceId, table), generation, chunk };
+        this.#stay(`slots ${key.service} ${generation} ${chunk}`);
+        this.#slots.set(key, { backend: backendIds });
         return;
       }
       case 'reverse-put':
@@ -74,39 +124,41 @@ export class ServiceMaps implements Disposable {
           port: operation.port,
         });
         return;
-      case 'service-put': {
-        const { key, row } = operation;
-        this.#services.set(
-          { address: key.address, port: key.port, protocol: numberOf(key.protocol) },
-          {
-            id: row.serviceId,
-            generation: row.generation,
-            algorithm: ServiceAlgorithm[row.algorithm],
-            flags: row.affinitySeconds > 0 ? ServiceFlag.affinity : 0,
-            slots: row.slots,
-            affinityTicks: row.affinitySeconds > 0 ? ticksOf(row.affinitySeconds) : 0,
-            backends: row.count,
-          },
-        );
+      case 'source-range-put': {
+        const { serviceId, prefix } = operation;
+        // IPv4 lies inside IPv6's space: `::/0` alone must not speak for it.
+        const guard = rangeKey(serviceId, IPV4_SPACE);
+        if (this.#ranges.get(guard) === undefined) this.#ranges.set(guard, 0);
+        this.#ranges.set(rangeKey(serviceId, prefix), 1);
         return;
       }
+      case 'source-range-delete': {
+        const key = rangeKey(operation.serviceId, operation.prefix);
+        if (operation.prefix === IPV4_SPACE) this.#ranges.set(key, 0);
+        else this.#ranges.delete(key);
+        return;
+      }
+      case 'service-put':
+        this.#putService(operation);
+        return;
       case 'service-delete': {
         const { address, port, protocol } = operation.key;
         this.#services.delete({ address, port, protocol: numberOf(protocol) });
+        this.#leaveAddress(address, operation.serviceId);
         return;
       }
       case 'slots-delete': {
-        const { serviceId: service, generation, chunk } = operation;
-        this.#leave(`slots ${service} ${generation} ${chunk}`, () =>
-          this.#slots.delete({ service, generation, chunk }),
-        );
+        const { serviceId, generation, table, chunk } = operation;
+        const key = { service: tableOf(serviceId, table), generation, chunk };
+        this.#leave(`slots ${key.service} ${generation} ${chunk}`, () => this.#slots.delete(key));
         return;
       }
       case 'reverse-delete':
         // Connections that go on still need their virtual address in answers; the id is not used again soon.
-        this.#leave(`reverse ${operation.serviceId}`, () =>
-          this.#reverse.delete(operation.serviceId),
-        );
+        this.#leave(`reverse ${operation.serviceId}`, () => {
+          this.#reverse.delete(operation.serviceId);
+          this.#ranges.delete(rangeKey(operation.serviceId, IPV4_SPACE));
+        });
         return;
       case 'backend-delete':
         this.#leave(`backend ${operation.backendId}`, () =>
@@ -126,9 +178,11 @@ export class ServiceMaps implements Disposable {
     readonly serviceId: number;
     readonly generation: number;
     readonly slots: number;
+    readonly localSlots: number;
     readonly affinitySeconds: number;
   }> {
     for (const [key, value] of this.#services.entries()) {
+      if (value.flags & ServiceFlag.address) continue;
       yield {
         address: key.address,
         port: key.port,
@@ -136,6 +190,7 @@ export class ServiceMaps implements Disposable {
         serviceId: value.id,
         generation: value.generation,
         slots: value.slots,
+        localSlots: value.localSlots,
         affinitySeconds: Math.round(secondsOf(value.affinityTicks)),
       };
     }
@@ -159,16 +214,33 @@ export class ServiceMaps implements Disposable {
     }
   }
 
-  /** Deletes slots and reverse rows that no service's row refers to; returns how many. */
+  *sourceRanges(): IterableIterator<{ readonly serviceId: number; readonly prefix: Prefix }> {
+    for (const [{ service, length, address }, allowed] of this.#ranges.entries()) {
+      if (allowed) yield { serviceId: service, prefix: fromTrie({ length: length - 32, address }) };
+    }
+  }
+
+  /** Deletes what no service's row refers to: slots, reverse rows, ranges, addresses; returns how many. */
   prune(): number {
     this.flush();
     const current = new Map<number, number>();
-    for (const [, row] of this.#services.entries()) current.set(row.id, row.generation);
+    const alone: ReturnType<typeof addressKey>[] = [];
+    for (const [key, row] of this.#services.entries()) {
+      if (row.flags & ServiceFlag.address) {
+        if (!this.#addresses.has(key.address)) alone.push(addressKey(key.address));
+      } else current.set(row.id, row.generation);
+    }
     const slotKeys = [...this.#slots.keys()].filter(
-      (key) => current.get(key.service) !== key.generation,
+      (key) => current.get((key.service & ~SLOTS_LOCAL) >>> 0) !== key.generation,
     );
     const reverseKeys = [...this.#reverse.keys()].filter((id) => !current.has(id));
-    return this.#slots.deleteAll(slotKeys) + this.#reverse.deleteAll(reverseKeys);
+    const rangeKeys = [...this.#ranges.keys()].filter(({ service }) => !current.has(service));
+    return (
+      this.#slots.deleteAll(slotKeys) +
+      this.#reverse.deleteAll(reverseKeys) +
+      this.#ranges.deleteAll(rangeKeys) +
+      this.#services.deleteAll(alone)
+    );
   }
 
   /** Takes away now what waits to go. */
@@ -182,6 +254,54 @@ export class ServiceMaps implements Disposable {
 
   [Symbol.dispose](): void {
     this.flush();
+  }
+
+  #putService({ key, row }: Extract<MapOperation, { type: 'service-put' }>): void {
+    const { address, port, protocol } = key;
+    this.#services.set(
+      { address, port, protocol: numberOf(protocol) },
+      {
+        id: row.serviceId,
+        generation: row.generation,
+        algorithm: ServiceAlgorithm[row.algorithm],
+        flags: flagsOf(row),
+        slots: row.slots,
+        affinityTicks: row.affinitySeconds > 0 ? ticksOf(row.affinitySeconds) : 0,
+        backends: row.count,
+        localSlots: row.localSlots,
+      },
+    );
+    if (!row.external) this.#leaveAddress(address, row.serviceId);
+    else {
+      if (!row.nodePort) this.#joinAddress(address, row.serviceId);
+      this.#onUse({ external: true, nodePorts: row.nodePort });
+    }
+  }
+
+  #joinAddress(address: Address, serviceId: number): void {
+    const users = this.#addresses.get(address);
+    if (users !== undefined) {
+      users.add(serviceId);
+      return;
+    }
+    this.#services.set(addressKey(address), {
+      id: 0,
+      generation: 0,
+      algorithm: 0,
+      flags: ServiceFlag.address | ServiceFlag.external,
+      slots: 0,
+      affinityTicks: 0,
+      backends: 0,
+      localSlots: 0,
+    });
+    this.#addresses.set(address, new Set([serviceId]));
+  }
+
+  #leaveAddress(address: Address, serviceId: number): void {
+    const users = this.#addresses.get(address);
+    if (users === undefined || !users.delete(serviceId) || users.size > 0) return;
+    this.#addresses.delete(address);
+    this.#services.delete(addressKey(address));
   }
 
   #leave(name: string, remove: () => void): void {

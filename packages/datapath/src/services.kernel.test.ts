@@ -341,6 +341,7 @@ describe('services per packet', () => {
       type: 'slots-put',
       serviceId: 999,
       generation: 1,
+      table: 'main',
       chunk: 0,
       backendIds: new Uint32Array(64),
     });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Address } from '@causeway/ip';
 import { queryCgroup } from '@causeway/linux';
-import { openDatapath } from './datapath.ts';
+import { openDatapath } from './open.ts';
 import { NodeSite, type TestPod } from './testing/node-site.ts';
 import { putService } from './testing/services.ts';
 import { echoServers, inNamespace } from './testing/traffic.ts';

@@ -30,6 +30,10 @@ enum ct_flag {
 	CT_MASQUERADE = 128,
 	CT_LOCAL = 256, /* both ends are pods of this node */
 	CT_MIDSTREAM = 512, /* TCP, taken up without a SYN */
+	CT_EXTERNAL = 1024, /* with CT_SERVICE: the client came from outside */
+	CT_DSR = 2048, /* with CT_SERVICE: the backend's node answers the client directly */
+	CT_VIRTUAL = 4096, /* `virtuals` has the address of the service's virtual socket */
+	CT_EGRESS = 8192, /* leaves by an egress gateway */
 };
 
 struct ct_entry {
@@ -51,6 +55,18 @@ struct {
 	__type(value, struct ct_entry);
 	__uint(max_entries, 262144);
 } conntrack SEC(".maps");
+
+/* The address that a client called, where the service has many: it called a port of some node. */
+struct called {
+	union addr address;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct ct_key);
+	__type(value, struct called);
+	__uint(max_entries, 65536);
+} virtuals SEC(".maps");
 
 enum ct_state {
 	CT_STATE_NEW = 0,

@@ -113,7 +113,7 @@ noinline_subprogram enum verdict drop(const struct __sk_buff *ctx, const struct 
 	const struct runtime *rt = runtime_get();
 
 	metric_add(reason & 0xff, p->direction & (DIR_COUNT - 1), p->length);
-	if (!rt || !(rt->monitor & MONITOR_DROP) || reason == DROP_NEIGHBOUR_QUIET)
+	if (!rt || !(rt->flags & MONITOR_DROP) || reason == DROP_NEIGHBOUR_QUIET)
 		return VERDICT_DROP;
 	if (event_within_budget(rt))
 		event_emit(ctx, p, EVENT_DROP, reason);
@@ -128,7 +128,7 @@ inlined void forwarded(const struct __sk_buff *ctx, const struct packet *p, enum
 	const struct runtime *rt = runtime_get();
 
 	metric_add(way, p->direction & (DIR_COUNT - 1), p->length);
-	if (rt && unlikely(rt->monitor & MONITOR_TRACE))
+	if (rt && unlikely(rt->flags & MONITOR_TRACE))
 		event_emit(ctx, p, EVENT_TRACE, way);
 }
 
@@ -141,8 +141,8 @@ inlined void decided(const struct __sk_buff *ctx, const struct packet *p, __u32 
 	metric_add(outcome, p->direction & (DIR_COUNT - 1), p->length);
 	if (!rt)
 		return;
-	if (rt->monitor & MONITOR_VERDICT)
+	if (rt->flags & MONITOR_VERDICT)
 		event_emit(ctx, p, type, outcome);
-	else if (type == EVENT_AUDIT && (rt->monitor & MONITOR_AUDIT) && event_within_budget(rt))
+	else if (type == EVENT_AUDIT && (rt->flags & MONITOR_AUDIT) && event_within_budget(rt))
 		event_emit(ctx, p, type, outcome);
 }

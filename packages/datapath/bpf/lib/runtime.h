@@ -4,15 +4,19 @@
 
 #include "types.h"
 
-enum monitor {
+enum runtime_flag {
 	MONITOR_DROP = 1,
 	MONITOR_VERDICT = 2,
 	MONITOR_TRACE = 4,
 	MONITOR_AUDIT = 8, /* what passes on trial; rate limited as drops are */
+	/* What there is to look for; stays when it has gone. */
+	USE_EXTERNAL = 256, /* services that clients outside may enter */
+	USE_NODE_PORTS = 512,
+	USE_EGRESS = 1024, /* egress gateways */
 };
 
 struct runtime {
-	__u32 monitor; /* enum monitor, or-ed */
+	__u32 flags; /* enum runtime_flag, or-ed */
 	__u32 drop_events_per_second; /* and CPU */
 	/* Moves when an address changed its identity or a protected socket came: verdicts kept in
 	 * conntrack are taken anew once. */
@@ -32,4 +36,11 @@ inlined struct runtime *runtime_get(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&runtime, &zero);
+}
+
+inlined bool runtime_uses(enum runtime_flag flag)
+{
+	const struct runtime *rt = runtime_get();
+
+	return rt && (rt->flags & flag);
 }

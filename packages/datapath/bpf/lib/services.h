@@ -22,6 +22,13 @@ enum service_algorithm {
 
 enum service_flag {
 	SERVICE_AFFINITY = 1,
+	SERVICE_EXTERNAL = 2, /* clients outside of the cluster may enter it */
+	SERVICE_NODE_PORT = 4, /* key with the unspecified address: for every address of the node */
+	SERVICE_LOCAL_EXTERNAL = 8, /* clients outside choose from the local slots */
+	SERVICE_LOCAL_INTERNAL = 16, /* for people: all slots are of this node */
+	SERVICE_SOURCE_RANGES = 32, /* clients outside must stand in `source_ranges` */
+	SERVICE_DSR = 64, /* backends elsewhere answer clients outside directly */
+	SERVICE_ADDRESS = 128, /* key with port and protocol 0: an address that has external services */
 };
 
 struct service {
@@ -32,6 +39,7 @@ struct service {
 	__u32 slots; /* 0: no backend */
 	__u32 affinity_ticks;
 	__u32 backends; /* for people */
+	__u32 local_slots; /* of the table {id | SLOTS_LOCAL}: backends of this node */
 };
 
 struct {
@@ -43,6 +51,7 @@ struct {
 } services SEC(".maps");
 
 #define SLOTS_PER_CHUNK 64
+#define SLOTS_LOCAL 0x80000000U
 
 struct slots_key {
 	__u32 service;
@@ -97,6 +106,21 @@ struct {
 	__uint(max_entries, 65536);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 } rev_nat SEC(".maps");
+
+/* Sources that may enter a service from outside. */
+struct source_range {
+	__u32 length; /* 32 for the service, and 96 + length for IPv4, length for IPv6 */
+	__u32 service;
+	__u8 address[16];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__type(key, struct source_range);
+	__type(value, __u32);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} source_ranges SEC(".maps");
 
 enum affinity_kind {
 	AFFINITY_ADDRESS = 0,

@@ -1,9 +1,26 @@
 import type { MapDeclaration } from '../map-declaration.ts';
-import { conntrack, eventBudget, fragments, nat, natExceptions, runtime } from './conntrack.ts';
+import {
+  conntrack,
+  eventBudget,
+  fragments,
+  nat,
+  natExceptions,
+  runtime,
+  virtuals,
+} from './conntrack.ts';
+import { egressRoutes } from './egress.ts';
 import { devices, endpoints } from './endpoints.ts';
 import { ipcache, ipcacheCidr, protectedSockets } from './ipcache.ts';
 import { policy, policyInfo } from './policy.ts';
-import { affinity, backends, reverseNat, services, slots, socketReverseNat } from './services.ts';
+import {
+  affinity,
+  backends,
+  reverseNat,
+  services,
+  slots,
+  socketReverseNat,
+  sourceRanges,
+} from './services.ts';
 import { events, metrics } from './telemetry.ts';
 
 /** Every map of the datapath, by the name under which the code knows it. */
@@ -12,6 +29,7 @@ export const maps = {
   backends,
   conntrack,
   devices,
+  egressRoutes,
   endpoints,
   eventBudget,
   events,
@@ -29,6 +47,8 @@ export const maps = {
   services,
   slots,
   socketReverseNat,
+  sourceRanges,
+  virtuals,
 } as const;
 
 export type MapName = keyof typeof maps;

@@ -14,21 +14,27 @@ export const ConntrackFlag = {
   masquerade: 128,
   local: 256,
   midstream: 512,
+  external: 1024,
+  dsr: 2048,
+  virtual: 4096,
+  egress: 8192,
 } as const;
+
+const flow = struct({
+  addrA: address,
+  addrB: address,
+  portA: be16,
+  portB: be16,
+  protocol: u8,
+  scope: u8,
+  pad: pad(2, 2),
+});
 
 export const conntrack = declareMap({
   name: 'conntrack',
   type: 'lru_hash',
   maxEntries: 262_144,
-  key: struct({
-    addrA: address,
-    addrB: address,
-    portA: be16,
-    portB: be16,
-    protocol: u8,
-    scope: u8,
-    pad: pad(2, 2),
-  }),
+  key: flow,
   value: struct({
     expires: u32,
     flags: u32,
@@ -43,6 +49,15 @@ export const conntrack = declareMap({
   }),
 });
 export type ConntrackKey = StructValue<typeof conntrack.key>;
+
+/** The addresses that clients called, of services that have many: NodePorts. */
+export const virtuals = declareMap({
+  name: 'virtuals',
+  type: 'lru_hash',
+  maxEntries: 65_536,
+  key: flow,
+  value: struct({ address }),
+});
 
 /** enum nat_direction of bpf/lib/nat.h */
 export const NatDirection = { out: 0, in: 1 } as const;
@@ -84,9 +99,12 @@ export const runtime = declareMap({
   type: 'array',
   maxEntries: 1,
   key: u32,
-  value: struct({ monitor: u32, dropEventsPerSecond: u32, epoch: u32, layout: u32 }),
+  value: struct({ flags: u32, dropEventsPerSecond: u32, epoch: u32, layout: u32 }),
 });
 export type Runtime = StructValue<typeof runtime.value>;
+
+/** enum runtime_flag of bpf/lib/runtime.h, those that are not about monitoring. */
+export const UseFlag = { external: 256, nodePorts: 512, egress: 1024 } as const;
 
 /** Grows when a map's meaning changes while its sizes do not: maps of another number are not taken over. */
 export const LAYOUT_VERSION = 1;

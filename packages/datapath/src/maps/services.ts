@@ -5,7 +5,18 @@ import { declareMap } from '../map-declaration.ts';
 /** enum service_algorithm of bpf/lib/services.h */
 export const ServiceAlgorithm = { random: 0, maglev: 1 } as const;
 /** enum service_flag */
-export const ServiceFlag = { affinity: 1 } as const;
+export const ServiceFlag = {
+  affinity: 1,
+  external: 2,
+  nodePort: 4,
+  localExternal: 8,
+  localInternal: 16,
+  sourceRanges: 32,
+  dsr: 64,
+  address: 128,
+} as const;
+/** Bit of `service` in the keys of a service's local slots. */
+export const SLOTS_LOCAL = 0x8000_0000;
 /** enum backend_state */
 export const BackendState = { active: 0, terminating: 1 } as const;
 
@@ -22,7 +33,16 @@ export const services = declareMap({
     slots: u32,
     affinityTicks: u32,
     backends: u32,
+    localSlots: u32,
   }),
+});
+
+export const sourceRanges = declareMap({
+  name: 'source_ranges',
+  type: 'lpm_trie',
+  maxEntries: 65_536,
+  key: struct({ length: u32, service: u32, address: raw(16) }),
+  value: u32,
 });
 
 export const slots = declareMap({

@@ -1,7 +1,8 @@
 import { rmSync } from 'node:fs';
 import { Address, Mac, Prefix } from '@causeway/ip';
 import { ensureBpffs, Netns, RtSocket, request, writeSysctl } from '@causeway/linux';
-import { type Datapath, type DatapathOptions, openDatapath } from '../datapath.ts';
+import type { Datapath } from '../datapath.ts';
+import { type DatapathOptions, openDatapath } from '../open.ts';
 
 /** A pod of a test: a namespace behind a veth of its node. */
 export interface TestPod {

@@ -1,4 +1,4 @@
-import type { Address } from '@causeway/ip';
+import type { Address, Prefix } from '@causeway/ip';
 import { maglevTable, type Protocol, SLOTS_PER_CHUNK } from '@causeway/loadbalancing';
 import type { Datapath } from '../datapath.ts';
 
@@ -18,6 +18,14 @@ export interface TestService {
   readonly algorithm?: 'random' | 'maglev';
   readonly affinitySeconds?: number;
   readonly generation?: number;
+  /** What there is to it from outside. */
+  readonly external?: {
+    readonly nodePort?: boolean;
+    readonly forwarding?: 'snat' | 'dsr';
+    /** Those of this node: external traffic policy Local. */
+    readonly local?: readonly number[];
+    readonly sourceRanges?: readonly Prefix[];
+  };
 }
 
 /** The writes that the load balancer makes for a service, in its order. */
@@ -36,20 +44,29 @@ export function putService(datapath: Datapath, service: TestService): void {
       state: backend.state ?? 'active',
     });
   }
-  const slots =
-    algorithm === 'random' || ids.length === 0
-      ? [...ids]
-      : Array.from(
-          maglevTable(
-            ids.map((id) => ({ key: `backend ${id}`, weight: 1 })),
-            251,
-          ),
-          (index) => ids[index]!,
-        );
-  for (let chunk = 0; chunk * SLOTS_PER_CHUNK < slots.length; chunk++) {
-    const backendIds = new Uint32Array(SLOTS_PER_CHUNK);
-    backendIds.set(slots.slice(chunk * SLOTS_PER_CHUNK, (chunk + 1) * SLOTS_PER_CHUNK));
-    services.apply({ type: 'slots-put', serviceId, generation, chunk, backendIds });
+  const write = (table: 'main' | 'local', of: readonly number[]): number => {
+    const slots =
+      algorithm === 'random' || of.length === 0
+        ? [...of]
+        : Array.from(
+            maglevTable(
+              of.map((each) => ({ key: `backend ${each}`, weight: 1 })),
+              251,
+            ),
+            (index) => of[index]!,
+          );
+    for (let chunk = 0; chunk * SLOTS_PER_CHUNK < slots.length; chunk++) {
+      const backendIds = new Uint32Array(SLOTS_PER_CHUNK);
+      backendIds.set(slots.slice(chunk * SLOTS_PER_CHUNK, (chunk + 1) * SLOTS_PER_CHUNK));
+      services.apply({ type: 'slots-put', serviceId, generation, table, chunk, backendIds });
+    }
+    return slots.length;
+  };
+  const { external } = service;
+  const slots = write('main', ids);
+  const localSlots = write('local', external?.local ?? []);
+  for (const prefix of external?.sourceRanges ?? []) {
+    services.apply({ type: 'source-range-put', serviceId, prefix });
   }
   services.apply({ type: 'reverse-put', serviceId, address, port });
   services.apply({
@@ -59,9 +76,16 @@ export function putService(datapath: Datapath, service: TestService): void {
       serviceId,
       generation,
       algorithm,
-      slots: slots.length,
+      slots,
       count: ids.length,
       affinitySeconds: service.affinitySeconds ?? 0,
+      external: external !== undefined,
+      nodePort: external?.nodePort ?? false,
+      localExternal: external?.local !== undefined,
+      localInternal: false,
+      localSlots,
+      sourceRanges: external?.sourceRanges !== undefined,
+      forwarding: external?.forwarding ?? 'snat',
     },
   });
 }

@@ -1,0 +1,89 @@
+import { Address, type Prefix } from '@causeway/ip';
+import { EgressFlag, type EgressKey, type EgressValue, type egressRoutes } from './maps/egress.ts';
+import { fromTrie, toTrie } from './prefixes.ts';
+import type { MapOf } from './typed-map.ts';
+
+/** What a policy says of one pod's way to a part of the world. The longest destination decides. */
+export interface EgressRoute {
+  /** The pod's. */
+  readonly source: Address;
+  readonly destination: Prefix;
+  /** A node's address; on the gateway itself its own. Undefined: none is alive, the packets are dropped. */
+  readonly gateway: Address | undefined;
+  /** That the world sees; undefined only without a gateway, or when excluded. */
+  readonly egressAddress: Address | undefined;
+  /** Leaves as if there were no policy. */
+  readonly excluded?: boolean;
+}
+
+const keyFor = ({
+  source,
+  destination,
+}: Pick<EgressRoute, 'source' | 'destination'>): EgressKey => {
+  const { length, address } = toTrie(destination);
+  return { length: 128 + length, pod: Address.toBytes16(source), destination: address };
+};
+
+const rowOf = ({ gateway, egressAddress, excluded = false }: EgressRoute): EgressValue => ({
+  gateway: gateway ?? null,
+  address: egressAddress ?? null,
+  flags: excluded ? EgressFlag.excluded : 0,
+});
+
+const nameOf = ({ source, destination }: EgressRoute): string => `${source} ${destination}`;
+
+const same = (a: EgressRoute, b: EgressRoute): boolean =>
+  a.gateway === b.gateway &&
+  a.egressAddress === b.egressAddress &&
+  (a.excluded ?? false) === (b.excluded ?? false);
+
+/** The ways out by egress gateways. A change holds from the next packet on, also of flows that are there. */
+export class EgressRoutes {
+  readonly #map: MapOf<typeof egressRoutes>;
+  readonly #onChange: () => void;
+
+  /** `onChange` after every change: connections must be asked about anew. */
+  constructor(map: MapOf<typeof egressRoutes>, onChange: () => void) {
+    this.#map = map;
+    this.#onChange = onChange;
+  }
+
+  /** Throws map-full; what was there stays in force. */
+  put(route: EgressRoute): void {
+    this.#map.set(keyFor(route), rowOf(route));
+    this.#onChange();
+  }
+
+  /** False when there was none. */
+  delete(route: Pick<EgressRoute, 'source' | 'destination'>): boolean {
+    const deleted = this.#map.delete(keyFor(route));
+    if (deleted) this.#onChange();
+    return deleted;
+  }
+
+  /** Makes these all that there are; adds before it removes. */
+  replace(routes: readonly EgressRoute[]): void {
+    const present = new Map([...this.routes()].map((each) => [nameOf(each), each]));
+    const wanted = new Map(routes.map((each) => [nameOf(each), each]));
+    const changed = [...wanted].filter(([name, route]) => {
+      const before = present.get(name);
+      return before === undefined || !same(before, route);
+    });
+    const gone = [...present].filter(([name]) => !wanted.has(name));
+    this.#map.setAll(changed.map(([, route]) => [keyFor(route), rowOf(route)] as const));
+    this.#map.deleteAll(gone.map(([, route]) => keyFor(route)));
+    if (changed.length + gone.length > 0) this.#onChange();
+  }
+
+  *routes(): IterableIterator<EgressRoute> {
+    for (const [{ length, pod, destination }, value] of this.#map.entries()) {
+      yield {
+        source: Address.fromBytes(pod),
+        destination: fromTrie({ length: length - 128, address: destination }),
+        gateway: value.gateway ?? undefined,
+        egressAddress: value.address ?? undefined,
+        excluded: (value.flags & EgressFlag.excluded) !== 0,
+      };
+    }
+  }
+}
