@@ -5,7 +5,7 @@
  */
 import type { Bar, Benchmark } from './lib/benchmark.ts';
 import { contenders } from './lib/bgp/contenders.ts';
-import { againstOthers, inTurn, type Measured } from './lib/bgp/rounds.ts';
+import { againstOthers, inTurn, type Measured, used } from './lib/bgp/rounds.ts';
 import { MONITOR, ROUTER, type Scenario, TESTER_BASE, testers } from './lib/bgp/scenario.ts';
 import { BgpSite, loadPeers, must, usageOf } from './lib/bgp/site.ts';
 
@@ -71,13 +71,7 @@ const bgpChurn: Benchmark = async ({ quick, log }) => {
           return [
             { metric: 'time', unit: 's', better: 'lower', value: (away + back) / 1000 },
             { metric: 'of it withdrawn', unit: 's', better: 'lower', value: away / 1000 },
-            { metric: 'peak memory', unit: 'MiB', better: 'lower', value: after.peakKib / 1024 },
-            {
-              metric: 'processor time',
-              unit: 's',
-              better: 'lower',
-              value: (after.cpuMs - before.cpuMs) / 1000,
-            },
+            ...used(before, after),
           ];
         } finally {
           await site.load.ask({ type: 'close' });

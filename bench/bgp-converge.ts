@@ -5,7 +5,14 @@
  */
 import type { Bar, Benchmark, Figure } from './lib/benchmark.ts';
 import { contenders } from './lib/bgp/contenders.ts';
-import { absoluteBar, againstOthers, inTurn, type Measured, ratioBars } from './lib/bgp/rounds.ts';
+import {
+  absoluteBar,
+  againstOthers,
+  inTurn,
+  type Measured,
+  ratioBars,
+  used,
+} from './lib/bgp/rounds.ts';
 import { MONITOR, ROUTER, type Scenario, testers } from './lib/bgp/scenario.ts';
 import { BgpSite, loadPeers, usageOf } from './lib/bgp/site.ts';
 
@@ -71,13 +78,7 @@ async function measure(
           const after = usageOf(router);
           return [
             { metric: 'time', unit: 's', better: 'lower', value: done.ms / 1000 },
-            { metric: 'peak memory', unit: 'MiB', better: 'lower', value: after.peakKib / 1024 },
-            {
-              metric: 'processor time',
-              unit: 's',
-              better: 'lower',
-              value: (after.cpuMs - before.cpuMs) / 1000,
-            },
+            ...used(before, after),
             {
               metric: "the load's own processor time",
               unit: 's',

@@ -5,7 +5,7 @@
  */
 import { type Bar, type Benchmark, type Figure, quantile } from './lib/benchmark.ts';
 import { contenders } from './lib/bgp/contenders.ts';
-import { absoluteBar, againstOthers, inTurn, type Measured } from './lib/bgp/rounds.ts';
+import { absoluteBar, againstOthers, inTurn, type Measured, used } from './lib/bgp/rounds.ts';
 import { CLIENT_RANGE, peerAddress, ROUTER, type Scenario } from './lib/bgp/scenario.ts';
 import { BgpSite, must, usageOf } from './lib/bgp/site.ts';
 
@@ -88,13 +88,7 @@ async function reflect(
               better: 'lower',
               value: quantile(waits, 0.5),
             },
-            { metric: 'peak memory', unit: 'MiB', better: 'lower', value: after.peakKib / 1024 },
-            {
-              metric: 'processor time',
-              unit: 's',
-              better: 'lower',
-              value: (after.cpuMs - before.cpuMs) / 1000,
-            },
+            ...used(before, after),
             {
               metric: "the load's own processor time",
               unit: 's',

@@ -1,4 +1,5 @@
 /** Contenders in turn, several figures from each run. A contender that takes very long has fewer rounds. */
+import type { Usage } from '@causeway/speaker/testing';
 import { type Bar, type Context, type Figure, median } from '../benchmark.ts';
 import type { Contender } from './contenders.ts';
 
@@ -17,6 +18,19 @@ export interface Rounds {
   /** A contender whose run took longer than this is not asked again. */
   readonly patienceMs: number;
   readonly run: (contender: Contender) => Promise<readonly Measured[]>;
+}
+
+/** What the router's processes used over a measurement, from its usage before and after. */
+export function used(before: Usage, after: Usage): Measured[] {
+  return [
+    { metric: 'peak memory', unit: 'MiB', better: 'lower', value: after.peakKib / 1024 },
+    {
+      metric: 'processor time',
+      unit: 's',
+      better: 'lower',
+      value: (after.cpuMs - before.cpuMs) / 1000,
+    },
+  ];
 }
 
 /** Figures of every metric, ratios against the reference; failures become notes, not figures. */
