@@ -22,6 +22,8 @@ export type { LabAgent } from './src/run/agents.ts';
 export type { Place } from './src/run/context.ts';
 export { podPlace } from './src/run/context.ts';
 export type { LabEtcd } from './src/run/etcd.ts';
+export type { FlowCount } from './src/run/flow-client.ts';
+export { FlowServers, type FlowSum, Flows, sumFlows } from './src/run/flows.ts';
 export type { Kubelet } from './src/run/kubelet.ts';
 export {
   echoServers,
