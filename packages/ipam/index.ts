@@ -16,6 +16,14 @@ export type {
 export { type Owner, ownerKey } from './src/owner.ts';
 export type { PlanNode, PlanOverlap, PlanRange, PlanScope, PlanUse } from './src/plan/types.ts';
 export type { Choice } from './src/pool.ts';
+export { blockCapacity } from './src/pools/blocks.ts';
+export {
+  type ChoosablePool,
+  choosePool,
+  type PodView,
+  type PoolChoice,
+} from './src/pools/choice.ts';
+export { type PlanLimits, PoolPlanner } from './src/pools/planner.ts';
 export type {
   BlockSizeRule,
   CidrRecord,

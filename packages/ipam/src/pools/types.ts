@@ -94,7 +94,6 @@ export type Refusal = { readonly node: string; readonly pool: string } & (
       readonly closedFree: bigint;
     }
   | { readonly type: 'cidr-taken'; readonly cidr: Prefix; readonly holder: string }
-  | { readonly type: 'cidr-outside'; readonly cidr: Prefix }
 );
 
 /** A range of a pool that cannot be used, because another has it. */

@@ -1,0 +1,27 @@
+import { type Family, Prefix } from '@causeway/ip';
+import { layout } from '../layout.ts';
+import type { PlannerNode, PoolSpec } from './types.ts';
+
+/** How many pods the block has addresses for: without the gateway and what is reserved. At most 2^53 - 1. */
+export function blockCapacity(cidr: Prefix): number {
+  if (Prefix.isHost(cidr)) return 0;
+  const { size, reserved } = layout(cidr);
+  const count = size - BigInt(reserved.length);
+  return count > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(count);
+}
+
+/** Lengths of the blocks that this node is given of the pool, in the order in which they are tried. */
+export function blockLengths(pool: PoolSpec, family: Family, node: PlannerNode): number[] {
+  const common = pool[family]?.maskSize;
+  if (common === undefined) return [];
+  const rule = pool.blockSizes?.find(
+    ({ matches, minPods, ipv4MaskSize, ipv6MaskSize }) =>
+      (family === 'ipv4' ? ipv4MaskSize : ipv6MaskSize) !== undefined &&
+      (matches === undefined || matches(node.labels)) &&
+      (minPods === undefined || (node.pods !== undefined && node.pods >= minPods)),
+  );
+  const own = family === 'ipv4' ? rule?.ipv4MaskSize : rule?.ipv6MaskSize;
+  if (own === undefined || own === common) return [common];
+  // A larger block that no longer fits anywhere is made up of common ones; a smaller one is the rule's wish.
+  return own < common ? [own, common] : [own];
+}
