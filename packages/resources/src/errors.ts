@@ -15,7 +15,9 @@ export type ResourceErrorCode =
   | 'immutable'
   /** An address is asked for that another object holds. */
   | 'address-taken'
-  /** A range has no free address left. */
+  /** A port of the nodes is asked for that another object holds. */
+  | 'port-taken'
+  /** A range has no free address or port left. */
   | 'exhausted';
 
 /** One thing wrong with an object. */

@@ -2,6 +2,7 @@ import type { CallOptions, Kv } from '@causeway/etcd';
 import type { Address, Family } from '@causeway/ip';
 import { ResourceError } from './errors.ts';
 import type { PlanContext } from './plan.ts';
+import { PortClaims } from './port-claims.ts';
 import type { Service } from './schema/service.ts';
 import {
   pickAddress,
@@ -9,21 +10,28 @@ import {
   type ServiceCidrs,
   storedAddresses,
 } from './service-addresses.ts';
+import { storedNodePorts } from './service-ports.ts';
 import type { ObjectRef } from './store.ts';
 import { nameOf, objectName } from './validate.ts';
-import { claimKey, claimOwner, SERVICE_IP_CLAIMS } from './writes.ts';
+import {
+  claimKey,
+  claimOwner,
+  NODE_PORT_CLAIMS,
+  portClaimKey,
+  SERVICE_IP_CLAIMS,
+} from './writes.ts';
 
 /** Single questions per plan before all claims are read. */
 const MAX_GUESSES = 8;
 
 export interface SettledService {
   readonly service: Service;
-  /** To be claimed by creating their keys, in the transaction that writes the service. */
-  readonly taken: readonly Address[];
-  readonly released: readonly Address[];
+  /** Keys to be created, in the transaction that writes the service. */
+  readonly taken: readonly string[];
+  readonly released: readonly string[];
 }
 
-/** Chooses the addresses of the services of one plan, so that they do not meet each other either. */
+/** Chooses the addresses and node ports of the services of one plan, so that they do not meet each other either. */
 export class ServiceClaims {
   readonly #context: PlanContext;
   readonly #options: CallOptions;
@@ -31,10 +39,12 @@ export class ServiceClaims {
   #cidrs: ServiceCidrs | undefined;
   #used: Set<string> | undefined;
   #guesses = 0;
+  readonly #ports: PortClaims;
 
   constructor(context: PlanContext, options: CallOptions) {
     this.#context = context;
     this.#options = options;
+    this.#ports = new PortClaims(context, options);
   }
 
   async settle(next: Service, stored: Service | undefined): Promise<SettledService> {
@@ -53,7 +63,12 @@ export class ServiceClaims {
       this.#used?.add(address);
       addresses.push(address);
     }
-    return { service: plan.finish(addresses), taken, released: plan.released };
+    const ports = await this.#ports.settle(plan.finish(addresses), stored);
+    return {
+      service: ports.service,
+      taken: [...taken.map(claimKey), ...ports.taken],
+      released: [...plan.released.map(claimKey), ...ports.released],
+    };
   }
 
   /**
@@ -101,11 +116,18 @@ export async function claimsOf(
   service: Service | undefined,
   options: CallOptions,
 ): Promise<string[]> {
-  if (service !== undefined) return storedAddresses(service).map(claimKey);
+  if (service !== undefined) {
+    return [
+      ...storedAddresses(service).map(claimKey),
+      ...storedNodePorts(service).map(portClaimKey),
+    ];
+  }
   const what = objectName('Service', ref.namespace ?? 'default', ref.name);
   const keys: string[] = [];
-  for await (const { entries } of kv.pages(SERVICE_IP_CLAIMS, options)) {
-    for (const entry of entries) if (claimOwner(entry) === what) keys.push(entry.key);
+  for (const prefix of [SERVICE_IP_CLAIMS, NODE_PORT_CLAIMS]) {
+    for await (const { entries } of kv.pages(prefix, options)) {
+      for (const entry of entries) if (claimOwner(entry) === what) keys.push(entry.key);
+    }
   }
   return keys;
 }

@@ -5,14 +5,8 @@ export function warningsOf(object: Resource): string[] {
   if (object.kind !== 'Service') return [];
   const warnings: string[] = [];
   const { spec } = object;
-  if (spec.type === 'NodePort' || spec.type === 'LoadBalancer') {
-    warnings.push(`spec.type ${spec.type}: only the cluster IP is served yet`);
-  }
   if (spec.type === 'ExternalName') {
     warnings.push('spec.type ExternalName: a DNS server must answer it; nothing is translated');
-  }
-  if (spec.externalIPs?.length) {
-    warnings.push('spec.externalIPs: not served yet; only the cluster IP is');
   }
   return warnings;
 }

@@ -2,10 +2,14 @@ import { absent, type Compare, type KvEntry, type TxnOperation, unchanged } from
 import type { Address } from '@causeway/ip';
 import { encode } from './codec.ts';
 import type { Resource } from './kinds.ts';
+import type { NodePort } from './service-ports.ts';
 import { objectName } from './validate.ts';
 
 /** One record per cluster IP in use: the address in the key, its Service in the value. */
 export const SERVICE_IP_CLAIMS = 'causeway/allocations/service-ips/';
+
+/** One record per port of the nodes in use: protocol and number in the key, its Service in the value. */
+export const NODE_PORT_CLAIMS = 'causeway/allocations/node-ports/';
 
 /** etcd's default `--max-txn-ops`; it counts compares and operations each. */
 export const MAX_TXN_OPS = 128;
@@ -20,10 +24,13 @@ export interface Write {
 
 export const claimKey = (address: Address): string => SERVICE_IP_CLAIMS + address;
 
+export const portClaimKey = ({ protocol, port }: NodePort): string =>
+  `${NODE_PORT_CLAIMS}${protocol.toLowerCase()}/${port}`;
+
 export const claimValue = ({ kind, metadata }: Resource): string =>
   JSON.stringify({ owner: objectName(kind, metadata.namespace, metadata.name), uid: metadata.uid });
 
-/** Who holds an address, for a person. */
+/** Who holds an address or a port, for a person. */
 export function claimOwner(entry: KvEntry): string {
   try {
     const { owner } = JSON.parse(entry.text) as { owner?: unknown };
@@ -34,27 +41,33 @@ export function claimOwner(entry: KvEntry): string {
   return 'an unreadable record';
 }
 
+/** Keys that an object's write creates or gives back. */
+export interface Claims {
+  readonly taken: readonly string[];
+  readonly released: readonly string[];
+}
+
 /**
  * Writes an object over what was read, with its claims. A claim is won by creating its key, so two
- * services can never hold one address; the object's own key is compared, so nobody's write is lost.
+ * services can never hold one address or port; the object's own key is compared, so nobody's write is lost.
  */
 export function writeOf(
   key: string,
   object: Resource,
   current: KvEntry | undefined,
-  claims: { readonly taken: readonly Address[]; readonly released: readonly Address[] },
+  claims: Claims,
 ): Write {
   return {
     compare: [
       current === undefined ? absent(key) : unchanged(current),
-      ...claims.taken.map((a) => absent(claimKey(a))),
+      ...claims.taken.map((each) => absent(each)),
     ],
     operations: [
       { type: 'put', key, value: encode(object) },
       ...claims.taken.map(
-        (a): TxnOperation => ({ type: 'put', key: claimKey(a), value: claimValue(object) }),
+        (each): TxnOperation => ({ type: 'put', key: each, value: claimValue(object) }),
       ),
-      ...claims.released.map((a): TxnOperation => ({ type: 'delete', key: claimKey(a) })),
+      ...claims.released.map((each): TxnOperation => ({ type: 'delete', key: each })),
     ],
   };
 }
