@@ -54,15 +54,17 @@ export interface DemandStep {
 }
 
 /**
- * Where a block is in its life on the node:
+ * Where a block is in its life on the node. Keep it over restarts, with the block.
  *
- *  - `learning`: in `allocated`; not all claims of addresses within it are known yet
- *  - `announcing`: published and announced, the speaker has not said so yet; used only as a last resort
+ *  - `learning`: seen in `allocated`; its record or the claims of addresses within it are not known yet
+ *  - `announcing`: the node's, published and announced, the speaker has not said so yet; used as a last resort
  *  - `ready`: in use
  *  - `draining`: announced, takes no new pods
  *  - `withdrawing`: empty; withdrawn from routing, the speaker has not said so yet
- *  - `returning`: out of `allocated`, its record still there
- *  - `lost`: taken from the node while it was in use: withdrawn, and its pods must stop if another has it
+ *  - `returning`: out of `allocated`; the store has not said so yet
+ *  - `lost`: the store no longer says that it is the node's, nor that it is another's: its pods go on, it takes no
+ *    new ones, and the node names it in `allocated` so that the operator gives it back
+ *  - `taken`: another node has it: withdrawn, and the pods that have addresses of it must stop
  */
 export type BlockPhase =
   | 'learning'
@@ -71,12 +73,17 @@ export type BlockPhase =
   | 'draining'
   | 'withdrawing'
   | 'returning'
-  | 'lost';
+  | 'lost'
+  | 'taken';
 
-/** What the node knows about one block. */
+/** What the node knows about one block; while the store is away, what it knew last. */
 export interface BlockFacts {
-  /** In the CiliumNode's `allocated`, as last seen. */
+  /** In the CiliumNode's `allocated`. */
   readonly allocated: boolean;
+  /** The block's record names this node. Before that a block that only `allocated` names may be another's. */
+  readonly recorded: boolean;
+  /** Another node has it, or a part of it: its record says so, or the operator has refused it for that. */
+  readonly takenBy: string | undefined;
   /** The claims' watch has reached the revision at which the CiliumNode was seen. */
   readonly claimsKnown: boolean;
   /** The speaker and the store have it: others can send to it. */
@@ -94,4 +101,6 @@ export interface BlockOrders {
   readonly announce: boolean;
   /** Keep it in `allocated`. */
   readonly keep: boolean;
+  /** The endpoints that have addresses of it must stop: another node has the block. */
+  readonly stop: boolean;
 }
