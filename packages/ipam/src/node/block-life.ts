@@ -48,6 +48,7 @@ function nextPhase(phase: BlockPhase, facts: BlockFacts): BlockPhase | 'gone' {
       // The store may name it still: our update is under way or was lost, and is written again.
       return allocated || announced ? 'returning' : 'gone';
     case 'lost':
+      if (mine && drain) return empty ? 'withdrawing' : 'draining';
       if (mine && claimsKnown) return 'announcing';
       return !allocated && empty ? 'returning' : 'lost';
     case 'taken':
