@@ -79,6 +79,15 @@ const up = (speaker: TestSpeaker, name: string) =>
     return peer;
   });
 
+/** Neighbours that a speaker would wait for if it died now. */
+function recorded(speaker: TestSpeaker): string[] {
+  const text = fs.readFileSync(
+    path.join(speaker.directory, 'speaker/sessions/sessions.json'),
+    'utf8',
+  );
+  return (JSON.parse(JSON.parse(text).payload) as { peers: string[] }).peers;
+}
+
 const refusal = (error: unknown) => {
   const { code, field, value } = error as ApiError;
   return { code, field, value };
@@ -265,6 +274,7 @@ for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
           if (!seen.includes(prefix)) missing.push(prefix);
       }
     })();
+    await until(() => assert.deepEqual(recorded(a), ['b', 'c']));
     await a.stop(signal);
     await until(async () => assert.equal((await b.peer('a')).restart?.phase, 'stale'));
     await a.start();
@@ -413,7 +423,8 @@ test('best paths get to the kernel, equal ones as one route, and go with the ses
   assert.match(why.kernel.error ?? '', /somebody else/);
   assert.deepEqual(shown('10.1.0.0/24'), [], 'what we originate is not installed');
 
-  // Routes outlive the process, and are the next one's.
+  // Routes outlive the process, and are the next one's; who had sessions with it is waited for.
+  await until(() => assert.deepEqual(recorded(a), ['b', 'c']));
   await a.stop('SIGKILL');
   await a.start();
   assert.deepEqual(shown('10.9.0.0/24'), [`${speakerProtocol} 10.0.0.2,10.0.0.3`]);

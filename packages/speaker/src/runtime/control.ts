@@ -1,3 +1,4 @@
+import { setImmediate, setTimeout } from 'node:timers/promises';
 import type { OriginatedPath } from '@causeway/bgp';
 import type { EventStreams, Log } from '@causeway/daemon';
 import { messageWithCauses } from '@causeway/daemon';
@@ -18,8 +19,12 @@ import type { TargetFinder } from './targets.ts';
 /** The owner of what `--config FILE` says. */
 export const FILE_OWNER = 'file';
 
-/** Sessions that are up are written down so long after the first change: a crowd of them is one write. */
-const SESSIONS_MS = 100;
+/**
+ * Sessions that are up are written down at once, for who dies in the next moment. The next write waits so many
+ * times as long as the last one took: a crowd of sessions makes few writes, and one session none that waits.
+ */
+const SESSIONS_PAUSE = 4;
+const SESSIONS_LONGEST_MS = 100;
 
 export interface ControlOptions {
   readonly state: SpeakerState;
@@ -42,7 +47,9 @@ export class Control implements AsyncDisposable {
   readonly #paths = new Map<string, readonly OriginatedPath[]>();
   #engine: Engine | undefined;
   #queue: Promise<unknown> = Promise.resolve();
-  #saving: NodeJS.Timeout | undefined;
+  #saving: Promise<void> | undefined;
+  #unsaved = false;
+  readonly #ending = new AbortController();
 
   constructor(options: ControlOptions) {
     this.#options = options;
@@ -187,7 +194,8 @@ export class Control implements AsyncDisposable {
   /** Ends as Engine does. After `shutdown` the next process does not count as a restart. */
   async end(how: 'detach' | 'shutdown', text?: string): Promise<void> {
     await this.#queue;
-    clearTimeout(this.#saving);
+    this.#ending.abort();
+    await this.#saving;
     if (this.#engine === undefined) return;
     // The record is what was up before we hung up.
     await this.#saveSessions(how === 'shutdown');
@@ -251,12 +259,24 @@ export class Control implements AsyncDisposable {
   }
 
   #sessionsChanged(): void {
-    this.#saving ??= setTimeout(() => {
-      this.#saving = undefined;
-      this.#saveSessions(false).catch((error: unknown) =>
+    this.#unsaved = true;
+    this.#saving ??= this.#keepSaving();
+  }
+
+  async #keepSaving(): Promise<void> {
+    // Not from within the core's call.
+    await setImmediate();
+    const { signal } = this.#ending;
+    while (this.#unsaved && !signal.aborted) {
+      this.#unsaved = false;
+      const began = performance.now();
+      await this.#saveSessions(false).catch((error: unknown) =>
         this.#options.log.error({ error: messageWithCauses(error) }, 'cannot write down sessions'),
       );
-    }, SESSIONS_MS);
+      const pause = Math.min(SESSIONS_PAUSE * (performance.now() - began), SESSIONS_LONGEST_MS);
+      await setTimeout(pause, undefined, { signal }).catch(() => {});
+    }
+    this.#saving = undefined;
   }
 
   async #saveSessions(none: boolean): Promise<void> {
