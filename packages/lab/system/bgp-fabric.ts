@@ -1,51 +1,12 @@
-import assert from 'node:assert/strict';
-import { after, before } from 'node:test';
 import { Prefix } from '@causeway/ip';
 import { speakerProtocol } from '@causeway/linux';
-import {
-  buildLab,
-  destroyLab,
-  inParallel,
-  type Lab,
-  type LabFile,
-  loadLab,
-  type NodePlan,
-  until,
-} from '../index.ts';
+import { inParallel, type Lab, type LabFile, type NodePlan, until } from '../index.ts';
 
 export const FAMILIES = ['ipv4', 'ipv6'] as const;
 export type Family = (typeof FAMILIES)[number];
 
 /** Far more than routes and sessions take on a busy machine. */
 const SETTLE_MS = 20_000;
-
-/** A shipped lab, changed for a test, up before its tests and down after them whatever happened. */
-export function useFabric(
-  theme: string,
-  shipped: string,
-  change: (file: LabFile) => LabFile,
-): () => Lab {
-  const name = `t-${theme}-${process.pid}`;
-  let lab: Lab | undefined;
-  let failure: unknown;
-  before(async () => {
-    try {
-      const { file, source } = loadLab(shipped);
-      lab = await buildLab({ file: change(file), source, name }, { name });
-    } catch (error) {
-      failure = error;
-    }
-  });
-  after(async () => {
-    await lab?.[Symbol.asyncDispose]();
-    await destroyLab(name, { force: true });
-  });
-  return () => {
-    if (failure !== undefined) throw failure;
-    assert.ok(lab !== undefined, `lab ${name} is up`);
-    return lab;
-  };
-}
 
 /** The same lab file with these pods and no others. */
 export function withPods(

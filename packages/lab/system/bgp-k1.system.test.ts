@@ -12,9 +12,10 @@ import {
   nodePaths,
   until,
 } from '../index.ts';
-import { becomes, node, podsOf, routersForward, useFabric, withPods } from './bgp-fabric.ts';
+import { becomes, node, podsOf, routersForward, withPods } from './bgp-fabric.ts';
 import { installVersion } from './bgp-upgrade.ts';
 import { RouteWatch } from './bgp-watch.ts';
+import { useLab } from './support.ts';
 
 const PORT = 7777;
 const PODS = [
@@ -29,16 +30,19 @@ const NODES = ['a1', 'b1'] as const;
  */
 const BIRDS_HERE: readonly string[] = ['leaf-a2', 'spine-2'];
 
-const lab = useFabric('k1', 'spine-leaf', (file) => {
-  const small = withPods(file, PODS);
-  return {
-    ...small,
-    routers: small.routers.map((router) =>
-      BIRDS_HERE.includes(router.name) && router.routing.type !== 'static'
-        ? { ...router, routing: { ...router.routing, type: 'bird' } }
-        : router,
-    ),
-  };
+const lab = useLab('k1', {
+  shipped: 'spine-leaf',
+  change: (file) => {
+    const small = withPods(file, PODS);
+    return {
+      ...small,
+      routers: small.routers.map((router) =>
+        BIRDS_HERE.includes(router.name) && router.routing.type !== 'static'
+          ? { ...router, routing: { ...router.routing, type: 'bird' } }
+          : router,
+      ),
+    };
+  },
 });
 
 async function targets(names: readonly string[]): Promise<LoadTarget[]> {

@@ -10,11 +10,10 @@ import {
   podsOf,
   routersForward,
   tableOf,
-  useFabric,
 } from './bgp-fabric.ts';
-import { expectSoon, families, sh } from './support.ts';
+import { expectSoon, families, sh, useLab } from './support.ts';
 
-const lab = useFabric('refl', 'reflector', (file) => file);
+const lab = useLab('refl', { shipped: 'reflector' });
 const place = (pod: string) => `main/default/${pod}`;
 
 test('rack switches and the core learn every node’s pod CIDRs though only the reflectors speak with them', async () => {

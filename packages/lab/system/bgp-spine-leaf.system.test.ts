@@ -11,11 +11,10 @@ import {
   routersForward,
   sentBy,
   tableOf,
-  useFabric,
   wayOut,
   withPods,
 } from './bgp-fabric.ts';
-import { apply, expectSoon, families } from './support.ts';
+import { apply, expectSoon, families, useLab } from './support.ts';
 
 const PORT = 7777;
 /** What sixty more racks would announce: known to the fabric, of no concern to a node. */
@@ -24,20 +23,23 @@ const ELSEWHERE = Array.from({ length: 60 }, (_, i) => [
   `fd99:0:0:${(i + 1).toString(16)}::/64`,
 ]).flat();
 
-const lab = useFabric('leaf', 'spine-leaf', (file) => {
-  const small = withPods(file, [
-    { name: 'client', node: 'a1' },
-    { name: 'near', node: 'a2' },
-    { name: 'far', node: 'b1' },
-  ]);
-  return {
-    ...small,
-    routers: small.routers.map((router) =>
-      router.name === 'border' && router.routing.type !== 'static'
-        ? { ...router, routing: { ...router.routing, originate: ['default', ...ELSEWHERE] } }
-        : router,
-    ),
-  };
+const lab = useLab('leaf', {
+  shipped: 'spine-leaf',
+  change: (file) => {
+    const small = withPods(file, [
+      { name: 'client', node: 'a1' },
+      { name: 'near', node: 'a2' },
+      { name: 'far', node: 'b1' },
+    ]);
+    return {
+      ...small,
+      routers: small.routers.map((router) =>
+        router.name === 'border' && router.routing.type !== 'static'
+          ? { ...router, routing: { ...router.routing, originate: ['default', ...ELSEWHERE] } }
+          : router,
+      ),
+    };
+  },
 });
 
 const place = (pod: string) => `main/default/${pod}`;

@@ -8,12 +8,11 @@ import {
   podsOf,
   routersForward,
   tableOf,
-  useFabric,
   wayOut,
 } from './bgp-fabric.ts';
-import { expectSoon, families } from './support.ts';
+import { expectSoon, families, useLab } from './support.ts';
 
-const lab = useFabric('tier', 'three-tier', (file) => file);
+const lab = useLab('tier', { shipped: 'three-tier' });
 const place = (pod: string) => `main/default/${pod}`;
 
 test('core switches of both makes take every node’s pod CIDRs over iBGP, and the edge takes both of them', async () => {

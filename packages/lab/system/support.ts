@@ -6,6 +6,8 @@ import {
   inParallel,
   type Lab,
   LabError,
+  type LabFile,
+  loadLab,
   parseLabFile,
   type TrafficResult,
   until,
@@ -14,13 +16,18 @@ import {
 /** What was applied a moment ago may still be on its way to a node; far more than it takes. */
 const SETTLE_MS = 6000;
 
+/** A lab file's text, or a shipped lab with what a test changes of it. */
+export type Wanted =
+  | string
+  | { readonly shipped: string; readonly change?: (file: LabFile) => LabFile };
+
 /**
  * One lab for a test file: up before its tests, down after them whatever happened. `prepare` is here
  * because two hooks of a file's top level do not wait for each other.
  */
 export function useLab(
   theme: string,
-  file: string,
+  wanted: Wanted,
   prepare: () => Promise<void> = async () => {},
 ): () => Lab {
   const name = `t-${theme}-${process.pid}`;
@@ -28,8 +35,7 @@ export function useLab(
   let failure: unknown;
   before(async () => {
     try {
-      const parsed = parseLabFile(file, `${theme} lab`);
-      lab = await buildLab({ file: parsed, source: import.meta.filename, name }, { name });
+      lab = await buildLab({ ...loaded(theme, wanted), name }, { name });
       await prepare();
     } catch (error) {
       failure = error;
@@ -44,6 +50,13 @@ export function useLab(
     assert.ok(lab !== undefined, `lab ${name} is up`);
     return lab;
   };
+}
+
+function loaded(theme: string, wanted: Wanted): { file: LabFile; source: string } {
+  if (typeof wanted === 'string')
+    return { file: parseLabFile(wanted, `${theme} lab`), source: import.meta.filename };
+  const { file, source } = loadLab(wanted.shipped);
+  return { file: wanted.change?.(file) ?? file, source };
 }
 
 export type Outcome = TrafficResult['outcome'];
