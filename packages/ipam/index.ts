@@ -1,4 +1,21 @@
 export type { CidrChange, PodCidr } from './src/cidrs.ts';
+export { dutyOf } from './src/claims/duty.ts';
+export { ClaimExpiry, type ExpiredClaim } from './src/claims/expiry.ts';
+export { ownerText, sameOwner } from './src/claims/owner.ts';
+export { parseClaim } from './src/claims/record.ts';
+export {
+  announceClaim,
+  type ClaimPlace,
+  type ClaimWish,
+  expireClaim,
+  releaseClaim,
+  reserveClaim,
+  standbyClaim,
+  switchClaim,
+  takeClaim,
+  unreserveClaim,
+  withdrawnClaim,
+} from './src/claims/steps.ts';
 export type { Claim, ClaimDuty, ClaimOwner, ClaimRefusal, ClaimStep } from './src/claims/types.ts';
 export { IpamError, type IpamErrorCode } from './src/errors.ts';
 export { NodeIpam } from './src/ipam.ts';

@@ -16,6 +16,7 @@ export type IpamErrorCode =
   | 'cidr-overlap'
   | 'snapshot-invalid'
   | 'snapshot-version'
+  | 'claim-invalid'
   | 'option-invalid';
 
 /** A refusal. Nothing has changed when one is thrown. */
