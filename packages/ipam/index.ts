@@ -2,7 +2,7 @@ export type { CidrChange, PodCidr } from './src/cidrs.ts';
 export { dutyOf } from './src/claims/duty.ts';
 export { ClaimExpiry, type ExpiredClaim } from './src/claims/expiry.ts';
 export { ownerText, sameOwner } from './src/claims/owner.ts';
-export { parseClaim } from './src/claims/record.ts';
+export { CLAIMS, claimKey, decodeClaim, encodeClaim, parseClaim } from './src/claims/record.ts';
 export {
   announceClaim,
   type ClaimPlace,
@@ -33,16 +33,19 @@ export type {
   PoolDemandInput,
 } from './src/node/types.ts';
 export { type Owner, ownerKey } from './src/owner.ts';
+export { findOverlaps, rangeText } from './src/plan/overlap.ts';
+export { type PlanUsage, planText, planTree } from './src/plan/tree.ts';
 export type { PlanNode, PlanOverlap, PlanRange, PlanScope, PlanUse } from './src/plan/types.ts';
 export type { Choice } from './src/pool.ts';
 export { blockCapacity } from './src/pools/blocks.ts';
+
 export {
   type ChoosablePool,
   choosePool,
   type PodView,
   type PoolChoice,
-} from './src/pools/choice.ts';
 export { type PlanLimits, PoolPlanner } from './src/pools/planner.ts';
+
 export type {
   BlockSizeRule,
   CidrRecord,

@@ -2,6 +2,24 @@ import { Address } from '@causeway/ip';
 import { IpamError } from '../errors.ts';
 import type { Claim, ClaimOwner } from './types.ts';
 
+/** Where claims stand in the cluster's store: one key an address. */
+export const CLAIMS = 'causeway/allocations/addresses/';
+
+export const claimKey = (address: Address): string => CLAIMS + address;
+
+export const encodeClaim = (claim: Claim): string => JSON.stringify(claim);
+
+/** Reads a claim as it stands in the store. Throws IpamError `claim-invalid` as `parseClaim` does. */
+export function decodeClaim(text: string): Claim {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw invalid('claim', text);
+  }
+  return parseClaim(value);
+}
+
 /** Reads a claim from parsed JSON of any origin. Throws IpamError `claim-invalid` with the field. */
 export function parseClaim(value: unknown): Claim {
   const root = object('claim', value);
