@@ -38,12 +38,6 @@ export { type PlanUsage, planText, planTree } from './src/plan/tree.ts';
 export type { PlanNode, PlanOverlap, PlanRange, PlanScope, PlanUse } from './src/plan/types.ts';
 export type { Choice } from './src/pool.ts';
 export { blockCapacity } from './src/pools/blocks.ts';
-
-export {
-  type ChoosablePool,
-  choosePool,
-  type PodView,
-  type PoolChoice,
 export { type PlanLimits, PoolPlanner } from './src/pools/planner.ts';
 
 export type {
