@@ -1,6 +1,6 @@
 import { Address, Prefix } from '@causeway/ip';
 import { selects } from '@causeway/resources';
-import type { BgpInputs, ServiceAddress, ServiceView } from './inputs.ts';
+import type { BgpInputs, PodRange, ServiceAddress, ServiceView } from './inputs.ts';
 import type { PlanMemo } from './memo.ts';
 import type { Rule } from './rules.ts';
 
@@ -36,19 +36,42 @@ export function candidatesOf(
   return found.filter(({ prefix }) => inputs.families.includes(Prefix.family(prefix)));
 }
 
+/** The namespace that a pool's labels get with Cilium, where pools could be namespaced once. */
+const POOL_NAMESPACE = 'kube-system';
+
+/**
+ * `PodCIDR` means all of them, those of pools included; with Cilium, CIDRs of pools are announced by `CiliumPodIPPool`
+ * alone, which here chooses among them.
+ */
 function podCidrs({ podCIDRs }: Pick<BgpInputs, 'podCIDRs'>, rules: readonly Rule[]): Candidate[] {
-  const wanting = rules
-    .filter(({ what }) => what.advertisementType === 'PodCIDR')
-    .map(({ id }) => id);
-  return podCIDRs.map((prefix) => ({
-    source: 'pod CIDR',
-    prefix,
-    rules: wanting,
-    ...(wanting.length === 0
-      ? { obstacle: 'no CiliumBGPAdvertisement has an entry of type PodCIDR' }
-      : {}),
-  }));
+  const all = rules.filter(({ what }) => what.advertisementType === 'PodCIDR');
+  const byPool = rules.filter(({ what }) => what.advertisementType === 'CiliumPodIPPool');
+  return podCIDRs.map(({ prefix, pool }) => {
+    const selecting =
+      pool === undefined
+        ? []
+        : byPool.filter(
+            ({ what: { selector } }) => selector !== undefined && selects(selector, labelsOf(pool)),
+          );
+    const wanting = [...all, ...selecting].map(({ id }) => id);
+    const why =
+      pool === undefined || byPool.length === 0
+        ? 'no CiliumBGPAdvertisement has an entry of type PodCIDR'
+        : `no CiliumBGPAdvertisement has an entry of type PodCIDR, or one that selects the pool ${pool.name}`;
+    return {
+      source: Prefix.isHost(prefix) ? 'pod address' : 'pod CIDR',
+      prefix,
+      rules: wanting,
+      ...(wanting.length === 0 ? { obstacle: why } : {}),
+    };
+  });
 }
+
+const labelsOf = ({ name, labels }: NonNullable<PodRange['pool']>) => ({
+  ...labels,
+  'io.cilium.podippool.namespace': POOL_NAMESPACE,
+  'io.cilium.podippool.name': name,
+});
 
 function serviceAddresses(service: ServiceView, rules: readonly Rule[]): Candidate[] {
   const { namespace, name } = service;

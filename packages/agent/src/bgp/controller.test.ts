@@ -8,6 +8,7 @@ import { Address, Prefix } from '@causeway/ip';
 import type { Frontend } from '@causeway/loadbalancing';
 import { parseManifests, type Resource, type Service, validateAll } from '@causeway/resources';
 import { Database } from '@causeway/tables';
+import { addressTables } from '../addresses/sources.ts';
 import { checkAgentConfig } from '../config/load.ts';
 import type { DeviceView } from '../host/devices.ts';
 import { ownNodeTable } from '../node/own-node.ts';
@@ -53,6 +54,8 @@ async function world(options: { speaker?: boolean } = {}) {
         bgp,
         ownNode,
         devices,
+        pools: addressTables(database).pools,
+        podAddresses: () => [],
         services,
         nodeAddresses: () => [Address.parse('192.0.2.1')],
         balancing,
@@ -83,6 +86,7 @@ async function world(options: { speaker?: boolean } = {}) {
           name: 'a',
           addresses: [],
           podCIDRs: podCIDRs.map((text) => Prefix.parse(text)),
+          pools: [],
           labels: { rack: 'r1' },
         });
       },

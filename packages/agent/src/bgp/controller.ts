@@ -3,14 +3,16 @@ import { Address, Prefix } from '@causeway/ip';
 import type { Frontend, ServiceRef } from '@causeway/loadbalancing';
 import type { Service } from '@causeway/resources';
 import type { Clock, Database, InitialSource, Table } from '@causeway/tables';
+import type { PoolRow } from '../addresses/sources.ts';
 import type { HealthRow } from '../api/types.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import { reconcilerHealth } from '../health.ts';
 import type { DeviceView } from '../host/devices.ts';
 import type { OwnNode } from '../node/own-node.ts';
-import type { BgpInputs, PeerNode, ServiceView } from './inputs.ts';
+import type { BgpInputs, PeerNode, PodRange, ServiceView } from './inputs.ts';
 import { PlanMemo } from './memo.ts';
 import { type Announcement, type BgpPlan, planBgp } from './plan.ts';
+import { SpeakerReach } from './reach.ts';
 import { SpeakerReconciler } from './reconciler.ts';
 import { serviceView } from './service-views.ts';
 import { OWNER } from './speaker-client.ts';
@@ -29,6 +31,10 @@ export interface BgpSources {
   readonly bgp: BgpTables;
   readonly ownNode: Table<OwnNode>;
   readonly devices: Table<DeviceView, number>;
+  /** Pools that pod CIDRs are of. */
+  readonly pools: Table<PoolRow>;
+  /** Single addresses that have come to this node with their pods, and that are announced on their own. */
+  readonly podAddresses: () => readonly PodRange[];
   readonly services: Table<Service>;
   /** Addresses by which others reach this node, best first. */
   readonly nodeAddresses: () => readonly Address[];
@@ -85,6 +91,8 @@ export class BgpController implements AsyncDisposable {
   readonly #watching: Promise<void>;
   #timer: NodeJS.Timeout | undefined;
   #plan: BgpPlan | undefined;
+  #byPrefix: ReadonlyMap<Prefix, readonly Announcement[]> | undefined;
+  readonly #reach: SpeakerReach;
   readonly #memo = new PlanMemo();
   readonly #views = new WeakMap<
     Service,
@@ -105,9 +113,17 @@ export class BgpController implements AsyncDisposable {
       clock,
       random,
     });
+    this.#reach = new SpeakerReach({
+      port,
+      announcements: () => this.#byPrefix,
+      told: () => {
+        const nothing = this.tables.wanted.size === 0 && this.#reconciler.reconciler.done;
+        return nothing ? [] : this.#reconciler.told;
+      },
+    });
     const schedule = () => this.#schedule();
-    const { bgp, ownNode, devices, services, balancing, nodes } = sources;
-    this.#undo = [...Object.values(bgp), ownNode, devices, services].map((table) =>
+    const { bgp, ownNode, devices, pools, services, balancing, nodes } = sources;
+    this.#undo = [...Object.values(bgp), ownNode, devices, pools, services].map((table) =>
       table.onCommit(schedule),
     );
     this.#undo.push(nodes.onCommit(schedule));
@@ -165,6 +181,16 @@ export class BgpController implements AsyncDisposable {
     ];
   }
 
+  /** What became of a prefix at the speaker and its neighbours. */
+  get reach(): SpeakerReach {
+    return this.#reach;
+  }
+
+  /** Addresses that come and go with their pods have changed. */
+  replan(): void {
+    this.#schedule();
+  }
+
   /** Resolves when the speaker has taken all that there is to tell; for tests. */
   async settled(signal?: AbortSignal): Promise<void> {
     await this.#reconciler.reconciler.settled(signal);
@@ -217,6 +243,10 @@ export class BgpController implements AsyncDisposable {
     }
     const first = this.#plan === undefined;
     this.#plan = plan;
+    this.#byPrefix = Map.groupBy(
+      plan.announcements.filter(({ source }) => !source.startsWith('Service ')),
+      ({ prefix }) => prefix,
+    );
     const { announcements, wanted } = this.tables;
     database.write(() => {
       announcements.replace(plan.announcements);
@@ -238,7 +268,7 @@ export class BgpController implements AsyncDisposable {
     return {
       node: { name, labels: own?.labels ?? {}, addresses: nodeAddresses() },
       families: config.families,
-      podCIDRs: own?.podCIDRs ?? [],
+      podCIDRs: [...(own === undefined ? [] : this.#podCIDRs(own)), ...sources.podAddresses()],
       clusterConfigs: [...bgp.clusterConfigs.rows()],
       clusterOptions: [...bgp.clusterOptions.rows()],
       peerConfigs: [...bgp.peerConfigs.rows()],
@@ -258,6 +288,18 @@ export class BgpController implements AsyncDisposable {
       })),
       nodes: [...nodes.rows()].sort((a, b) => (a.name < b.name ? -1 : 1)),
     };
+  }
+
+  #podCIDRs({ podCIDRs, pools }: OwnNode): PodRange[] {
+    const poolOf = new Map(pools.map(({ cidr, pool }) => [cidr, pool]));
+    return podCIDRs.map((prefix) => {
+      const name = poolOf.get(prefix);
+      if (name === undefined) return { prefix };
+      return {
+        prefix,
+        pool: { name, labels: this.#options.sources.pools.get(name)?.labels ?? {} },
+      };
+    });
   }
 
   /** The same view while service and frontends are the same objects. */
@@ -297,7 +339,10 @@ export class BgpController implements AsyncDisposable {
       }
       if (signal.aborted) return;
       const before = this.#speaker?.process;
-      if (now !== undefined && now.process !== before) this.#reconciler.again();
+      if (now !== undefined && now.process !== before) {
+        this.#reach.forget();
+        this.#reconciler.again();
+      }
       // A speaker that is away for a moment is the same one if its process is.
       this.#speaker = now ?? (this.#speaker && { ...this.#speaker, process: 'away' });
       await clock.sleep(WATCH_MS, signal);

@@ -19,7 +19,7 @@ export function inputsOf(manifest: string, more: Partial<BgpInputs> = {}): BgpIn
       addresses: [Address.parse('192.0.2.1'), Address.parse('2001:db8::1')],
     },
     families: ['ipv4', 'ipv6'],
-    podCIDRs: [Prefix.parse('10.1.1.0/24'), Prefix.parse('fd00:1:1::/64')],
+    podCIDRs: [{ prefix: Prefix.parse('10.1.1.0/24') }, { prefix: Prefix.parse('fd00:1:1::/64') }],
     clusterConfigs: of('CiliumBGPClusterConfig'),
     clusterOptions: of('BGPClusterOptions'),
     peerConfigs: of('CiliumBGPPeerConfig'),

@@ -18,7 +18,7 @@ export interface BgpInputs {
     readonly addresses: readonly Address[];
   };
   readonly families: readonly Family[];
-  readonly podCIDRs: readonly Prefix[];
+  readonly podCIDRs: readonly PodRange[];
   readonly clusterConfigs: readonly CiliumBGPClusterConfig[];
   readonly clusterOptions: readonly BGPClusterOptions[];
   readonly peerConfigs: readonly CiliumBGPPeerConfig[];
@@ -31,6 +31,13 @@ export interface BgpInputs {
   readonly interfaces: readonly InterfaceView[];
   /** The other nodes of the cluster. */
   readonly nodes: readonly PeerNode[];
+}
+
+/** Pod addresses that are to be found here: a CIDR of the node, or one address that has come with its pod. */
+export interface PodRange {
+  readonly prefix: Prefix;
+  /** The CiliumPodIPPool that it is of. */
+  readonly pool?: { readonly name: string; readonly labels: Labels };
 }
 
 /** A Service as announcements look at it. */

@@ -46,7 +46,7 @@ test('pod CIDRs go to every peer that chooses the advertisement, as they come an
   assert.deepEqual(reason(made, /pod CIDR/), ['pods selects it', 'pods selects it']);
 
   const grown = plan(BASE + PODS, {
-    podCIDRs: ['10.1.1.0/24', '10.1.7.0/24'].map((text) => Prefix.parse(text)),
+    podCIDRs: ['10.1.1.0/24', '10.1.7.0/24'].map((text) => ({ prefix: Prefix.parse(text) })),
   });
   assert.deepEqual(prefixes(grown), ['10.1.1.0/24', '10.1.7.0/24']);
   assert.deepEqual(configOf(grown), configOf(made), 'a new CIDR is a path, not a configuration');

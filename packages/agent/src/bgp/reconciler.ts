@@ -1,7 +1,7 @@
 import { codeOf } from '@causeway/daemon';
 import { type Clock, Reconciler, type Table } from '@causeway/tables';
 import { bridge, type Held } from './bridge.ts';
-import type { SpeakerPort } from './speaker-port.ts';
+import type { OriginatedPath, SpeakerPort } from './speaker-port.ts';
 import type { WantedRow } from './tables.ts';
 
 /** A speaker that lost what it was told without saying so is told again after this long. */
@@ -42,11 +42,13 @@ export class SpeakerReconciler implements AsyncDisposable {
         delete: async () => {
           this.#held = undefined;
           await port.forget();
+          this.#held = { policies: {}, paths: [] };
         },
         prune: async (rows) => {
           if (rows.length > 0) return;
           try {
             await port.forget();
+            this.#held = { policies: {}, paths: [] };
           } catch (error) {
             // Where no speaker runs and none is wanted, nothing is left to take away.
             if (codeOf(error) !== 'unreachable') throw error;
@@ -58,6 +60,11 @@ export class SpeakerReconciler implements AsyncDisposable {
 
   get reconciler(): Reconciler<WantedRow> {
     return this.#reconciler;
+  }
+
+  /** The paths that the speaker has taken from us; undefined while that is not known. */
+  get told(): readonly OriginatedPath[] | undefined {
+    return this.#held?.paths;
   }
 
   /** The speaker is another process than before: whatever it has is looked at anew. */

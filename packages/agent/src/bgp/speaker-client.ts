@@ -1,4 +1,5 @@
 import { ApiClient, ApiError } from '@causeway/daemon';
+import type { Prefix } from '@causeway/ip';
 import type { OriginatedPath, SpeakerConfig, SpeakerPort, SpeakerStatus } from './speaker-port.ts';
 
 /** Under which what we say is kept in the speaker. */
@@ -37,6 +38,12 @@ export class SpeakerClient implements SpeakerPort {
   async policies(): Promise<SpeakerConfig['policies']> {
     const { policies } = object(await this.#known(`/v1/config/${OWNER}`));
     return object(policies) as SpeakerConfig['policies'];
+  }
+
+  async advertised(neighbor: string, prefix: Prefix): Promise<boolean> {
+    const query = new URLSearchParams({ view: 'advertised', peer: neighbor, prefix });
+    const { rows } = object(await this.#known(`/v1/routes?${query}`));
+    return Array.isArray(rows) && rows.length > 0;
   }
 
   async #known(path: string): Promise<unknown> {

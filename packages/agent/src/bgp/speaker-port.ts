@@ -1,4 +1,5 @@
 import type { MaxPrefixes, OriginatedPath, PolicyLibrary } from '@causeway/bgp';
+import type { Prefix } from '@causeway/ip';
 import { hash32 } from '@causeway/wire';
 
 export type { OriginatedPath };
@@ -127,6 +128,8 @@ export interface SpeakerPort {
   paths(): Promise<readonly OriginatedPath[]>;
   /** The policies of what was put last; empty as above. */
   policies(): Promise<SpeakerConfig['policies']>;
+  /** Whether a neighbour's session has been sent the prefix; false for one that is not known or not up. */
+  advertised(neighbor: string, prefix: Prefix): Promise<boolean>;
   putConfig(config: SpeakerConfig): Promise<void>;
   putPaths(paths: readonly OriginatedPath[]): Promise<void>;
   /** Takes back all that we ever said. */

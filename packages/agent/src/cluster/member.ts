@@ -3,6 +3,7 @@ import type { Kv } from '@causeway/etcd';
 import { type ClusterId, type IdentityLayout, LabelSet } from '@causeway/identity';
 import { Address, type Prefix } from '@causeway/ip';
 import {
+  type Announcement,
   type Announcer,
   announceIp,
   announceNode,
@@ -71,7 +72,7 @@ export class ClusterMember implements IdentityNumbers, AsyncDisposable {
   /** Keys of an endpoint's addresses in the store. */
   readonly #said = new Map<number, readonly string[]>();
   readonly #undo: (() => void)[] = [];
-  #self: string | undefined;
+  #self: { readonly announcement: Announcement; readonly podCIDRs: readonly Prefix[] } | undefined;
   #storeProblem: string | undefined;
 
   constructor(options: MemberOptions) {
@@ -234,9 +235,18 @@ export class ClusterMember implements IdentityNumbers, AsyncDisposable {
       wireguardPublicKey: '',
       bootId: '',
     });
-    if (announcement.value === this.#self) return;
-    this.#self = announcement.value;
+    if (announcement.value === this.#self?.announcement.value) return;
+    this.#self = { announcement, podCIDRs: self.podCIDRs };
     this.#announcer.table.put(announcement);
+  }
+
+  /** The pod CIDRs that the store says are here; undefined while it has not what was said last. */
+  get described(): readonly Prefix[] | undefined {
+    if (this.#self === undefined) return undefined;
+    const { key } = this.#self.announcement;
+    const status = this.#announcer.store.reconciler.status(key);
+    const current = this.#announcer.table.entry(key)?.revision;
+    return status?.type === 'done' && status.revision === current ? this.#self.podCIDRs : undefined;
   }
 
   health(): HealthRow[] {

@@ -209,7 +209,7 @@ export class EndpointManager {
       );
     }
     const { kernel } = this.#options;
-    let record = this.#newRecord(request, namespace);
+    let record = await this.#newRecord(request, namespace);
     try {
       this.#options.table.put({ record, state: 'creating' });
       await this.#options.state.write(String(record.id), record);
@@ -239,15 +239,23 @@ export class EndpointManager {
     return { endpoint: toApi(this.#options.table.get(record.id)!), created: true };
   }
 
-  #newRecord(request: AttachRequest, namespace: PodNamespace): EndpointRecord {
+  async #newRecord(request: AttachRequest, namespace: PodNamespace): Promise<EndpointRecord> {
     const { containerId, ifname } = request;
-    const { node, addresses, podMtu } = this.#options;
+    const { node, addresses, podMtu, identities } = this.#options;
     const found = this.#adopted(request, namespace);
     const macs = macsOf(node, containerId, ifname);
     const id = this.#nextId();
+    const pod: PodReference = {
+      endpointId: id,
+      podNamespace: request.podNamespace,
+      podName: request.podName,
+      podUid: request.podUid,
+      callerLabels: { ...request.labels },
+    };
+    await identities.appear(pod);
     const given =
       found === undefined
-        ? addresses.allocate({ containerId, ifname })
+        ? await addresses.allocate({ containerId, ifname }, pod)
         : { ...found, gateways: {} };
     return {
       id,

@@ -1,5 +1,14 @@
-import type { Address, Family } from '@causeway/ip';
-import { IpamError, type Lease, NodeIpam, type PodCidr, type PoolStats } from '@causeway/ipam';
+import { Address, type Family } from '@causeway/ip';
+import {
+  type AddressRequest,
+  type CidrChange,
+  type IpamError,
+  type Lease,
+  NodeIpam,
+  type PodCidr,
+  type PoolStats,
+} from '@causeway/ipam';
+import { Gate } from '@causeway/tables';
 import { AgentError } from '../errors.ts';
 import type { AddressPool, Allocation, Owner } from './ports.ts';
 import type { EndpointRecord } from './record.ts';
@@ -8,12 +17,23 @@ import type { EndpointRecord } from './record.ts';
 const QUARANTINE_MS = 30_000;
 /** What it rests at the least, where pods come and go faster than the node has addresses. */
 const LEAST_REST_MS = 1_000;
+/** Growth is judged by what was given in this time. */
+const RECENT_MS = 5_000;
 
-/** The node's own IPAM with a clock, and its refusals in the agent's words. */
+/** What pods take for their gateway where the node has none of the family: the programs answer for any. */
+const ANY_GATEWAY = {
+  ipv4: Address.parse('169.254.1.1'),
+  ipv6: Address.parse('fe80::1'),
+} as const;
+
+/** The node's own IPAM with a clock. */
 export class NodeAddressPool implements AddressPool {
   readonly #ipam: NodeIpam;
   readonly #families: readonly Family[];
   readonly #now: () => number;
+  readonly #recent = new Map<string, number[]>();
+  readonly #changed = new Gate();
+  readonly #listeners = new Set<() => void>();
   #cidrs: readonly PodCidr[] = [];
 
   constructor(families: readonly Family[], now: () => number) {
@@ -31,16 +51,37 @@ export class NodeAddressPool implements AddressPool {
   }
 
   /** @throws IpamError if the set cannot be; the old one then stays. */
-  setCidrs(cidrs: readonly PodCidr[]): void {
-    this.#ipam.setCidrs(cidrs, this.#now());
+  setCidrs(cidrs: readonly PodCidr[]): CidrChange {
+    const change = this.#ipam.setCidrs(cidrs, this.#now());
     this.#cidrs = cidrs;
+    this.#changed.open();
+    return change;
   }
 
   stats(): PoolStats[] {
     return this.#ipam.stats(this.#now());
   }
 
-  /** One address of each family for which the node has CIDRs. */
+  /** Opened when there may be an address where there was none. */
+  get changed(): Gate {
+    return this.#changed;
+  }
+
+  /** Called after each address that is given or comes back. */
+  onUse(listener: () => void): void {
+    this.#listeners.add(listener);
+  }
+
+  /** How many addresses of a pool were given a moment ago. */
+  recent(pool: string, family: Family): number {
+    const times = this.#recent.get(`${pool} ${family}`);
+    if (times === undefined) return 0;
+    const since = this.#now() - RECENT_MS;
+    while (times.length > 0 && times[0]! < since) times.shift();
+    return times.length;
+  }
+
+  /** One address of each family for which the node has CIDRs. @throws AgentError `pool-empty`. */
   allocate(owner: Owner): Allocation {
     const wanted: { ipv4?: 'any'; ipv6?: 'any' } = {};
     for (const family of this.#families) {
@@ -48,20 +89,45 @@ export class NodeAddressPool implements AddressPool {
         wanted[family] = 'any';
     }
     try {
-      return allocationOf(this.#ipam.allocate(owner, wanted, this.#now()));
+      return this.give(owner, wanted);
     } catch (cause) {
-      if (!(cause instanceof IpamError)) throw cause;
-      throw new AgentError('pool-empty', cause.message, {
-        field: cause.field,
-        value: cause.value,
-        hint: cause.hint,
-        cause,
-      });
+      const { message, field, value, hint } = cause as IpamError;
+      throw new AgentError('pool-empty', message, { field, value, hint, cause });
     }
   }
 
+  /** What is asked for, or nothing. @throws IpamError. */
+  give(owner: Owner, request: AddressRequest): Allocation {
+    const had = this.#ipam.lookup(owner);
+    const lease = this.#ipam.allocate(owner, request, this.#now());
+    for (const family of ['ipv4', 'ipv6'] as const) {
+      const part = lease[family];
+      if (part === undefined || had?.[family] !== undefined) continue;
+      const key = `${part.pool ?? ''} ${family}`;
+      const times = this.#recent.get(key) ?? [];
+      times.push(this.#now());
+      this.#recent.set(key, times);
+    }
+    this.#used();
+    return this.#allocationOf(lease);
+  }
+
   release(owner: Owner): void {
-    this.#ipam.release(owner, this.#now());
+    if (this.#ipam.release(owner, this.#now()) === undefined) return;
+    this.#changed.open();
+    this.#used();
+  }
+
+  ownerOf(address: Address): Owner | undefined {
+    return this.#ipam.ownerOf(address);
+  }
+
+  /** Keeps exactly these addresses for those who have a claim on them. */
+  keep(addresses: ReadonlySet<Address>): void {
+    const before = [...this.#ipam.claimed];
+    for (const address of before) if (!addresses.has(address)) this.#ipam.unclaim(address);
+    for (const address of addresses)
+      if (!this.#ipam.claimed.has(address)) this.#ipam.claim(address);
   }
 
   restore(records: readonly EndpointRecord[]): string[] {
@@ -72,15 +138,30 @@ export class NodeAddressPool implements AddressPool {
         ...(addresses.ipv4 === undefined ? {} : { ipv4: addresses.ipv4 }),
         ...(addresses.ipv6 === undefined ? {} : { ipv6: addresses.ipv6 }),
       }));
-    return this.#ipam.restore(leases, this.#now()).map((conflict) => JSON.stringify(conflict));
+    const conflicts = this.#ipam.restore(leases, this.#now());
+    this.#used();
+    return conflicts.map((conflict) => JSON.stringify(conflict));
   }
-}
 
-function allocationOf(lease: Lease): Allocation {
-  const pick = (part: 'address' | 'gateway') => {
-    const ipv4: Address | undefined = lease.ipv4?.[part];
-    const ipv6: Address | undefined = lease.ipv6?.[part];
-    return { ...(ipv4 && { ipv4 }), ...(ipv6 && { ipv6 }) };
-  };
-  return { addresses: pick('address'), gateways: pick('gateway') };
+  #used(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  #allocationOf(lease: Lease): Allocation {
+    const addresses: { ipv4?: Address; ipv6?: Address } = {};
+    const gateways: { ipv4?: Address; ipv6?: Address } = {};
+    for (const family of ['ipv4', 'ipv6'] as const) {
+      const part = lease[family];
+      if (part === undefined) continue;
+      addresses[family] = part.address;
+      // An address that came with its pod lies in no CIDR of this node.
+      gateways[family] = part.gateway ?? this.#gateway(family);
+    }
+    return { addresses, gateways };
+  }
+
+  #gateway(family: Family): Address {
+    const first = this.stats().find((each) => each.family === family && each.state !== 'leaving');
+    return first?.gateway ?? ANY_GATEWAY[family];
+  }
 }

@@ -10,8 +10,10 @@ export interface EndpointIdentity {
   readonly namedPorts: readonly NamedPort[];
 }
 
-/** Tells who a pod is; never waits longer than its own bound, and never fails. */
+/** Tells who a pod is; never waits longer than its own bound, and never fails. `resolve` waits for no pod. */
 export interface EndpointIdentities {
+  /** Resolves once the pod is known, or after a while. */
+  appear(pod: PodReference): Promise<void>;
   resolve(pod: PodReference): Promise<EndpointIdentity>;
   /** The endpoint is gone: its identity may be given back. */
   release(pod: PodReference): void;
@@ -47,7 +49,8 @@ export interface EndpointPrograms {
 
 /** The node's addresses for pods. */
 export interface AddressPool {
-  allocate(owner: Owner): Allocation;
+  /** May wait a while for what is not known or not there yet. */
+  allocate(owner: Owner, pod: PodReference): Allocation | Promise<Allocation>;
   release(owner: Owner): void;
   restore(records: readonly EndpointRecord[]): string[];
 }

@@ -55,11 +55,12 @@ isolated(import.meta.filename, () => {
     more: ConfigInput = {},
   ) {
     const database = new Database({ freeze: true });
-    const ownNode = ownNodeTable(database, 'own-node');
+    const ownNode = ownNodeTable(database);
     ownNode.put({
       name: 'a',
       addresses: [{ type: 'InternalIP', address: Address.parse('192.0.2.1') }],
       podCIDRs: [Prefix.parse('10.1.1.0/24'), Prefix.parse('fd00:1:1::/64')],
+      pools: [],
       labels: {},
     });
     return new HostNetwork({

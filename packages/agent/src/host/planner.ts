@@ -121,11 +121,11 @@ function problemsOf(
   const problems: string[] = [];
   if (own === undefined) {
     problems.push(
-      `the store has no CiliumNode named ${config.node.name}; create it with spec.ipam.podCIDRs`,
+      `the store has no CiliumNode named ${config.node.name}; create it, with its addresses`,
     );
   } else if (own.podCIDRs.length === 0) {
     problems.push(
-      `CiliumNode ${own.name} has no pod CIDRs of ${config.families.join(' or ')}; give it spec.ipam.podCIDRs`,
+      `the node has no pod CIDR of ${config.families.join(' or ')} yet; it is given one by the operator, of a CiliumPodIPPool, or by spec.ipam.podCIDRs of CiliumNode ${own.name}`,
     );
   }
   for (const pattern of unmatched)

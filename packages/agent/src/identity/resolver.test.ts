@@ -37,6 +37,8 @@ const podOf = (name: string, app: string): PodRow => ({
   name,
   uid: '',
   labels: { app },
+  annotations: {},
+  owner: undefined,
   serviceAccount: undefined,
   node: 'n1',
   hostNetwork: false,

@@ -66,8 +66,18 @@ export class IdentityResolver implements EndpointIdentities, AsyncDisposable {
     return waiting;
   }
 
+  async appear(pod: PodReference): Promise<void> {
+    const { sources, clock, numbers } = this.#options;
+    if (!numbers.connected) return;
+    const deadline = clock.now() + POD_PATIENCE_MS;
+    while (clock.now() < deadline && !this.#stop.signal.aborted) {
+      if (labelsOf(pod, sources).type === 'known') return;
+      await this.#nextCommit(deadline - clock.now());
+    }
+  }
+
   async resolve(pod: PodReference): Promise<EndpointIdentity> {
-    const found = await this.#patientLabels(pod);
+    const found = labelsOf(pod, this.#options.sources);
     if (found.type === 'unknown') {
       this.#mark(pod.endpointId);
       return { labels: INIT_LABELS.text, identity: RESERVED.init, namedPorts: [] };
@@ -189,18 +199,6 @@ export class IdentityResolver implements EndpointIdentities, AsyncDisposable {
       log.debug({ endpoint: id, error: messageWithCauses(error) }, 'no identity yet');
       return false;
     }
-  }
-
-  async #patientLabels(pod: PodReference) {
-    const { sources, clock } = this.#options;
-    let known = labelsOf(pod, sources);
-    if (known.type === 'known' || !this.#options.numbers.connected) return known;
-    const deadline = clock.now() + POD_PATIENCE_MS;
-    while (known.type === 'unknown' && clock.now() < deadline && !this.#stop.signal.aborted) {
-      await this.#nextCommit(deadline - clock.now());
-      known = labelsOf(pod, sources);
-    }
-    return known;
   }
 
   async #nextCommit(ms: number): Promise<void> {

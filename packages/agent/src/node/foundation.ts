@@ -5,6 +5,8 @@ import { Mac } from '@causeway/ip';
 import { RtSocket } from '@causeway/linux';
 import { etcdStore } from '@causeway/resources';
 import { type Clock, Database } from '@causeway/tables';
+import { heldBlocksRecord } from '../addresses/held.ts';
+import { BlockKeeper } from '../addresses/keeper.ts';
 import { type ClusterTables, clusterTables, reachable } from '../cluster/tables.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import type { DatapathSettings } from '../datapath/ports.ts';
@@ -16,7 +18,14 @@ import type { RoutedNode } from '../host/routes.ts';
 import { StoreSources, type StoreTables, storeTables } from '../sources/store.ts';
 import { StoreTrust } from '../sources/trust.ts';
 import { gatewaysOf } from './gateways.ts';
-import { OwnNodeKeeper, type OwnNodeTable, ownNodeRecord, ownNodeTable } from './own-node.ts';
+import {
+  OwnNodeKeeper,
+  type OwnNodeTable,
+  ownNodeTable,
+  type StoredNodeTable,
+  storedNodeRecord,
+  storedNodeTable,
+} from './own-node.ts';
 
 const DEVICES_MS = 20_000;
 const OWN_NODE_MS = 2_000;
@@ -29,7 +38,11 @@ export class Foundation implements AsyncDisposable {
   readonly database = new Database();
   readonly store: StoreTables;
   readonly cluster: ClusterTables;
+  /** What the store says of this node, or said last. */
+  readonly knownNode: StoredNodeTable;
   readonly ownNode: OwnNodeTable;
+  /** The node's pod CIDRs. */
+  readonly blocks: BlockKeeper;
   readonly sources: StoreSources;
   readonly host: HostNetwork;
   readonly trust: StoreTrust;
@@ -43,12 +56,20 @@ export class Foundation implements AsyncDisposable {
     this.store = storeTables(this.database);
     this.trust = new StoreTrust(kv, clock);
     this.cluster = clusterTables(this.database, this.trust, this.#stop.signal);
-    this.ownNode = ownNodeTable(this.database, 'own-node');
+    this.ownNode = ownNodeTable(this.database);
+    this.knownNode = storedNodeTable(this.database, 'known-node');
     this.#keeper = new OwnNodeKeeper({
       name: config.node.name,
       stored: this.store.storedNode,
-      kept: this.ownNode,
-      cache: new StateDirectory(path.join(config.runDir, 'state/node'), ownNodeRecord),
+      kept: this.knownNode,
+      cache: new StateDirectory(path.join(config.runDir, 'state/node'), storedNodeRecord),
+      log,
+    });
+    this.blocks = new BlockKeeper({
+      node: config.node.name,
+      known: this.knownNode,
+      ownNode: this.ownNode,
+      state: new StateDirectory(path.join(config.runDir, 'state/pod-cidrs'), heldBlocksRecord),
       log,
     });
     this.host = new HostNetwork({
@@ -142,6 +163,7 @@ export class Foundation implements AsyncDisposable {
     this.trust[Symbol.dispose]();
     await this.sources[Symbol.asyncDispose]();
     await this.host[Symbol.asyncDispose]();
+    this.blocks[Symbol.dispose]();
     this.#keeper[Symbol.dispose]();
     this.#socket.close();
   }

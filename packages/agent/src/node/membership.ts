@@ -1,5 +1,5 @@
 import type { LabelSet } from '@causeway/identity';
-import { Address } from '@causeway/ip';
+import { Address, type Prefix } from '@causeway/ip';
 import type { HealthRow } from '../api/types.ts';
 import { ClusterMember, type MemberOptions } from '../cluster/member.ts';
 import type { AgentConfig } from '../config/schema.ts';
@@ -34,6 +34,11 @@ export class Membership implements IdentityNumbers, AsyncDisposable {
 
   get connected(): boolean {
     return this.#member?.connected ?? false;
+  }
+
+  /** The pod CIDRs that the cluster's store says are here; undefined while it has not what was said last. */
+  get described(): readonly Prefix[] | undefined {
+    return this.#member?.described;
   }
 
   known(labels: LabelSet): number | undefined {

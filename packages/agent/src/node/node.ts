@@ -15,7 +15,6 @@ import type { DatapathSettings, NodeDatapath } from '../datapath/ports.ts';
 import { replayDeletions } from '../endpoints/deletions.ts';
 import { LinuxEndpointKernel } from '../endpoints/linux-kernel.ts';
 import { EndpointManager } from '../endpoints/manager.ts';
-import { NodeAddressPool } from '../endpoints/pool.ts';
 import { type EndpointRecord, endpointRecord } from '../endpoints/record.ts';
 import { recoverFromRows, restoreEndpoints } from '../endpoints/restore.ts';
 import { type EndpointTable, endpointTable } from '../endpoints/table.ts';
@@ -33,6 +32,7 @@ import { PolicyController } from '../policy/controller.ts';
 import { PolicyFeed } from '../policy/feed.ts';
 import type { QuestionContext } from '../policy/questions.ts';
 import { ServiceController } from '../services/controller.ts';
+import { Addressing } from './addressing.ts';
 import type { Foundation } from './foundation.ts';
 import { Membership } from './membership.ts';
 import { PlanFollower } from './plan-follower.ts';
@@ -72,7 +72,7 @@ export class Node implements AsyncDisposable {
   readonly questions: QuestionContext;
   readonly #options: NodeOptions;
   readonly #kernel = new LinuxEndpointKernel();
-  readonly #pool: NodeAddressPool;
+  readonly addressing: Addressing;
   readonly #state: StateDirectory<EndpointRecord>;
   readonly #mesh: MeshReader;
   readonly #cluster: ClusterTables;
@@ -102,7 +102,16 @@ export class Node implements AsyncDisposable {
     this.#protected = protectedTable(database);
     this.#storeSockets = new StoreSockets(config.etcd.endpoints);
     this.#state = new StateDirectory(path.join(config.runDir, 'state/endpoints'), endpointRecord);
-    this.#pool = new NodeAddressPool(families, () => clock.now());
+    this.addressing = new Addressing({
+      config,
+      kv,
+      foundation,
+      endpoints: this.endpoints,
+      described: () => this.#membership.described,
+      reach: () => this.bgp?.reach,
+      clock,
+      log,
+    });
 
     this.#plans = new PlanFollower({
       config,
@@ -110,7 +119,7 @@ export class Node implements AsyncDisposable {
       datapath,
       loaded: options.settings,
       settings: (plan) => foundation.settings(plan),
-      pool: this.#pool,
+      blocks: foundation.blocks,
       endpoints: this.endpoints,
       log,
     });
@@ -176,7 +185,7 @@ export class Node implements AsyncDisposable {
       programs: datapath.programs,
       enforcement: this.#controller,
       identities: this.#resolver,
-      addresses: this.#pool,
+      addresses: this.addressing.allocator,
       podMtu: () => this.host.plan.mtu.pod,
       assertReady: () => this.#assertReady(),
       maxEndpoints: config.limits.endpoints,
@@ -264,6 +273,8 @@ export class Node implements AsyncDisposable {
           bgp: tables.bgp,
           ownNode: foundation.ownNode,
           devices: foundation.host.tables.devices,
+          pools: tables.addressing.pools,
+          podAddresses: () => [],
           services: tables.services,
           nodeAddresses: () => this.host.plan.nodeAddresses,
           balancing: this.services,
@@ -313,6 +324,7 @@ export class Node implements AsyncDisposable {
    */
   async start(signal: AbortSignal): Promise<void> {
     const { config, clock, log } = this.#options;
+    this.addressing.start();
     this.#plans.follow(this.host.plan);
     this.host.onPlan((plan) => this.#plans.follow(plan));
     this.#cluster.nodes.onCommit(() => this.host.replan());
@@ -325,12 +337,13 @@ export class Node implements AsyncDisposable {
       state: this.#state,
       kernel: this.#kernel,
       programs: this.datapath.programs,
-      addresses: this.#pool,
+      addresses: this.addressing.allocator,
       manager: this.manager,
       recover: (link) =>
         recoverFromRows(link, this.datapath.enforcement.endpoints(), this.host.plan.gateways),
       log,
     });
+    this.#options.foundation.blocks.restored();
     const ms = Math.round(performance.now() - started);
     log.info({ ...restored, ms }, 'endpoints are restored');
     const deletions = path.join(config.runDir, 'deletions');
@@ -371,6 +384,7 @@ export class Node implements AsyncDisposable {
         this.services.health(),
         ...(this.bgp?.health() ?? []),
         ...this.#membership.health(),
+        ...this.addressing.health(),
       ],
     });
   }
@@ -430,6 +444,7 @@ export class Node implements AsyncDisposable {
     this.services[Symbol.dispose]();
     this.#controller[Symbol.dispose]();
     await Promise.all(this.#ipcache.map((each) => each[Symbol.asyncDispose]()));
+    await this.addressing[Symbol.asyncDispose]();
     await this.#membership[Symbol.asyncDispose]();
     this.#kernel[Symbol.dispose]();
   }

@@ -1,8 +1,8 @@
 import { type Log, messageWithCauses } from '@causeway/daemon';
 import { Address, Mac } from '@causeway/ip';
+import type { BlockKeeper } from '../addresses/keeper.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import type { DatapathSettings, NetworkDevice, NodeDatapath } from '../datapath/ports.ts';
-import type { NodeAddressPool } from '../endpoints/pool.ts';
 import type { EndpointTable } from '../endpoints/table.ts';
 import { addressesOf } from '../host/devices.ts';
 import type { HostNetwork } from '../host/network.ts';
@@ -17,18 +17,17 @@ export interface PlanFollowerOptions {
   /** What the programs were loaded with. */
   readonly loaded: DatapathSettings;
   readonly settings: (plan: HostPlan) => DatapathSettings;
-  readonly pool: NodeAddressPool;
+  readonly blocks: Pick<BlockKeeper, 'problem'>;
   readonly endpoints: EndpointTable;
   readonly log: Log;
 }
 
-/** Carries the node's plan on: to the programs, to their devices and maps, and to the addresses for pods. */
+/** Carries the node's plan on: to the programs, and to their devices and maps. */
 export class PlanFollower {
   readonly #options: PlanFollowerOptions;
   readonly #told = new Map<string, string>();
   #settings: string;
   #datapathProblem: string | undefined;
-  #cidrProblem: string | undefined;
 
   constructor(options: PlanFollowerOptions) {
     this.#options = options;
@@ -38,19 +37,13 @@ export class PlanFollower {
   /** What keeps pods from being attached. */
   problems(): string[] {
     const { plan } = this.#options.host;
-    return [...plan.problems, this.#datapathProblem, this.#cidrProblem].filter(
+    return [...plan.problems, this.#datapathProblem, this.#options.blocks.problem].filter(
       (problem) => problem !== undefined,
     );
   }
 
   follow(plan: HostPlan): void {
-    const { pool, host, log } = this.#options;
-    try {
-      pool.setCidrs(plan.gateways.map(({ prefix }) => ({ prefix })));
-      this.#cidrProblem = undefined;
-    } catch (error) {
-      this.#cidrProblem = `the pod CIDRs cannot be used: ${messageWithCauses(error)}`;
-    }
+    const { host, log } = this.#options;
     try {
       this.#configure(plan);
       this.#tellDatapath(plan);

@@ -1,7 +1,7 @@
 import { Address } from '@causeway/ip';
 import type { NamedPort } from '@causeway/policy';
 import { protocolNumber } from '@causeway/policy';
-import type { Namespace, Pod } from '@causeway/resources';
+import type { Namespace, ObjectMeta, Pod } from '@causeway/resources';
 import type { Database, Table } from '@causeway/tables';
 
 /** The parts of a Pod that the agent uses; the rest of the object is let go, for a cluster has many. */
@@ -10,6 +10,12 @@ export interface PodRow {
   readonly name: string;
   readonly uid: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Only those that this agent reads. */
+  readonly annotations: Readonly<Record<string, string>>;
+  /** What made it, such as a StatefulSet. */
+  readonly owner:
+    | { readonly apiVersion: string | undefined; readonly kind: string; readonly name: string }
+    | undefined;
   readonly serviceAccount: string | undefined;
   readonly node: string | undefined;
   readonly hostNetwork: boolean;
@@ -23,6 +29,8 @@ export interface PodRow {
 export interface NamespaceRow {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Only those that this agent reads. */
+  readonly annotations: Readonly<Record<string, string>>;
 }
 
 export type PodTable = Table<PodRow, string, 'namespace' | 'node'>;
@@ -52,6 +60,8 @@ export function podRow(pod: Pod): PodRow {
     name: metadata.name,
     uid: metadata.uid ?? '',
     labels: metadata.labels ?? {},
+    annotations: readAnnotations(metadata),
+    owner: ownerOf(metadata),
     serviceAccount: spec.serviceAccountName,
     node: spec.nodeName,
     hostNetwork: spec.hostNetwork ?? false,
@@ -78,7 +88,24 @@ function namedPorts({ spec }: Pod): NamedPort[] {
 }
 
 export function namespaceRow(namespace: Namespace): NamespaceRow {
-  return { name: namespace.metadata.name, labels: namespace.metadata.labels ?? {} };
+  const { name, labels = {} } = namespace.metadata;
+  return { name, labels, annotations: readAnnotations(namespace.metadata) };
+}
+
+const READ = /^(ipam\.cilium\.io|causeway\.io)\//;
+
+/** Annotations may be large, and others' are none of our business. */
+export function readAnnotations({
+  annotations = {},
+}: ObjectMeta): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(annotations).filter(([key]) => READ.test(key)));
+}
+
+function ownerOf({ ownerReferences = [] }: ObjectMeta): PodRow['owner'] {
+  const owner = ownerReferences.find(({ controller }) => controller === true) ?? ownerReferences[0];
+  if (owner === undefined) return undefined;
+  const { apiVersion, kind, name } = owner;
+  return kind === undefined || name === undefined ? undefined : { apiVersion, kind, name };
 }
 
 /** The row as a manifest again, for the load balancer, which reads Pods as the API has them. */
@@ -91,6 +118,7 @@ export function podManifest(row: PodRow): unknown {
       namespace: row.namespace,
       name: row.name,
       labels: row.labels,
+      annotations: row.annotations,
       ...(row.terminating ? { deletionTimestamp: '1970-01-01T00:00:00Z' } : {}),
     },
     spec: {

@@ -9,9 +9,10 @@ import {
   type SourceStatus,
 } from '@causeway/resources';
 import type { Clock, Database, Table } from '@causeway/tables';
+import { type AddressTables, addressFollowers, addressTables } from '../addresses/sources.ts';
 import type { HealthRow } from '../api/types.ts';
 import { type BgpTables, bgpTables, passwordRow } from '../bgp/tables.ts';
-import { type OwnNodeTable, ownNodeOf, ownNodeTable } from '../node/own-node.ts';
+import { type StoredNodeTable, storedNodeOf, storedNodeTable } from '../node/own-node.ts';
 import { objectKey, type PolicyTables, policyTables } from '../policy/tables.ts';
 import {
   type EndpointSliceTable,
@@ -37,7 +38,9 @@ export interface StoreTables {
   readonly slices: EndpointSliceTable;
   readonly policies: PolicyTables;
   /** This node's own resource, if the store has it. */
-  readonly storedNode: OwnNodeTable;
+  readonly storedNode: StoredNodeTable;
+  /** Pools, and what asks for addresses that stay. */
+  readonly addressing: AddressTables;
 }
 
 export function storeTables(database: Database): StoreTables {
@@ -48,11 +51,12 @@ export function storeTables(database: Database): StoreTables {
     services: serviceTable(database),
     slices: endpointSliceTable(database),
     policies: policyTables(database),
-    storedNode: ownNodeTable(database, 'stored-node'),
+    storedNode: storedNodeTable(database, 'stored-node'),
+    addressing: addressTables(database),
   };
 }
 
-type Follower = AsyncDisposable & { status(): SourceStatus };
+export type Follower = AsyncDisposable & { status(): SourceStatus };
 
 function bgpFollowers(
   store: ResourceStore,
@@ -118,7 +122,7 @@ export class StoreSources implements AsyncDisposable {
           kind: 'CiliumNode',
           table: storedNode,
           row: (object) =>
-            object.metadata.name === node.name ? ownNodeOf(object, node.families) : undefined,
+            object.metadata.name === node.name ? storedNodeOf(object, node.families) : undefined,
           key: (_, name) => name,
         },
         guard,
@@ -192,6 +196,7 @@ export class StoreSources implements AsyncDisposable {
         guard,
         log,
       ),
+      ...addressFollowers(store, tables.addressing, guard, log),
       ...(node.secretsNamespace === undefined
         ? []
         : bgpFollowers(store, tables.bgp, node.secretsNamespace, guard, log)),

@@ -61,6 +61,7 @@ export class FakeIdentities implements EndpointIdentities {
   readonly released: number[] = [];
   answer: EndpointIdentity = { labels: 'k8s:app=test;', identity: 1000, namedPorts: [] };
 
+  async appear(_pod: PodReference): Promise<void> {}
   async resolve(_pod: PodReference): Promise<EndpointIdentity> {
     return this.answer;
   }
