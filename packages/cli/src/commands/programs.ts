@@ -18,6 +18,11 @@ export async function agent({ options }: Invocation): Promise<void> {
   await runAgent(String(options.config), { cniRelay: answerRelayedCall });
 }
 
+export async function operator({ options }: Invocation): Promise<void> {
+  const { runOperator } = await import('@causeway/operator');
+  await runOperator(typeof options.config === 'string' ? options.config : undefined);
+}
+
 /**
  * Becomes the plugin, which has its own, quicker start: a runtime that is told to call `causeway cni`
  * gets the same answers as one that calls `causeway-cni`.

@@ -18,6 +18,16 @@ export function addPrograms(program: Command): void {
       .option('--cleanup', 'take everything of Causeway off this node, pods included, and end'),
     async () => (await import('../commands/programs.ts')).agent,
   );
+  runs(
+    program
+      .command('operator')
+      .description('run an operator: of two or three, one leads and plans addresses')
+      .option(
+        '--config <file>',
+        'its configuration; packages/operator/README.md says what it may hold',
+      ),
+    async () => (await import('../commands/programs.ts')).operator,
+  );
   addSpeaker(program);
   addBfd(program);
   addBmp(program);

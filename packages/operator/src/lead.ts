@@ -1,0 +1,148 @@
+import type { Log } from '@causeway/daemon';
+import type { Fence, Kv } from '@causeway/etcd';
+import { ClusterId, identityLayout } from '@causeway/identity';
+import { IdentityCollector } from '@causeway/mesh';
+import type { ResourceStore } from '@causeway/resources';
+import { type Clock, Gate } from '@causeway/tables';
+import type { OperatorConfig } from './config.ts';
+import type { KnownStore } from './memory.ts';
+import { Part, type PartStatus } from './part.ts';
+import { PodCidrAllocator } from './pod-cidrs/allocator.ts';
+import { PodCidrReports } from './pod-cidrs/reports.ts';
+import { FenceLost } from './pod-cidrs/writer.ts';
+import { serveRequests } from './requests.ts';
+import type { OperatorTables } from './sources.ts';
+
+const REPORT_MS = 500;
+
+export interface LeadOptions {
+  readonly config: OperatorConfig;
+  readonly kv: Kv;
+  readonly store: ResourceStore;
+  readonly tables: OperatorTables;
+  readonly known: KnownStore;
+  readonly fence: Fence;
+  /** Told that a write failed at the fence. */
+  readonly onFenceLost: () => void;
+  /** For waiting: nobody sets it. */
+  readonly clock: Clock;
+  /** Milliseconds since the epoch, for people. */
+  readonly wall: () => number;
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+/** Everything that only the leader does, from one election to the end of that lead. */
+export class Lead implements AsyncDisposable {
+  readonly fence: Fence;
+  readonly #options: LeadOptions;
+  readonly #stop = new AbortController();
+  readonly #parts: Part[] = [];
+  readonly #running: Promise<void>[] = [];
+  readonly #allocating = new Gate();
+  #allocator: PodCidrAllocator | undefined;
+
+  constructor(options: LeadOptions) {
+    this.#options = options;
+    this.fence = options.fence;
+    this.#start('pod-cidrs', (signal, good) => this.#allocate(signal, good));
+    this.#start('pod-cidr-reports', (signal, good) => this.#report(signal, good));
+    this.#start('requests', (signal, good) => serveRequests(options.kv, this, signal, good));
+    this.#start('identities', (signal, good) => this.#collect(signal, good));
+  }
+
+  /** The allocator as soon as there is one; undefined when the signal aborts first. */
+  async whenAllocating(signal: AbortSignal): Promise<PodCidrAllocator | undefined> {
+    while (this.#allocator === undefined && !signal.aborted) await this.#allocating.wait(signal);
+    return this.#allocator;
+  }
+
+  /** Undefined until all records are read, and while they are read again. */
+  get allocator(): PodCidrAllocator | undefined {
+    return this.#allocator;
+  }
+
+  parts(): readonly PartStatus[] {
+    return this.#parts.map((part) => part.status());
+  }
+
+  #start(name: string, work: (signal: AbortSignal, good: () => void) => Promise<void>): void {
+    const { onFenceLost } = this.#options;
+    const part = new Part({ ...this.#options, name });
+    this.#parts.push(part);
+    const { signal } = this.#stop;
+    this.#running.push(
+      part.run(signal, (until, good) =>
+        work(until, good).catch((error) => {
+          if (error instanceof FenceLost) onFenceLost();
+          throw error;
+        }),
+      ),
+    );
+  }
+
+  async #allocate(signal: AbortSignal, good: () => void): Promise<void> {
+    const { kv, fence, tables, clock, wall, log, config, known } = this.#options;
+    const { nodeGoneSeconds, emptiedGraceSeconds } = config.podCidrs;
+    using allocator = new PodCidrAllocator({
+      kv,
+      fence,
+      tables,
+      clock,
+      wall,
+      log,
+      nodeGoneMs: nodeGoneSeconds * 1000,
+      loaded: async (revision, records) => {
+        const clusterId = kv.health().clusterId ?? '';
+        const other = await known.see({ clusterId, revision, records });
+        if (!other) return clock.now();
+        log.warn(
+          { clusterId, revision, records, graceSeconds: emptiedGraceSeconds },
+          'the store is not as it was; nothing new is given until its nodes have said what they hold',
+        );
+        return clock.now() + emptiedGraceSeconds * 1000;
+      },
+    });
+    await allocator.load();
+    this.#allocator = allocator;
+    this.#allocating.open();
+    try {
+      good();
+      await allocator.run(signal);
+    } finally {
+      this.#allocator = undefined;
+    }
+  }
+
+  async #report(signal: AbortSignal, good: () => void): Promise<void> {
+    const { store, tables, clock, log } = this.#options;
+    const reports = new PodCidrReports(store, tables, log);
+    while (!signal.aborted) {
+      if (this.#allocator !== undefined) await reports.round(this.#allocator, signal);
+      good();
+      await clock.sleep(REPORT_MS, signal);
+    }
+  }
+
+  async #collect(signal: AbortSignal, good: () => void): Promise<void> {
+    const { kv, config, clock, log } = this.#options;
+    const { id, name, maxConnectedClusters } = config.cluster;
+    const collector = new IdentityCollector({
+      kv,
+      cluster: { id: ClusterId(id), name },
+      layout: identityLayout(maxConnectedClusters),
+    });
+    while (!signal.aborted) {
+      await clock.sleep(config.identities.collectSeconds * 1000, signal);
+      if (signal.aborted) return;
+      const { removed } = await collector.round({ signal });
+      if (removed.length > 0) log.info({ removed }, 'identities that nobody uses are free again');
+      good();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await Promise.all(this.#running);
+  }
+}
