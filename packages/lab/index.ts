@@ -19,6 +19,7 @@ export type {
 } from './src/plan/types.ts';
 export type { RouterSession } from './src/routers/daemon.ts';
 export type { LabAgent } from './src/run/agents.ts';
+export { Attempts, type AttemptsResult } from './src/run/attempts.ts';
 export type { Place } from './src/run/context.ts';
 export { podPlace } from './src/run/context.ts';
 export type { LabEtcd } from './src/run/etcd.ts';
