@@ -107,7 +107,8 @@ export class BgpShell implements AsyncDisposable {
   readonly #copies = new Copies();
   /** ms until which what comes in is looked at at once; undefined: nothing came in this iteration. */
   #until: number | undefined;
-  #worked = 0;
+  /** Since when timers and work have been due and put off. */
+  #dueSince: number | undefined;
   /** Connections being asked for UPDATEs, and what it took so far, ms. */
   #round: Connection[] = [];
   #roundTook = 0;
@@ -530,18 +531,29 @@ export class BgpShell implements AsyncDisposable {
     const core = this.#core;
     if (core === undefined || this.#closed) return;
     this.#timed(this.#aside, (work) => work());
-    const start = this.#now();
-    if (this.#aside.length === 0 || start - this.#worked > patienceMs) {
-      this.#worked = start;
-      for (let now = start; now - start < turnMs; now = this.#now()) {
-        const { deadline } = core;
-        if (deadline === undefined || deadline > now) break;
-        core.work(now);
-      }
-    }
+    this.#work(core);
     this.#say();
     if (this.#aside.length > 0 || this.#round.length > 0) this.#turnSoon();
     this.wakeUp();
+  }
+
+  #work(core: ShellCore): void {
+    const start = this.#now();
+    if ((core.deadline ?? Number.POSITIVE_INFINITY) > start) {
+      this.#dueSince = undefined;
+      return;
+    }
+    if (this.#dueSince === undefined) {
+      this.#dueSince = start;
+      // This process had no processor for a while: what the sockets hold is read before.
+      if (start - (core.deadline ?? start) > patienceMs) return;
+    }
+    if (this.#aside.length > 0 && start - this.#dueSince <= patienceMs) return;
+    this.#dueSince = undefined;
+    for (let now = start; now - start < turnMs; now = this.#now()) {
+      if ((core.deadline ?? Number.POSITIVE_INFINITY) > now) break;
+      core.work(now);
+    }
   }
 
   /**

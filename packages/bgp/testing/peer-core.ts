@@ -85,7 +85,7 @@ export class PeerCore implements ShellCore {
   }
 
   /** Resolves when it holds; looks after each input. */
-  async until(what: string, holds: () => boolean, ms = 5000): Promise<void> {
+  async until(what: string, holds: () => boolean, ms = 20_000): Promise<void> {
     const end = performance.now() + ms;
     while (!holds()) {
       if (performance.now() > end) throw new Error(`${what}: not within ${ms} ms`);
