@@ -98,6 +98,12 @@ export const configSchema = z.strictObject({
     .max(2)
     .refine((list) => new Set(list).size === list.length, 'must not name a family twice')
     .default(['ipv4', 'ipv6']),
+  ipam: z
+    .strictObject({
+      /** How long a released address rests: longer than connections and caches that still know it as the old pod's. */
+      quarantineSeconds: z.int().min(1).max(86_400).default(30),
+    })
+    .prefault({}),
   nativeRouting: z
     .strictObject({
       /**

@@ -13,7 +13,7 @@ import { AgentError } from '../errors.ts';
 import type { AddressPool, Allocation, Owner } from './ports.ts';
 import type { EndpointRecord } from './record.ts';
 
-/** How long a released address rests: longer than connections and caches that still know it as the old pod's. */
+/** How long a released address rests where nothing else is said. */
 const QUARANTINE_MS = 30_000;
 /** What it rests at the least, where pods come and go faster than the node has addresses. */
 const LEAST_REST_MS = 1_000;
@@ -36,12 +36,12 @@ export class NodeAddressPool implements AddressPool {
   readonly #listeners = new Set<() => void>();
   #cidrs: readonly PodCidr[] = [];
 
-  constructor(families: readonly Family[], now: () => number) {
+  constructor(families: readonly Family[], now: () => number, quarantineMs = QUARANTINE_MS) {
     this.#families = families;
     this.#now = now;
     this.#ipam = new NodeIpam({
       cidrs: [],
-      quarantineMs: QUARANTINE_MS,
+      quarantineMs,
       leastRestMs: LEAST_REST_MS,
     });
   }

@@ -44,7 +44,8 @@ export class Addressing implements AsyncDisposable {
     const node = config.node.name;
     const { addressing: tables, pods, namespaces } = foundation.store;
     const { blocks } = foundation;
-    this.pool = new NodeAddressPool(families, () => clock.now());
+    const restMs = config.ipam.quarantineSeconds * 1000;
+    this.pool = new NodeAddressPool(families, () => clock.now(), restMs);
     this.pool.onUse(() => blocks.look());
     this.allocator = new AddressAllocator({
       node,
