@@ -1,5 +1,13 @@
 import { type Log, messageWithCauses } from '@causeway/daemon';
-import type { Balancer, Frontend, MapOperation, ServiceRef } from '@causeway/loadbalancing';
+import { Address } from '@causeway/ip';
+import type {
+  Balancer,
+  Failing,
+  Frontend,
+  MapOperation,
+  Service,
+  ServiceRef,
+} from '@causeway/loadbalancing';
 import type { Clock, Table, TableKey, Tracker } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
 import { AgentError } from '../errors.ts';
@@ -90,6 +98,17 @@ export class ServiceController implements Disposable {
     return this.#options.balancer.frontendsOf(ref);
   }
 
+  /** Services that were taken. */
+  services(): Iterable<Service> {
+    return this.#options.balancer.services();
+  }
+
+  /** What a node's health checks say against backends on it, in place of what it said before. */
+  setFailing(node: string, failing: Failing): void {
+    this.#options.balancer.setFailing(node, failing);
+    this.#schedule();
+  }
+
   /** Called after services or backends have changed. */
   onChange(listener: () => void): void {
     this.#listeners.add(listener);
@@ -112,32 +131,45 @@ export class ServiceController implements Disposable {
       portName: frontend.portName,
       algorithm: frontend.algorithm,
       affinitySeconds: frontend.affinitySeconds ?? 0,
+      external: frontend.external,
+      trafficPolicy: frontend.trafficPolicy,
+      forwarding: frontend.forwarding,
+      ...(frontend.sourceRanges === undefined ? {} : { sourceRanges: frontend.sourceRanges }),
       id: balancer.row(frontend.key)?.serviceId ?? null,
-      backends: frontend.backends.map(({ key, state, node, target, excluded }) => ({
-        backend: key,
-        id: balancer.backendId(key) ?? null,
-        state,
-        node,
-        target,
-        ...(excluded === undefined ? {} : { excluded }),
-      })),
+      backends: frontend.backends.map(
+        ({ key, state, node, target, weight, failing, excluded }) => ({
+          backend: key,
+          id: balancer.backendId(key) ?? null,
+          state,
+          node,
+          target,
+          weight,
+          ...(failing === undefined ? {} : { failing }),
+          ...(excluded === undefined ? {} : { excluded }),
+        }),
+      ),
       ...(conflicts.has(frontend.key) ? { claimedBy: conflicts.get(frontend.key) } : {}),
     }));
   }
 
   /**
    * Why clients of a frontend (`frontend=10.96.0.1:80/TCP`) or of a service (`namespace`, `name` and
-   * perhaps `port`) end up where they do; one answer for each frontend.
+   * perhaps `port`) end up where they do; one answer for each frontend. `client=192.0.2.7` or `from=outside` asks for
+   * clients outside of the cluster, `from=inside` for pods and nodes.
    * @throws AgentError `bad-request` or `not-found`.
    */
   why(query: Readonly<Record<string, string>>): unknown {
     const { balancer } = this.#options;
     const hash = number(query.hash, 'hash');
     const affinityBackendId = number(query.affinityBackendId, 'affinityBackendId');
+    const client = addressOf(query.client);
+    const from = sideOf(query.from);
     return this.#frontendsOf(query).map((frontend) =>
       balancer.why(frontend, {
         ...(hash === undefined ? {} : { hash }),
         ...(affinityBackendId === undefined ? {} : { affinityBackendId }),
+        ...(from === undefined ? {} : { from }),
+        ...(client === undefined ? {} : { client }),
       }),
     );
   }
@@ -243,6 +275,24 @@ const missing = (field: string, value: string, message: string): AgentError =>
     value,
     hint: 'GET /v1/services lists the frontends',
   });
+
+function addressOf(text: string | undefined): Address | undefined {
+  if (text === undefined) return undefined;
+  const address = Address.tryParse(text);
+  if (address !== undefined) return address;
+  throw new AgentError('bad-request', 'client must be an IPv4 or IPv6 address', {
+    field: 'client',
+    value: text,
+  });
+}
+
+function sideOf(text: string | undefined): 'inside' | 'outside' | undefined {
+  if (text === undefined || text === 'inside' || text === 'outside') return text;
+  throw new AgentError('bad-request', 'from must be inside or outside', {
+    field: 'from',
+    value: text,
+  });
+}
 
 function number(text: string | undefined, field: string): number | undefined {
   if (text === undefined) return undefined;
