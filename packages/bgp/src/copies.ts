@@ -1,5 +1,5 @@
-/** Buffers kept of each size, at most. */
-const most = 32;
+/** Of buffers kept, at most. */
+const mostBytes = 256 * 1024;
 const smallest = 1024;
 
 /**
@@ -8,11 +8,14 @@ const smallest = 1024;
  */
 export class Copies {
   readonly #spare = new Map<number, ArrayBuffer[]>();
+  #spareBytes = 0;
 
   of(bytes: Uint8Array): Uint8Array {
     let size = smallest;
     while (size < bytes.length) size *= 2;
-    const buffer = this.#spare.get(size)?.pop() ?? new ArrayBuffer(size);
+    const spare = this.#spare.get(size)?.pop();
+    if (spare !== undefined) this.#spareBytes -= size;
+    const buffer = spare ?? new ArrayBuffer(size);
     const copy = new Uint8Array(buffer, 0, bytes.length);
     copy.set(bytes);
     return copy;
@@ -20,8 +23,15 @@ export class Copies {
 
   /** Nobody looks at it any more. */
   giveBack({ buffer }: Uint8Array): void {
-    const spare = this.#spare.get(buffer.byteLength);
-    if (spare === undefined) this.#spare.set(buffer.byteLength, [buffer as ArrayBuffer]);
-    else if (spare.length < most) spare.push(buffer as ArrayBuffer);
+    const { byteLength } = buffer;
+    if (this.#spareBytes + byteLength > mostBytes) {
+      // Given back at once: sessions point into what they read last, for as long as their neighbours are silent.
+      (buffer as ArrayBuffer).transfer(0);
+      return;
+    }
+    this.#spareBytes += byteLength;
+    const spare = this.#spare.get(byteLength);
+    if (spare === undefined) this.#spare.set(byteLength, [buffer as ArrayBuffer]);
+    else spare.push(buffer as ArrayBuffer);
   }
 }

@@ -75,6 +75,8 @@ const EXIT_BY_CODE: Readonly<Record<string, number>> = {
   'not-configured': EXIT.conflict,
   'address-taken': EXIT.conflict,
   exhausted: EXIT.conflict,
+  'address-overlap': EXIT.conflict,
+  'in-use': EXIT.conflict,
   unreachable: EXIT.unreachable,
   unavailable: EXIT.unreachable,
   'agent-failed': EXIT.unreachable,

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isDeepStrictEqual } from 'node:util';
 import { ApiClient, type Log, messageWithCauses } from '@causeway/daemon';
 import { z } from 'zod';
+import { same } from './same.ts';
 
 /** One session as the BFD daemon takes it (`PUT /v1/sessions/:owner`). */
 export interface BfdSession {
@@ -84,7 +84,7 @@ export class BfdClient implements AsyncDisposable {
   /** The session of one neighbour; undefined: none. Told at once if its state is known. */
   want(peer: string, session: BfdSession | undefined): void {
     const before = this.#wanted.get(peer);
-    if (isDeepStrictEqual(before, session)) return;
+    if (same(before, session)) return;
     if (session === undefined) this.#wanted.delete(peer);
     else this.#wanted.set(peer, session);
     this.#put();
@@ -143,7 +143,7 @@ export class BfdClient implements AsyncDisposable {
       await sleep(ms, undefined, { signal }).catch(() => {});
       if (signal.aborted) return;
       const sessions = this.#set();
-      if (isDeepStrictEqual(sessions, this.#accepted)) return;
+      if (same(sessions, this.#accepted)) return;
       try {
         await this.#client.ask('PUT', `/v1/sessions/${OWNER}`, sessions);
         this.#accepted = sessions;

@@ -167,8 +167,6 @@ export class ChunkBuilder {
 
   take(): Chunk {
     const encoder = this.#encoder;
-    const parts: Uint8Array[] = [];
-    let length = 0;
     if (this.#withdrawn !== 0) {
       encoder.withdraw();
       for (let at = this.#withdrawn; at !== 0; at = this.#next[at - 1]!)
@@ -180,32 +178,24 @@ export class ChunkBuilder {
       order.sort((a, b) => sources[a]! - sources[b]! || a - b);
     }
     const ranges = new Map<number, ChunkRange>();
-    let messages = 0;
-    const flush = (): number => {
-      const bytes = encoder.take();
-      if (bytes.length === 0) return 0;
-      parts.push(bytes);
-      length += bytes.length;
-      const count = countMessages(bytes);
-      messages += count;
-      return count;
-    };
-    // Who reads on nobody's behalf (locally originated) is never cut: it shares a part with the withdrawals.
     for (let i = 0; i < order.length; ) {
       const source = sources[order[i]!]!;
-      if (source !== 0) flush();
-      const start = length;
+      // A range begins and ends with whole messages.
+      const start = encoder.finish();
+      const before = encoder.messages;
       let announced = 0;
       for (; i < order.length && sources[order[i]!] === source; i++) {
         announced += this.#writeBucket(order[i]!);
       }
+      // What was originated here is nobody's to be cut out.
       if (source === 0) continue;
-      const count = flush();
-      ranges.set(source, { start, end: length, messages: count, announced });
+      const end = encoder.finish();
+      ranges.set(source, { start, end, messages: encoder.messages - before, announced });
     }
-    flush();
+    encoder.finish();
+    const { messages } = encoder;
     const chunk: Chunk = {
-      bytes: parts.length === 1 ? parts[0]! : concat(parts, length),
+      bytes: encoder.take(),
       messages,
       ranges,
       only: this.#takeOnly(),
@@ -274,14 +264,4 @@ export class ChunkBuilder {
     this.#withdrawn = 0;
     this.#withdrawals = 0;
   }
-}
-
-function concat(parts: readonly Uint8Array[], length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }

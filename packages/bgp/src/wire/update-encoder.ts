@@ -38,6 +38,8 @@ export class UpdateEncoder {
   /** Bytes of the message that follow the NLRI. */
   #tail = 0;
   #empty = true;
+  /** Whole ones since the last `take`. */
+  messages = 0;
   /** The attributes of the announcements to come, without NLRI. */
   #attributes: Uint8Array = new Uint8Array(256);
   #attributesLength = 0;
@@ -144,11 +146,18 @@ export class UpdateEncoder {
     this.#empty = false;
   }
 
+  /** Ends the message that is open; where the next one will begin. */
+  finish(): number {
+    this.#close();
+    return this.#at;
+  }
+
   /** Whole messages so far; the encoder starts anew, without attributes. */
   take(): Uint8Array {
     this.#close();
     const bytes = this.#buffer.slice(0, this.#at);
     this.#at = 0;
+    this.messages = 0;
     return bytes;
   }
 
@@ -220,6 +229,7 @@ export class UpdateEncoder {
       }
     }
     this.#tail = 0;
+    this.messages++;
     writeHeader(this.#buffer, this.#start, this.#at - this.#start, MessageType.update);
   }
 

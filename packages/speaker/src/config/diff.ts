@@ -1,4 +1,4 @@
-import { isDeepStrictEqual } from 'node:util';
+import { same } from '../same.ts';
 import type { BmpStation, DynamicNeighbor, ListenAddress, Neighbor, Settings } from './settings.ts';
 
 export interface Difference<T> {
@@ -43,15 +43,15 @@ export function diffSettings(
   const had = new Set(before?.listen.map(listenKey));
   const has = new Set(after?.listen.map(listenKey));
   return {
-    speaker: SPEAKER_KEYS.some((key) => !isDeepStrictEqual(before?.[key], after?.[key])),
-    library: !isDeepStrictEqual(before?.library, after?.library),
+    speaker: SPEAKER_KEYS.some((key) => !same(before?.[key], after?.[key])),
+    library: !same(before?.library, after?.library),
     neighbors: difference(before?.neighbors, after?.neighbors),
     dynamicNeighbors: difference(before?.dynamicNeighbors, after?.dynamicNeighbors),
     listen: {
       added: after?.listen.filter((each) => !had.has(listenKey(each))) ?? [],
       removed: before?.listen.filter((each) => !has.has(listenKey(each))) ?? [],
     },
-    kernel: !isDeepStrictEqual(before?.kernel, after?.kernel),
+    kernel: !same(before?.kernel, after?.kernel),
     bmp: difference(before?.bmp, after?.bmp),
     bfdSocket: before?.bfdSocket !== after?.bfdSocket,
   };
@@ -66,7 +66,7 @@ function difference<T>(
   for (const [name, value] of after) {
     const old = before.get(name);
     if (old === undefined) added.push(value);
-    else if (!isDeepStrictEqual(old, value)) changed.push(value);
+    else if (!same(old, value)) changed.push(value);
   }
   const removed = Array.from(before).flatMap(([name, value]) => (after.has(name) ? [] : [value]));
   return { added, changed, removed };

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { isDeepStrictEqual } from 'node:util';
 import type { PolicyLibrary } from '@causeway/bgp';
 import { refuseConfig } from '@causeway/daemon';
 import { Address } from '@causeway/ip';
 import { SpeakerError } from '../errors.ts';
+import { same } from '../same.ts';
 import { checkNeighbor, checkTemplate, REDACTED } from './check.ts';
 import type { NeighborConfig } from './neighbor-schema.ts';
 import type { BmpStationSettings, OwnerConfig } from './schema.ts';
@@ -129,7 +129,7 @@ function agreed<T>(
     const value = pick(config);
     if (value === undefined) continue;
     if (found === undefined) found = { owner, value };
-    else if (!isDeepStrictEqual(found.value, value)) conflict(field, value, owner, found.owner);
+    else if (!same(found.value, value)) conflict(field, value, owner, found.owner);
   }
   return found?.value;
 }
@@ -152,8 +152,7 @@ function united<T extends { readonly name: string }>(
           value.name,
           `is the name of ${known.field}, too`,
         );
-      else if (!isDeepStrictEqual(known.value, value))
-        conflict(`${at}.name`, value.name, owner, known.owner);
+      else if (!same(known.value, value)) conflict(`${at}.name`, value.name, owner, known.owner);
     }
   }
   return all;
@@ -168,7 +167,7 @@ function unitedRecord<K extends 'policies' | 'prefixSets' | 'communitySets' | 'a
   for (const [owner, config] of owners) {
     for (const [name, value] of Object.entries(config[key])) {
       const before = ownerOf.get(name);
-      if (before !== undefined && !isDeepStrictEqual(all[name], value))
+      if (before !== undefined && !same(all[name], value))
         conflict(`${key}.${name}`, name, owner, before);
       all[name] = value;
       ownerOf.set(name, owner);

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { Endpoints, PeerChange, SpeakerApi, SpeakerPeerConfig } from '@causeway/bgp';
 import type { Log } from '@causeway/daemon';
 import { Address, Prefix } from '@causeway/ip';
@@ -7,6 +6,7 @@ import { instantiate, peerConfigOf, type Surroundings } from '../config/core.ts'
 import type { SettingsDiff } from '../config/diff.ts';
 import type { DynamicNeighbor, Neighbor, Settings } from '../config/settings.ts';
 import type { Fib } from '../kernel/fib.ts';
+import { same } from '../same.ts';
 import { Slices } from '../slices.ts';
 import type { OwnEvent } from '../views/event.ts';
 import type { PeerFactsView } from '../views/peer.ts';
@@ -71,10 +71,7 @@ export class Neighbours implements Disposable {
   /** Makes the core's neighbours those of the settings. Only those that differ are touched. */
   async apply(settings: Settings, diff: SettingsDiff): Promise<ChangeRow[]> {
     const slices = new Slices();
-    const restartChanged = !isDeepStrictEqual(
-      this.#settings.gracefulRestart,
-      settings.gracefulRestart,
-    );
+    const restartChanged = !same(this.#settings.gracefulRestart, settings.gracefulRestart);
     this.#settings = settings;
     const changes = new Map<string, PeerChange>();
     for (const { name } of diff.neighbors.removed) {
@@ -214,7 +211,7 @@ export class Neighbours implements Disposable {
       return 'added';
     }
     // Another way to find it is another neighbour.
-    const moved = !isDeepStrictEqual(known.neighbor.peer, neighbor.peer);
+    const moved = !same(known.neighbor.peer, neighbor.peer);
     const target = moved ? targets.find(neighbor.peer, {}, undefined) : known.target;
     const config = peerConfigOf(
       neighbor,
@@ -226,7 +223,7 @@ export class Neighbours implements Disposable {
     this.#index(neighbor.name, known.target.address, target.address);
     known.target = target;
     let change: PeerChange = 'unchanged';
-    if (!isDeepStrictEqual(known.config, config)) {
+    if (!same(known.config, config)) {
       known.config = config;
       change = core.updatePeer(config, now());
     }
@@ -351,8 +348,8 @@ export class Neighbours implements Disposable {
     const around = surroundings(found, fib);
     const { sharedSubnets, selfAddresses } = known.config;
     if (
-      !isDeepStrictEqual(around.sharedSubnets, sharedSubnets ?? []) ||
-      !isDeepStrictEqual(around.selfAddresses, selfAddresses ?? [])
+      !same(around.sharedSubnets, sharedSubnets ?? []) ||
+      !same(around.selfAddresses, selfAddresses ?? [])
     ) {
       known.config = peerConfigOf(neighbor, this.#settings, fixed(neighbor, found), around);
       core.updatePeer(known.config, now());
