@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { parseManifests } from '@causeway/resources';
+import { FlowServers, Flows, type LoadTarget, podPlace, sumFlows, until } from '../index.ts';
+import { hostRoute, routed } from './address-book.ts';
+import { becomes, ownerOf } from './bgp-fabric.ts';
+import { apply, expectSoon, useLab } from './support.ts';
+
+const EDGES = ['e1', 'e2', 'e3', 'e4'];
+const SWITCHES = ['tor-1', 'tor-2'];
+const SETTLE_MS = 30_000;
+const EGRESS = '10.52.0.200';
+
+const lab = useLab('edge', { shipped: 'edge' });
+
+/** The service's addresses for the world outside, one of each family. */
+async function vips(name = 'web'): Promise<string[]> {
+  let found: string[] = [];
+  await until(
+    `addresses of ${name}`,
+    async () => {
+      const store = await lab().cluster().store();
+      const { status } = await store.get('Service', { namespace: 'default', name });
+      found = (status?.loadBalancer?.ingress ?? []).flatMap(({ ip }) => ip ?? []);
+      return found.length === 2 ? undefined : found.join(', ') || 'none';
+    },
+    { timeoutMs: SETTLE_MS },
+  );
+  return found;
+}
+
+/** Waits until both switches spread both addresses over exactly these nodes. */
+async function paths(addresses: readonly string[], nodes: readonly string[]): Promise<void> {
+  for (const name of SWITCHES)
+    for (const address of addresses)
+      await becomes(
+        `paths of ${name} to ${address}`,
+        nodes,
+        async () => {
+          const family = address.includes(':') ? 'ipv6' : 'ipv4';
+          const routes = await lab().router(name).routes(family);
+          const hops = routes.find(({ prefix }) => prefix === hostRoute(address))?.via ?? [];
+          return hops.map((hop) => ownerOf(lab(), hop)).sort();
+        },
+        SETTLE_MS,
+      );
+}
+
+test('a service gets addresses of its pool; all edge nodes announce them, and clients outside reach every backend', async () => {
+  const addresses = await vips();
+  assert.match(addresses.find((address) => !address.includes(':')) ?? '', /^10\.52\.0\./);
+  assert.match(addresses.find((address) => address.includes(':')) ?? '', /^fd50:52::/);
+  await paths(addresses, EDGES);
+  await routed(lab(), 'border', addresses.map(hostRoute), 'tor-1');
+  await routed(lab(), 'border', addresses.map(hostRoute), 'tor-2');
+  await expectSoon(
+    addresses.flatMap((address) => [
+      {
+        what: `http ${address}`,
+        wanted: 'answered' as const,
+        answer: /^(web|far)-\d$/,
+        attempt: () => lab().traffic.http('client-1', address, 80),
+      },
+      {
+        what: `the backend sees who asks at ${address}`,
+        wanted: 'answered' as const,
+        answer: address.includes(':')
+          ? /^(web|far)-\d .*fd31::12/
+          : /^(web|far)-\d .*172\.31\.0\.12/,
+        attempt: () => lab().traffic.tcp('client-2', address, 7000, { say: 'hello' }),
+      },
+    ]),
+  );
+  for (const address of addresses) {
+    const seen = new Set<string>();
+    for (let i = 0; i < 24; i += 1)
+      seen.add((await lab().traffic.http('client-1', address, 80)).answer);
+    assert.deepEqual([...seen].sort(), ['far-1', 'far-2', 'web-0', 'web-1']);
+  }
+});
+
+test('an edge node is cut off and comes back: connections live on, on other edge nodes', async () => {
+  const addresses = await vips();
+  const places = lab()
+    .pods.filter(({ labels }) => labels.app === 'web')
+    .map(podPlace);
+  await apply(lab(), 'main', {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'flows', namespace: 'default' },
+    spec: {
+      type: 'LoadBalancer',
+      ipFamilyPolicy: 'RequireDualStack',
+      selector: { app: 'web' },
+      ports: [{ port: 7777, targetPort: 7777 }],
+    },
+  });
+  const own = await vips('flows');
+  assert.deepEqual(
+    own.filter((address) => addresses.includes(address)),
+    [],
+  );
+  await paths(own, EDGES);
+  await using _servers = await FlowServers.start(lab(), 'client-2', places, 7777);
+  const targets: LoadTarget[] = own.map((address) => ({ name: 'flows', address, port: 7777 }));
+  await using flows = await Flows.open(lab(), 'client-1', { targets, flows: 200 });
+  assert.equal(sumFlows(flows.opened).lost, 0);
+  assert.equal(new Set(flows.opened.map(({ backend }) => backend)).size, places.length);
+  await lab().freeze('e2');
+  await paths(own, ['e1', 'e3', 'e4']);
+  const cut = sumFlows(await flows.check(15));
+  assert.ok(cut.kept >= 0.99, `${cut.lost} of ${cut.flows} were lost`);
+  await lab().thaw('e2');
+  await paths(own, EDGES);
+  const back = sumFlows(await flows.check(15));
+  assert.ok(back.kept >= 0.99, `${back.lost} of ${back.flows} were lost when it came back`);
+  await (await lab().cluster().store()).delete('Service', { namespace: 'default', name: 'flows' });
+});
+
+test('pods leave by the egress gateway with its address, and by the standby when it is gone', async () => {
+  const text = readFileSync(
+    join(import.meta.dirname, '../../../examples/egress/policy.yaml'),
+    'utf8',
+  );
+  await apply(lab(), 'main', ...parseManifests(text).map(({ value }) => value));
+  const seenFrom = (host: string, address: string, seen: RegExp) => ({
+    what: `${host} sees ${seen}`,
+    wanted: 'answered' as const,
+    answer: seen,
+    attempt: () => lab().traffic.tcp('main/default/caller', address, 7000, { say: 'hello' }),
+  });
+  const dotted = new RegExp(EGRESS.replaceAll('.', '\\.'));
+  await expectSoon([
+    seenFrom('client-1', '172.31.0.11', dotted),
+    // It is excluded: seen with the pod's or its node's address.
+    seenFrom('client-2', '172.31.0.12', /10\.50\.|192\.168\.52\./),
+  ]);
+  await lab().freeze('e1');
+  try {
+    await until(
+      'the standby has it',
+      async () => {
+        const { answer } = await lab().traffic.tcp('main/default/caller', '172.31.0.11', 7000, {
+          say: 'hello',
+        });
+        return dotted.test(answer) ? undefined : answer || 'no answer';
+      },
+      { timeoutMs: SETTLE_MS },
+    );
+  } finally {
+    await lab().thaw('e1');
+  }
+});
