@@ -39,7 +39,6 @@ export type { PlanNode, PlanOverlap, PlanRange, PlanScope, PlanUse } from './src
 export type { Choice } from './src/pool.ts';
 export { blockCapacity } from './src/pools/blocks.ts';
 export { type PlanLimits, PoolPlanner } from './src/pools/planner.ts';
-
 export type {
   BlockSizeRule,
   CidrRecord,
@@ -66,6 +65,8 @@ export type {
   PoolStats,
   RestoreConflict,
 } from './src/types.ts';
+export { planVips } from './src/vips/plan.ts';
+export { whyNotShared } from './src/vips/sharing.ts';
 export type {
   VipBlock,
   VipClaim,
