@@ -5,7 +5,7 @@ export {
   type PodCidrRecord,
   podCidrKey,
   poolUseKey,
-} from './src/allocations/pod-cidrs.ts';
+} from './src/address-plan/pod-cidrs.ts';
 export { describeKind, type FieldDoc, jsonSchemaOf, type KindDoc } from './src/describe.ts';
 export { ResourceError, type ResourceErrorCode, type ResourceIssue } from './src/errors.ts';
 export { type EtcdStoreOptions, etcdStore } from './src/etcd-store.ts';

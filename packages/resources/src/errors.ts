@@ -18,7 +18,11 @@ export type ResourceErrorCode =
   /** A port of the nodes is asked for that another object holds. */
   | 'port-taken'
   /** A range has no free address or port left. */
-  | 'exhausted';
+  | 'exhausted'
+  /** A range is asked for that another object has. */
+  | 'address-overlap'
+  /** Ranges were to go of which somebody holds a part. */
+  | 'in-use';
 
 /** One thing wrong with an object. */
 export interface ResourceIssue {

@@ -1,8 +1,9 @@
 import { connectKv } from '@causeway/etcd';
 import { EtcdProcess } from '@causeway/etcd/testing';
-import { storeSuite } from '../testing/store-suite.ts';
+import { addressSuite } from '../testing/address-suite.ts';
+import { type StoreUnderTest, storeSuite } from '../testing/store-suite.ts';
 
-storeSuite('etcd', async () => {
+async function open(): Promise<StoreUnderTest> {
   const etcd = await EtcdProcess.start();
   const kv = connectKv({ endpoints: [etcd.endpoint] });
   // The first answer waits for the election.
@@ -14,4 +15,7 @@ storeSuite('etcd', async () => {
       await etcd[Symbol.asyncDispose]();
     },
   };
-});
+}
+
+storeSuite('etcd', open);
+addressSuite('etcd', open);

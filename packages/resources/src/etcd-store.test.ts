@@ -1,9 +1,13 @@
 import { memoryEtcd } from '@causeway/etcd';
 import { VirtualClock } from '@causeway/tables';
-import { storeSuite } from '../testing/store-suite.ts';
+import { addressSuite } from '../testing/address-suite.ts';
+import { type StoreUnderTest, storeSuite } from '../testing/store-suite.ts';
 
-storeSuite('memory', async () => {
+async function open(): Promise<StoreUnderTest> {
   const etcd = memoryEtcd({ clock: new VirtualClock() });
   const kv = etcd.connect();
   return { kv, [Symbol.asyncDispose]: () => etcd[Symbol.asyncDispose]() };
-});
+}
+
+storeSuite('memory', open);
+addressSuite('memory', open);

@@ -1,5 +1,6 @@
 import { type Kv, type KvEntry, type TxnOperation, unchanged } from '@causeway/etcd';
 import { Prefix } from '@causeway/ip';
+import { guardPoolRanges } from './address-plan/pool-ranges.ts';
 import { decode, descriptor, keyOf, prefixOf, refOf } from './codec.ts';
 import { ResourceError } from './errors.ts';
 import {
@@ -193,13 +194,17 @@ class EtcdResourceStore implements ResourceStore {
       // What cannot be read can still be deleted: this is how a person gets rid of it.
       const decoded = decode(of, entry);
       const stored = decoded.type === 'object' ? decoded.object : undefined;
-      if (dryRun) return stored;
       const claims =
         kind === 'Service'
           ? await claimsOf(this.#kv, ref, stored as Service | undefined, call)
           : [];
+      const unused =
+        stored?.kind === 'CiliumPodIPPool'
+          ? await guardPoolRanges(this.#kv, stored, undefined, call)
+          : [];
+      if (dryRun) return stored;
       const success = [entry.key, ...claims].map((key): TxnOperation => ({ type: 'delete', key }));
-      const done = await this.#kv.txn({ compare: [unchanged(entry)], success }, call);
+      const done = await this.#kv.txn({ compare: [unchanged(entry), ...unused], success }, call);
       if (done.succeeded) return stored;
     }
     throw contention(what, ATTEMPTS);

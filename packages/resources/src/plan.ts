@@ -1,4 +1,6 @@
 import type { CallOptions, Kv, KvEntry, TxnOperation } from '@causeway/etcd';
+import { afterGuard, changesRanges, guardRanges } from './address-plan/guard.ts';
+import { guardPoolRanges } from './address-plan/pool-ranges.ts';
 import { decode, descriptor, keyOf, refOf } from './codec.ts';
 import { KINDS, type KindDescriptor, type Resource } from './kinds.ts';
 import { sameObject } from './merge.ts';
@@ -19,6 +21,8 @@ export type NextVersion = (object: Resource, stored: Resource | undefined) => Re
 
 interface Planned extends Write {
   readonly source: Resource;
+  readonly next: Resource;
+  readonly stored: Resource | undefined;
   readonly result: ApplyResult;
 }
 
@@ -47,17 +51,24 @@ export async function writeObjects(
     const planned = await plan(context, left, options, next);
     const isDone = ({ result }: Planned): boolean =>
       options.dryRun === true || result.action === 'unchanged';
+    let guard = await guardRanges(context.kv, planned, options);
     for (const { source, result } of planned.filter(isDone)) done.set(source, result);
     for (const group of transactionsOf(planned.filter((each) => !isDone(each)))) {
+      const guarded = group.some(changesRanges) ? guard : undefined;
       const { succeeded, revision } = await context.kv.txn(
         {
-          compare: group.flatMap(({ compare }) => compare),
-          success: group.flatMap(({ operations }) => operations),
+          compare: [...(guarded?.compare ?? []), ...group.flatMap(({ compare }) => compare)],
+          success: [
+            ...(guarded?.operations ?? []),
+            ...group.flatMap(({ operations }) => operations),
+          ],
         },
         options,
       );
       if (!succeeded) break;
       transactions++;
+      // What follows of the same plan has been held against this group already.
+      if (guarded !== undefined) guard = afterGuard(guarded, revision);
       for (const { source, result } of group) {
         done.set(source, { ...result, object: withVersion(result.object, revision) });
       }
@@ -88,9 +99,17 @@ async function plan(
     const object = next(settled?.service ?? source, stored);
     const same = stored !== undefined && sameObject(stored, object);
     const { name, namespace } = object.metadata;
+    const pool =
+      stored?.kind === 'CiliumPodIPPool' && object.kind === 'CiliumPodIPPool'
+        ? await guardPoolRanges(context.kv, stored, object, options)
+        : [];
+    const write = writeOf(keys[index]!, object, entry, settled ?? { taken: [], released: [] });
     planned.push({
       source,
-      ...writeOf(keys[index]!, object, entry, settled ?? { taken: [], released: [] }),
+      next: object,
+      stored,
+      compare: [...write.compare, ...pool],
+      operations: write.operations,
       result: {
         action: same ? 'unchanged' : entry === undefined ? 'created' : 'configured',
         kind: source.kind,

@@ -76,8 +76,9 @@ export function writeOf(
 export function transactionsOf<W extends Write>(writes: readonly W[]): W[][] {
   const groups: W[][] = [];
   let group: W[] = [];
-  let compares = 0;
-  let operations = 0;
+  // One of each is left for what guards the whole transaction.
+  let compares = 1;
+  let operations = 1;
   let bytes = 0;
   for (const write of writes) {
     const size = write.operations.reduce(
@@ -92,8 +93,8 @@ export function transactionsOf<W extends Write>(writes: readonly W[]): W[][] {
     if (full && group.length > 0) {
       groups.push(group);
       group = [];
-      compares = 0;
-      operations = 0;
+      compares = 1;
+      operations = 1;
       bytes = 0;
     }
     group.push(write);

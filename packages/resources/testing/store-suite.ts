@@ -154,7 +154,7 @@ spec: {ipFamilyPolicy: PreferDualStack, ports: [{port: 80}], selector: {app: til
     await assert.rejects(store.apply(taken), refused('invalid', '10.96.0.0/24'));
     await assert.rejects(store.apply([service('a'), service('a')]), refused('invalid', 'twice'));
     assert.equal((await kv.list('causeway/registry/core/')).entries.length, 0);
-    assert.equal((await kv.list('causeway/allocations/')).entries.length, 0);
+    assert.equal((await kv.list('causeway/allocations/service-ips/')).entries.length, 0);
   });
 
   suite('cluster IPs: honoured, refused with the owner, released', async (store, kv) => {
@@ -172,13 +172,13 @@ spec: {ipFamilyPolicy: PreferDualStack, ports: [{port: 80}], selector: {app: til
       refused('address-taken'),
     );
     await store.delete('Service', { namespace: 'shop', name: 'a' });
-    assert.equal((await kv.list('causeway/allocations/')).entries.length, 0);
+    assert.equal((await kv.list('causeway/allocations/service-ips/')).entries.length, 0);
     const { results } = await store.apply([service('b', { clusterIP: '10.96.0.10' })]);
     assert.equal(results[0]?.action, 'created');
     const dual = await store.apply([service('b', { ipFamilyPolicy: 'RequireDualStack' })]);
     assert.equal((dual.results[0]!.object as Service).spec.clusterIPs?.length, 2);
     await store.apply([service('b', { ipFamilyPolicy: 'SingleStack' })]);
-    assert.equal((await kv.list('causeway/allocations/')).entries.length, 1);
+    assert.equal((await kv.list('causeway/allocations/service-ips/')).entries.length, 1);
     await assert.rejects(
       store.apply([service('b', { clusterIP: '10.96.0.99' })]),
       refused('immutable', 'must stay 10.96.0.10'),

@@ -193,11 +193,17 @@ const length = (most: number) =>
   maybe(z.int().min(0, `must be 0 to ${most}`).max(most, `must be 0 to ${most}`));
 
 const advertisement = closed({
-  advertisementType: z.enum(['PodCIDR', 'CiliumPodIPPool', 'Service', 'Interface']),
+  advertisementType: z.enum([
+    'PodCIDR',
+    'CiliumPodIPPool',
+    'Service',
+    'Interface',
+    'EgressGateway',
+  ]),
   selector: maybe(
     selector.meta({
       description:
-        'Services by label, or by io.kubernetes.service.namespace and io.kubernetes.service.name. Without it none is meant.',
+        'Services by label, or by io.kubernetes.service.namespace and io.kubernetes.service.name; CiliumEgressGatewayPolicies by label. Without it none is meant.',
     }),
   ),
   service: maybe(
