@@ -1,13 +1,15 @@
 /**
- * The demonstration: brings the lab `spine-leaf` up, a fabric of real routers in which nodes announce
- * their pods by BGP, applies the manifests of examples/, and checks each
- * expectation with real traffic. Ends with a summary; the exit status is 0 when all were met.
- * `--keep` leaves the lab running.
+ * The demonstration, on two labs one after the other. `spine-leaf`: a fabric of real routers in which nodes
+ * announce their pods by BGP; the manifests of examples/ are applied and each expectation is checked with
+ * real traffic. `edge`: operators give nodes their addresses, pods take theirs along, and four edge nodes
+ * carry what comes from outside. Ends with a summary; the exit status is 0 when all expectations were met.
+ * `--keep` leaves both labs running.
  */
 import { parseArgs } from 'node:util';
 import { destroyLab, type Lab, LabError, labNames, upLab } from '@causeway/lab';
 import { backendsComeAndGo, podsReachPods, podsReachTheWorld, services } from './demo/acts.ts';
 import { whatWasDropped } from './demo/drops.ts';
+import { edgeNodeDies, nodeRunsOut, podMoves } from './demo/edge.ts';
 import {
   askTheSpeaker,
   rackSwitchDies,
@@ -20,22 +22,45 @@ import { Report } from './demo/report.ts';
 import { killAgents } from './demo/restart.ts';
 import { Site } from './demo/site.ts';
 
-const ACTS = [
-  routesInRouters,
-  askTheSpeaker,
-  podsReachPods,
-  podsReachTheWorld,
-  services,
-  backendsComeAndGo,
-  protectedDatabase,
-  shopPolicy,
-  recipes,
-  auditFirst,
-  whatWasDropped,
-  killAgents,
-  restartAgentsAndSpeakers,
-  rackSwitchDies,
-  measure,
+interface Play {
+  readonly shipped: string;
+  /** The running lab's name, unless one of it is up already. */
+  readonly name: string;
+  readonly scene: string;
+  readonly acts: readonly ((site: Site) => Promise<void>)[];
+}
+
+const PLAYS: readonly Play[] = [
+  {
+    shipped: 'spine-leaf',
+    name: 'demo',
+    scene:
+      'Bringing up one cluster in a spine-leaf fabric: four nodes on two racks, two switches a rack, two spines, dual stack',
+    acts: [
+      routesInRouters,
+      askTheSpeaker,
+      podsReachPods,
+      podsReachTheWorld,
+      services,
+      backendsComeAndGo,
+      protectedDatabase,
+      shopPolicy,
+      recipes,
+      auditFirst,
+      whatWasDropped,
+      killAgents,
+      restartAgentsAndSpeakers,
+      rackSwitchDies,
+      measure,
+    ],
+  },
+  {
+    shipped: 'edge',
+    name: 'demo-edge',
+    scene:
+      'Bringing up another: two operators, four edge nodes and two workers behind two rack switches, clients outside',
+    acts: [nodeRunsOut, podMoves, edgeNodeDies],
+  },
 ];
 
 const say = (line: string): void => {
@@ -43,47 +68,51 @@ const say = (line: string): void => {
 };
 
 const { values } = parseArgs({ options: { keep: { type: 'boolean', default: false } } });
-const name = labNames().includes('demo') ? `demo-${process.pid}` : 'demo';
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () =>
     stop.abort(new LabError('command-failed', `interrupted by ${signal}`)),
   );
 
-let lab: Lab | undefined;
+const report = new Report(say);
+const kept: string[] = [];
 try {
-  say(
-    'Bringing up one cluster in a spine-leaf fabric: four nodes on two racks, two switches a rack, two spines, dual stack',
-  );
-  lab = await upLab('spine-leaf', {
-    name,
-    progress: (line) => say(`  ${line}`),
-    signal: stop.signal,
-  });
-  const report = new Report(say);
-  const site = new Site(lab, report);
-  for (const act of ACTS) {
-    stop.signal.throwIfAborted();
-    try {
-      await act(site);
-    } catch (error) {
-      report.check(`act ${act.name} could be played to its end`, false, (error as Error).message);
-    }
-  }
+  for (const one of PLAYS) await play(one);
   process.exitCode = report.summary() ? 0 : 1;
 } catch (error) {
   process.exitCode = 1;
   say(`demo: ${(error as Error).message}`);
   if (error instanceof LabError && error.hint !== undefined) say(`  ${error.hint}`);
-} finally {
-  await lab?.[Symbol.asyncDispose]();
-  if (lab !== undefined && values.keep) lookAround(name);
-  else if (lab !== undefined) await destroyLab(name, { force: true });
+}
+if (kept.length > 0) lookAround(kept);
+
+async function play({ shipped, name: wanted, scene, acts }: Play): Promise<void> {
+  const name = labNames().includes(wanted) ? `${wanted}-${process.pid}` : wanted;
+  let lab: Lab | undefined;
+  try {
+    report.section(scene);
+    const progress = (line: string): void => say(`  ${line}`);
+    lab = await upLab(shipped, { name, progress, signal: stop.signal });
+    const site = new Site(lab, report);
+    for (const act of acts) {
+      stop.signal.throwIfAborted();
+      try {
+        await act(site);
+      } catch (error) {
+        report.check(`act ${act.name} could be played to its end`, false, (error as Error).message);
+      }
+    }
+  } finally {
+    await lab?.[Symbol.asyncDispose]();
+    if (lab !== undefined && values.keep) kept.push(name);
+    else if (lab !== undefined) await destroyLab(name, { force: true });
+  }
 }
 
-function lookAround(lab: string): void {
+function lookAround(labs: readonly string[]): void {
+  const [lab = '', edge = ''] = labs;
   say('');
-  say(`The lab stays up. To look around (causeway stands in packages/cli/bin):
+  say(`The labs stay up. To look around (causeway stands in packages/cli/bin):
   causeway lab places ${lab}
   causeway lab exec ${lab}/main/default/employee -- sh
   export CAUSEWAY_CONTEXT=lab:${lab}/main
@@ -93,5 +122,6 @@ function lookAround(lab: string): void {
   causeway lab status ${lab}; causeway lab exec ${lab}/spine-2 -- vtysh -c 'show ip route'
   causeway lab router ${lab}/leaf-a1 off; causeway lab freeze ${lab}/b1
   causeway policy trace --from default/visitor --to default/protected-db --port 6379
-  causeway lab down ${lab}`);
+  causeway --context lab:${edge}/main ipam pools; causeway --context lab:${edge}/main ipam claims
+  causeway lab down ${lab}; causeway lab down ${edge}`);
 }
