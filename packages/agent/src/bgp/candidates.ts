@@ -1,5 +1,6 @@
 import { Address, Prefix } from '@causeway/ip';
 import { selects } from '@causeway/resources';
+import { edgeObstacle } from '../edge/role.ts';
 import type { BgpInputs, PodRange, ServiceAddress, ServiceView } from './inputs.ts';
 import type { PlanMemo } from './memo.ts';
 import type { Rule } from './rules.ts';
@@ -21,7 +22,7 @@ export interface Candidate {
 
 /** Everything that this node could announce. Pure. */
 export function candidatesOf(
-  inputs: Pick<BgpInputs, 'podCIDRs' | 'services' | 'interfaces' | 'families'>,
+  inputs: Pick<BgpInputs, 'podCIDRs' | 'services' | 'interfaces' | 'egress' | 'families'>,
   rules: ReadonlyMap<string, Rule>,
   memo: PlanMemo,
 ): Candidate[] {
@@ -32,6 +33,7 @@ export function candidatesOf(
       memo.candidates(service, rules, () => serviceAddresses(service, all)),
     ),
     ...interfaceAddresses(inputs, all),
+    ...egressAddresses(inputs, all),
   ];
   return found.filter(({ prefix }) => inputs.families.includes(Prefix.family(prefix)));
 }
@@ -124,6 +126,21 @@ function obstacleOf(service: ServiceView, address: ServiceAddress): string | und
     const policy = address.type === 'ClusterIP' ? 'internal' : 'external';
     return `${policy}TrafficPolicy is Local and this node has no ready backend`;
   }
+  if (address.type === 'ClusterIP') return undefined;
+  if (address.policy === 'Cluster') {
+    if (service.unreachable !== undefined) {
+      return `this node reaches no backend of it: ${service.unreachable}`;
+    }
+    return edgeObstacle(service.edge);
+  }
+  // Where backends are is what counts with policy Local; a node lets go only of what another can take.
+  const { role } = service.edge;
+  if (role === 'excluded' || (role === 'draining' && address.readyElsewhere)) {
+    return edgeObstacle({
+      role,
+      others: service.edge.others.length > 0 ? service.edge.others : ['others'],
+    });
+  }
   return undefined;
 }
 
@@ -160,6 +177,27 @@ function interfaceAddresses(
       rules: wanting.map(({ id }) => id),
       ...(up ? {} : { obstacle: `the interface ${name} is down` }),
     }));
+  });
+}
+
+/** By which the world answers the pods that leave by this node. */
+function egressAddresses(
+  { egress }: Pick<BgpInputs, 'egress'>,
+  rules: readonly Rule[],
+): Candidate[] {
+  const wanting = rules.filter(({ what }) => what.advertisementType === 'EgressGateway');
+  return egress.map(({ policy, labels, address }) => {
+    const selecting = wanting.filter(
+      ({ what: { selector } }) => selector !== undefined && selects(selector, labels),
+    );
+    return {
+      source: `CiliumEgressGatewayPolicy ${policy} ${address}`,
+      prefix: Prefix.host(address),
+      rules: selecting.map(({ id }) => id),
+      ...(selecting.length > 0
+        ? {}
+        : { obstacle: 'no CiliumBGPAdvertisement of type EgressGateway selects the policy' }),
+    };
   });
 }
 

@@ -59,6 +59,13 @@ async function world(options: { speaker?: boolean } = {}) {
         services,
         nodeAddresses: () => [Address.parse('192.0.2.1')],
         balancing,
+        outside: {
+          synced: true,
+          view: () => ({ role: 'none', others: [] }),
+          unreachable: () => undefined,
+          egress: () => [],
+          onChange: () => {},
+        },
         nodes: { initialized: true, rows: () => [], onCommit: () => () => {} },
       },
       port: new SpeakerClient(socket),

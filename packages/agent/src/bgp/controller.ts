@@ -6,10 +6,11 @@ import type { Clock, Database, InitialSource, Table } from '@causeway/tables';
 import type { PoolRow } from '../addresses/sources.ts';
 import type { HealthRow } from '../api/types.ts';
 import type { AgentConfig } from '../config/schema.ts';
+import type { EdgeView } from '../edge/role.ts';
 import { reconcilerHealth } from '../health.ts';
 import type { DeviceView } from '../host/devices.ts';
 import type { OwnNode } from '../node/own-node.ts';
-import type { BgpInputs, PeerNode, PodRange, ServiceView } from './inputs.ts';
+import type { BgpInputs, EgressView, PeerNode, PodRange, ServiceView } from './inputs.ts';
 import { PlanMemo } from './memo.ts';
 import { type Announcement, type BgpPlan, planBgp } from './plan.ts';
 import { SpeakerReach } from './reach.ts';
@@ -42,6 +43,17 @@ export interface BgpSources {
   readonly balancing: {
     readonly synced: boolean;
     frontendsOf(ref: ServiceRef): readonly Frontend[];
+    onChange(listener: () => void): void;
+  };
+  /** What of this node's place at the edge decides about services' addresses. */
+  readonly outside: {
+    /** Everything of it was read once. */
+    readonly synced: boolean;
+    /** The same object as long as it is the same. */
+    view(): EdgeView;
+    /** Why this node reaches no backend of a service. */
+    unreachable(namespace: string, name: string): string | undefined;
+    egress(): readonly EgressView[];
     onChange(listener: () => void): void;
   };
   /** The nodes of the cluster, and whether all of them have been heard of. */
@@ -128,6 +140,7 @@ export class BgpController implements AsyncDisposable {
     );
     this.#undo.push(nodes.onCommit(schedule));
     balancing.onChange(schedule);
+    sources.outside.onChange(schedule);
     schedule();
     this.#watching = this.#watch(this.#stop.signal);
   }
@@ -210,12 +223,13 @@ export class BgpController implements AsyncDisposable {
 
   /** What has not been read yet. */
   #waiting(): string | undefined {
-    const { bgp, ownNode, balancing, nodes } = this.#options.sources;
+    const { bgp, ownNode, balancing, outside, nodes } = this.#options.sources;
     for (const table of Object.values(bgp)) {
       if (!table.initialized) return `${table.name} are not read yet`;
     }
     if (ownNode.size === 0) return 'it is not known yet who this node is';
     if (!balancing.synced) return 'services are not read yet';
+    if (!outside.synced) return 'the edge nodes are not read yet';
     const asksNodes = Array.from(bgp.clusterOptions.rows()).some(({ spec }) =>
       spec.bgpInstances.some(({ nodePeers = [] }) => nodePeers.length > 0),
     );
@@ -281,6 +295,7 @@ export class BgpController implements AsyncDisposable {
         Array.from(bgp.passwords.rows(), (row) => [row.name, row.password] as const),
       ),
       services: Array.from(services.rows(), (service) => this.#view(service)),
+      egress: sources.outside.egress(),
       interfaces: Array.from(devices.rows(), (device) => ({
         name: device.name,
         up: device.up,
@@ -308,8 +323,14 @@ export class BgpController implements AsyncDisposable {
     const { namespace = 'default', name } = service.metadata;
     const frontends = sources.balancing.frontendsOf({ namespace, name });
     const known = this.#views.get(service);
-    if (known?.frontends === frontends) return known.view;
-    const view = serviceView(service, frontends, config.node.name);
+    const edge = sources.outside.view();
+    const unreachable = sources.outside.unreachable(namespace, name);
+    const same =
+      known?.frontends === frontends &&
+      known.view.edge === edge &&
+      known.view.unreachable === unreachable;
+    if (same) return known.view;
+    const view = serviceView(service, frontends, config.node.name, { edge, unreachable });
     this.#views.set(service, { frontends, view });
     return view;
   }

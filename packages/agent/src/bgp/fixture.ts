@@ -29,6 +29,7 @@ export function inputsOf(manifest: string, more: Partial<BgpInputs> = {}): BgpIn
     passwords: new Map(),
     services: [],
     interfaces: [],
+    egress: [],
     nodes: [],
     ...more,
   };
@@ -36,7 +37,11 @@ export function inputsOf(manifest: string, more: Partial<BgpInputs> = {}): BgpIn
 
 export const service = (
   name: string,
-  addresses: readonly [ServiceAddress['type'], string, ...(readonly ('Local' | 'ready')[])][],
+  addresses: readonly [
+    ServiceAddress['type'],
+    string,
+    ...(readonly ('Local' | 'ready' | 'elsewhere')[]),
+  ][],
   more: Partial<ServiceView> = {},
 ): ServiceView => ({
   namespace: 'shop',
@@ -49,7 +54,10 @@ export const service = (
     address: Address.parse(address),
     policy: flags.includes('Local') ? 'Local' : 'Cluster',
     localReady: flags.includes('ready'),
+    readyElsewhere: flags.includes('elsewhere'),
   })),
+  edge: { role: 'none', others: [] },
+  unreachable: undefined,
   ...more,
 });
 

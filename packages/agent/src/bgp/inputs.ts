@@ -8,6 +8,7 @@ import type {
   CiliumBGPPeerConfig,
   Labels,
 } from '@causeway/resources';
+import type { EdgeView } from '../edge/role.ts';
 
 /** Everything that decides what this node says by BGP and to whom. */
 export interface BgpInputs {
@@ -29,6 +30,7 @@ export interface BgpInputs {
   readonly passwords: ReadonlyMap<string, string | undefined>;
   readonly services: readonly ServiceView[];
   readonly interfaces: readonly InterfaceView[];
+  readonly egress: readonly EgressView[];
   /** The other nodes of the cluster. */
   readonly nodes: readonly PeerNode[];
 }
@@ -49,6 +51,10 @@ export interface ServiceView {
   /** `spec.loadBalancerClass`, of type LoadBalancer. */
   readonly loadBalancerClass: string | undefined;
   readonly addresses: readonly ServiceAddress[];
+  /** This node among the edge nodes of the cluster. */
+  readonly edge: EdgeView;
+  /** Why this node reaches no backend of it, by its own tries; undefined: it does, or does not try. */
+  readonly unreachable: string | undefined;
 }
 
 export type ServiceAddressType = 'ClusterIP' | 'ExternalIP' | 'LoadBalancerIP';
@@ -60,6 +66,16 @@ export interface ServiceAddress {
   readonly policy: 'Cluster' | 'Local';
   /** On this node there is a backend that takes new connections. */
   readonly localReady: boolean;
+  /** On another node there is one. */
+  readonly readyElsewhere: boolean;
+}
+
+/** An address by which this node, as the gateway of a policy, sends pods' traffic out. */
+export interface EgressView {
+  /** Of the CiliumEgressGatewayPolicy. */
+  readonly policy: string;
+  readonly labels: Labels;
+  readonly address: Address;
 }
 
 export interface InterfaceView {

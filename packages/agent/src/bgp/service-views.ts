@@ -13,6 +13,7 @@ export function serviceView(
   { metadata, spec }: Service,
   frontends: readonly Frontend[],
   node: string,
+  outside: Pick<ServiceView, 'edge' | 'unreachable'>,
 ): ServiceView {
   const addresses = new Map<string, ServiceAddress>();
   for (const frontend of frontends) {
@@ -22,10 +23,15 @@ export function serviceView(
     // What a load balancer gave before the type was changed is in the status still.
     if (type === 'LoadBalancerIP' && spec.type !== 'LoadBalancer') continue;
     const key = `${type} ${address}`;
-    const localReady =
-      frontend.backends.some((each) => each.state === 'active' && each.node === node) ||
-      addresses.get(key)?.localReady === true;
-    addresses.set(key, { type, address, policy, localReady });
+    const known = addresses.get(key);
+    const ready = frontend.backends.filter(
+      ({ state, excluded }) =>
+        state === 'active' && excluded !== 'weight' && excluded !== 'failing',
+    );
+    const localReady = known?.localReady === true || ready.some((each) => each.node === node);
+    const readyElsewhere =
+      known?.readyElsewhere === true || ready.some((each) => each.node !== node);
+    addresses.set(key, { type, address, policy, localReady, readyElsewhere });
   }
   return {
     namespace: metadata.namespace ?? 'default',
@@ -34,5 +40,6 @@ export function serviceView(
     terminating: metadata.deletionTimestamp !== undefined,
     loadBalancerClass: spec.type === 'LoadBalancer' ? spec.loadBalancerClass : undefined,
     addresses: [...addresses.values()],
+    ...outside,
   };
 }

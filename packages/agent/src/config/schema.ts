@@ -147,8 +147,30 @@ export const configSchema = z.strictObject({
   /** Ranges of service addresses; pods of services outside them work all the same. */
   serviceCIDRs: cidrs.default([]),
   loadBalancing: z
-    .strictObject({ algorithm: z.enum(['random', 'maglev']).default('random') })
+    .strictObject({
+      /** Of ClusterIPs; what is reached from outside is always spread by maglev. */
+      algorithm: z.enum(['random', 'maglev']).default('random'),
+      /**
+       * How packets from outside go on to backends on other nodes. `snat`: as this node's own, and the answers come
+       * back by it. `dsr`: with the client's address, and the backend's node answers directly; the network must carry
+       * an IPv4 option and an IPv6 destination option between nodes, or the tunnel carries them. `hybrid`: dsr for
+       * TCP. A Service's annotation service.cilium.io/forwarding-mode goes before it.
+       */
+      mode: z.enum(['snat', 'dsr', 'hybrid']).default('snat'),
+      /** ClusterIPs answer clients outside of the cluster too, if the network brings these here. */
+      externalClusterIPs: z.boolean().default(false),
+      /**
+       * Where edge nodes (label causeway.io/edge) take DSR services: `native` and `generic` are XDP's modes, `auto`
+       * the first that the driver is good for, `off` leaves all to tc.
+       */
+      edgeXDP: z.enum(['auto', 'native', 'generic', 'off']).default('auto'),
+    })
     .prefault({}),
+  /**
+   * Whether CiliumEgressGatewayPolicies are carried out. Pods reach their gateway by the tunnel device, which
+   * routingMode native has only for this. Default: with routingMode tunnel.
+   */
+  egressGateway: z.strictObject({ enabled: z.boolean().optional() }).prefault({}),
   policy: z
     .strictObject({
       /** `default`: a direction is enforced once a policy selects the pod; `always`; `never`. */
@@ -168,6 +190,8 @@ export const configSchema = z.strictObject({
   limits: z
     .strictObject({
       endpoints: entries(4096, 65_535),
+      /** Ways of pods to egress gateways: pods by destinations. */
+      egressRoutes: entries(65_536),
       ipcache: entries(512_000),
       conntrack: entries(262_144),
       nat: entries(131_072),

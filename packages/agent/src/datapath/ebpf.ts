@@ -5,6 +5,7 @@ import {
   type Datapath,
   type DatapathConfig,
   DatapathError,
+  type EgressRoute,
   type EventType,
   type MapLimits,
   openDatapath,
@@ -99,6 +100,10 @@ export class EbpfDatapath implements NodeDatapath {
 
   applyService(operation: MapOperation): void {
     this.#current.services.apply(operation);
+  }
+
+  applyEgress(routes: readonly EgressRoute[]): void {
+    this.#current.egress.replace(routes);
   }
 
   pruneServices(): number {
@@ -310,6 +315,7 @@ function mapLimits({ limits }: AgentConfig): MapLimits {
     reverseNat: limits.services,
     backends: limits.backends,
     slots: limits.serviceSlots,
+    egressRoutes: limits.egressRoutes,
   };
 }
 

@@ -1,3 +1,4 @@
+import type { EgressRoute } from '@causeway/datapath';
 import type { Address, Family, Mac, Prefix } from '@causeway/ip';
 import type { Assignment, MapOperation } from '@causeway/loadbalancing';
 import type { EndpointPrograms } from '../endpoints/ports.ts';
@@ -12,6 +13,8 @@ export interface DatapathSettings {
   readonly hostDevice: { readonly index: number; readonly mac: Mac };
   /** The tunnel device, in tunnel mode. */
   readonly tunnel: { readonly index: number; readonly mtu: number } | undefined;
+  /** The same device in native mode, where only what leaves by egress gateways goes by it. */
+  readonly egressTunnel: { readonly index: number; readonly mtu: number } | undefined;
   readonly gateways: { readonly ipv4?: Address | undefined; readonly ipv6?: Address | undefined };
   readonly masquerade: boolean;
   readonly natPorts: readonly [number, number];
@@ -73,6 +76,8 @@ export interface NodeDatapath extends Disposable {
   readonly enforcement: EnforcementMaps;
   readonly ipcache: IpcacheMaps;
   applyService(operation: MapOperation): void;
+  /** Makes these all ways out by egress gateways. Throws when there is no room; what was there stays. */
+  applyEgress(routes: readonly EgressRoute[]): void;
   /** Takes away what an earlier run left half written and no service refers to. */
   pruneServices(): number;
   /** Numbers that an earlier run gave, from the maps. */

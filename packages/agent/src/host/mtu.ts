@@ -10,6 +10,8 @@ export interface MtuPlan {
   readonly pod: number;
   /** Routes to pods of other nodes. */
   readonly route: number;
+  /** What the tunnel device carries, whether pods go by it or only what leaves by an egress gateway. */
+  readonly tunnel: number;
 }
 
 /**
@@ -23,6 +25,7 @@ export function planMtu(
   devices: readonly number[],
 ): MtuPlan {
   const device = configured ?? (devices.length === 0 ? 1500 : Math.min(...devices));
-  const inner = mode === 'tunnel' ? device - VXLAN_OVERHEAD[underlay] : device;
-  return { device, pod: inner, route: inner };
+  const tunnel = device - VXLAN_OVERHEAD[underlay];
+  const inner = mode === 'tunnel' ? tunnel : device;
+  return { device, pod: inner, route: inner, tunnel };
 }

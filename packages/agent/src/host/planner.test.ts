@@ -135,19 +135,36 @@ test('announced service addresses lead nowhere, unless they are somebody else of
 test('the MTU follows mode, underlay, the least device and the configuration', () => {
   const jumbo = device('eth1', 3, ['192.0.2.1/24'], { mtu: 9000 });
   const mtu = (config: ConfigInput, devices = [eth0]) => plan(config, devices).mtu;
-  assert.deepEqual(mtu({ routingMode: 'native' }), { device: 1500, pod: 1500, route: 1500 });
-  assert.deepEqual(mtu({ routingMode: 'tunnel' }), { device: 1500, pod: 1450, route: 1450 });
+  assert.deepEqual(mtu({ routingMode: 'native' }), {
+    device: 1500,
+    pod: 1500,
+    route: 1500,
+    tunnel: 1450,
+  });
+  assert.deepEqual(mtu({ routingMode: 'tunnel' }), {
+    device: 1500,
+    pod: 1450,
+    route: 1450,
+    tunnel: 1450,
+  });
   assert.deepEqual(mtu({ tunnel: { underlayFamily: 'ipv6' } }), {
     device: 1500,
     pod: 1430,
     route: 1430,
+    tunnel: 1430,
   });
   assert.deepEqual(mtu({ devices: ['eth*'] }, [jumbo, eth0]), {
     device: 1500,
     pod: 1450,
     route: 1450,
+    tunnel: 1450,
   });
-  assert.deepEqual(mtu({ mtu: 1400 }), { device: 1400, pod: 1350, route: 1350 });
+  assert.deepEqual(mtu({ mtu: 1400 }), {
+    device: 1400,
+    pod: 1350,
+    route: 1350,
+    tunnel: 1350,
+  });
 });
 
 test('what keeps pods from being served is said with what to do', () => {

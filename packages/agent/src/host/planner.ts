@@ -79,10 +79,17 @@ function routesMode({ routingMode, nativeRouting }: AgentConfig): 'tunnel' | 'na
   return routingMode === 'native' && nativeRouting.mode === 'bgp' ? 'routed' : routingMode;
 }
 
+/** Whether egress policies are carried out: pods reach their gateway by the tunnel device. */
+export const carriesEgress = ({ egressGateway, routingMode }: AgentConfig): boolean =>
+  egressGateway.enabled ?? routingMode === 'tunnel';
+
+const hasTunnelDevice = (config: AgentConfig): boolean =>
+  config.routingMode === 'tunnel' || carriesEgress(config);
+
 function linksOf(config: AgentConfig, mtu: MtuPlan): DesiredLink[] {
   const host: DesiredLink = { type: 'veth', name: HOST_DEVICE, peer: HOST_PEER, mtu: mtu.device };
-  if (config.routingMode === 'native') return [host];
-  return [host, { type: 'vxlan', name: VXLAN_DEVICE, port: config.tunnel.port, mtu: mtu.route }];
+  if (!hasTunnelDevice(config)) return [host];
+  return [host, { type: 'vxlan', name: VXLAN_DEVICE, port: config.tunnel.port, mtu: mtu.tunnel }];
 }
 
 function sysctlsOf(config: AgentConfig): DesiredSysctl[] {
@@ -94,11 +101,7 @@ function sysctlsOf(config: AgentConfig): DesiredSysctl[] {
   const settings: DesiredSysctl[] = [];
   if (config.families.includes('ipv4')) {
     settings.push(value('net/ipv4/ip_forward', '1'));
-    const own = [
-      HOST_DEVICE,
-      HOST_PEER,
-      ...(config.routingMode === 'tunnel' ? [VXLAN_DEVICE] : []),
-    ];
+    const own = [HOST_DEVICE, HOST_PEER, ...(hasTunnelDevice(config) ? [VXLAN_DEVICE] : [])];
     // Replies of pods come in by other devices than the route back to the pod says.
     for (const device of own)
       settings.push({ type: 'reverse-path', name: `net/ipv4/conf/${device}/rp_filter` });

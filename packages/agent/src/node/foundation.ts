@@ -13,7 +13,7 @@ import type { DatapathSettings } from '../datapath/ports.ts';
 import { AgentError } from '../errors.ts';
 import { HOST_DEVICE, VXLAN_DEVICE } from '../host/names.ts';
 import { HostNetwork } from '../host/network.ts';
-import type { HostPlan } from '../host/planner.ts';
+import { carriesEgress, type HostPlan } from '../host/planner.ts';
 import type { RoutedNode } from '../host/routes.ts';
 import { StoreSources, type StoreTables, storeTables } from '../sources/store.ts';
 import { StoreTrust } from '../sources/trust.ts';
@@ -132,7 +132,11 @@ export class Foundation implements AsyncDisposable {
       hostDevice: { index: hostDevice.index, mac: Mac.fromBytes(hostDevice.mac) },
       tunnel:
         config.routingMode === 'tunnel'
-          ? { index: this.#device(VXLAN_DEVICE).index, mtu: plan.mtu.route }
+          ? { index: this.#device(VXLAN_DEVICE).index, mtu: plan.mtu.tunnel }
+          : undefined,
+      egressTunnel:
+        config.routingMode === 'native' && carriesEgress(config)
+          ? { index: this.#device(VXLAN_DEVICE).index, mtu: plan.mtu.tunnel }
           : undefined,
       gateways: gatewaysOf(plan),
       masquerade: config.masquerade.enabled,

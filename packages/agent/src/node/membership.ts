@@ -41,6 +41,11 @@ export class Membership implements IdentityNumbers, AsyncDisposable {
     return this.#member?.described;
   }
 
+  /** The store has what this node says of a pod's address. */
+  said(address: Address): boolean {
+    return this.#member?.said(address) ?? false;
+  }
+
   known(labels: LabelSet): number | undefined {
     return this.#member?.known(labels);
   }

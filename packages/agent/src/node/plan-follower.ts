@@ -27,6 +27,7 @@ export class PlanFollower {
   readonly #options: PlanFollowerOptions;
   readonly #told = new Map<string, string>();
   #settings: string;
+  #held: readonly Address[] = [];
   #datapathProblem: string | undefined;
 
   constructor(options: PlanFollowerOptions) {
@@ -40,6 +41,12 @@ export class PlanFollower {
     return [...plan.problems, this.#datapathProblem, this.#options.blocks.problem].filter(
       (problem) => problem !== undefined,
     );
+  }
+
+  /** Addresses that no device has and this node answers for: those of egress policies. */
+  setHeld(addresses: readonly Address[]): void {
+    this.#held = addresses;
+    this.follow(this.#options.host.plan);
   }
 
   follow(plan: HostPlan): void {
@@ -62,7 +69,7 @@ export class PlanFollower {
     this.#tell('devices', devices, (value) => datapath.setDevices(value));
     const gateways = plan.gateways.map(({ gateway }) => gateway);
     const hosts = addressesOf([...host.tables.devices.rows()]);
-    this.#tell('hosts', [...new Set([...hosts, ...gateways])], (value) =>
+    this.#tell('hosts', [...new Set([...hosts, ...gateways, ...this.#held])], (value) =>
       datapath.setHostAddresses(value),
     );
     const native = [...config.nativeRoutingCIDRs, ...config.masquerade.exceptions];

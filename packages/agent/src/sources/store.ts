@@ -1,6 +1,7 @@
 import type { Log } from '@causeway/daemon';
 import type { Family } from '@causeway/ip';
 import {
+  type CiliumEgressGatewayPolicy,
   EmptyStoreGuard,
   KindFollower,
   type KindName,
@@ -39,6 +40,7 @@ export interface StoreTables {
   readonly policies: PolicyTables;
   /** This node's own resource, if the store has it. */
   readonly storedNode: StoredNodeTable;
+  readonly egressPolicies: Table<CiliumEgressGatewayPolicy>;
   /** Pools, and what asks for addresses that stay. */
   readonly addressing: AddressTables;
 }
@@ -52,6 +54,10 @@ export function storeTables(database: Database): StoreTables {
     slices: endpointSliceTable(database),
     policies: policyTables(database),
     storedNode: storedNodeTable(database, 'stored-node'),
+    egressPolicies: database.table({
+      name: 'egress-gateway-policies',
+      key: ({ metadata }: CiliumEgressGatewayPolicy) => metadata.name,
+    }),
     addressing: addressTables(database),
   };
 }
@@ -114,7 +120,7 @@ export class StoreSources implements AsyncDisposable {
   ) {
     const guard = new EmptyStoreGuard(clock, this.#stop.signal);
     this.#guard = guard;
-    const { pods, namespaces, services, slices, policies, storedNode } = tables;
+    const { pods, namespaces, services, slices, policies, storedNode, egressPolicies } = tables;
     this.#followers = [
       new KindFollower(
         store,
@@ -192,6 +198,17 @@ export class StoreSources implements AsyncDisposable {
           table: policies.cidrGroups,
           row: (object) => object,
           key: objectKey,
+        },
+        guard,
+        log,
+      ),
+      new KindFollower(
+        store,
+        {
+          kind: 'CiliumEgressGatewayPolicy',
+          table: egressPolicies,
+          row: (object) => object,
+          key: (_, name) => name,
         },
         guard,
         log,

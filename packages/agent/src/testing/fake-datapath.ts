@@ -1,3 +1,4 @@
+import type { EgressRoute } from '@causeway/datapath';
 import type { Address, Prefix } from '@causeway/ip';
 import type { Assignment, MapOperation } from '@causeway/loadbalancing';
 import type { PolicyEntryKey, PolicySetChange } from '@causeway/policy';
@@ -24,6 +25,7 @@ export class FakeDatapath implements NodeDatapath {
   readonly sets = new Map<number, Known & { readonly entries: Map<string, PolicyEntryKey> }>();
   readonly ipcacheRows = new Map<Prefix, IpcacheValue>();
   readonly operations: MapOperation[] = [];
+  egressRoutes: readonly EgressRoute[] = [];
   settings: DatapathSettings | undefined;
   loads = 0;
   devices: readonly NetworkDevice[] = [];
@@ -92,6 +94,9 @@ export class FakeDatapath implements NodeDatapath {
 
   applyService(operation: MapOperation): void {
     this.operations.push(operation);
+  }
+  applyEgress(routes: readonly EgressRoute[]): void {
+    this.egressRoutes = routes;
   }
   pruneServices(): number {
     return 0;
