@@ -191,7 +191,7 @@ isolated(import.meta.filename, () => {
     host.nodesKnown();
     await until('five routes', () => routes().size === 5);
     assert.deepEqual(routes().get('10.1.9.0/24'), { device: 'cw_host', via: undefined, mtu: 1450 });
-    assert.deepEqual(host.plan.mtu, { device: 1500, pod: 1450, route: 1450 });
+    assert.deepEqual(host.plan.mtu, { device: 1500, pod: 1450, route: 1450, tunnel: 1450 });
     const vxlan = socket.link({ name: 'cw_vxlan' });
     assert.equal(vxlan?.kind, 'vxlan');
     socket.apply(request.setLink({ name: 'up0' }, { mtu: 1400 }));
