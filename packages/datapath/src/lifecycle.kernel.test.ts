@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Address } from '@causeway/ip';
 import { Netns, queryTcFilter, queryTcx, RtSocket, request, writeSysctl } from '@causeway/linux';
@@ -27,24 +30,32 @@ describe('restart', () => {
     const stop = new AbortController();
     const echo = (listen: string) =>
       inNamespace(server.nsName, ['socat', `${listen}:${PORT},fork`, 'PIPE'], {
-        timeoutMs: 20_000,
+        timeoutMs: 60_000,
         signal: stop.signal,
       });
     const servers = [echo('TCP6-LISTEN'), echo('UDP4-RECVFROM')];
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    const directory = mkdtempSync(join(tmpdir(), `cwdp${process.pid}-`));
+    const [begun, enough] = [join(directory, 'begun'), join(directory, 'enough')];
     const running = inNamespace(
       client.nsName,
       [
         'python3',
         '-c',
-        `import socket, time
+        `import os, socket, time
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-u.settimeout(1)
+u.settimeout(5)
 u.connect(("${server.ipv4}", ${PORT}))
-t = socket.create_connection(("${server.ipv6}", ${PORT}), 2)
+# Until both servers listen.
+while True:
+  try:
+    t = socket.create_connection(("${server.ipv6}", ${PORT}), 5)
+    u.send(b"there?")
+    u.recv(100)
+    break
+  except ConnectionRefusedError: time.sleep(0.05)
 lost = sent = 0
-end = time.time() + 4
-while time.time() < end:
+while sent <= 100 or not os.path.exists("${enough}"):
+  if sent == 20: open("${begun}", "w")
   m = b"%d" % sent
   u.send(m)
   try:
@@ -57,9 +68,11 @@ while time.time() < end:
   sent += 1
 print(lost, sent > 100)`,
       ],
-      { timeoutMs: 15_000 },
+      { timeoutMs: 50_000 },
     );
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    for (let i = 0; i < 1000 && !existsSync(begun); i++)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.ok(existsSync(begun), 'there is traffic');
     for (let i = 0; i < 3; i++) {
       using again = openDatapath(site.options);
       assert.ok(again.updatedLinks.length >= 5, String(again.updatedLinks));
@@ -69,7 +82,10 @@ print(lost, sent > 100)`,
         assert.equal(queryTcx(client.hostIfindex, 'ingress').length, 1);
       });
     }
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    writeFileSync(enough, '');
     const { stdout, stderr } = await running;
+    rmSync(directory, { recursive: true });
     assert.equal(String(stdout), '0 True\n', stderr);
     stop.abort();
     await Promise.all(servers);
@@ -238,7 +254,7 @@ describe('the world outside', () => {
         '-c',
         `import socket
 s = socket.socket(socket.${family === 'ipv4' ? 'AF_INET' : 'AF_INET6'}, socket.SOCK_DGRAM)
-s.settimeout(2)
+s.settimeout(10)
 s.connect(("${outside[family]}", 9))
 s.send(b"x")
 try: s.recv(1)

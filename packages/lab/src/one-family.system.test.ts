@@ -67,7 +67,7 @@ for (const [cluster, family] of [
         const { outcome, detail } = await lab.traffic.http(`${cluster}/default/client`, vip!, 8000);
         return outcome === 'answered' ? undefined : detail;
       },
-      { timeoutMs: 5000 },
+      { timeoutMs: 25_000 },
     );
     const node = lab.cluster(cluster).agents[0]!.node.name;
     assert.equal((await lab.traffic.http(node, addresses[0]!, 80)).outcome, 'answered');

@@ -1,6 +1,11 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import type { Lab } from '../index.ts';
+import { type Lab, until } from '../index.ts';
+
+const READY_MS = 20_000;
+/** An address for documentation (RFC 5737). */
+const PROBE = '192.0.2.255';
 
 /** One change of a routing table, as the kernel told it. */
 export interface RouteChange {
@@ -19,11 +24,26 @@ export class RouteWatch implements AsyncDisposable {
 
   static async start(lab: Lab): Promise<RouteWatch> {
     const watch = new RouteWatch();
-    for (const router of lab.routers)
-      await (router.plan.daemon === 'gobgp'
-        ? watch.#follow(lab, router.name, ['gobgp', 'monitor', 'global', 'rib'], fromGobgp)
-        : watch.#follow(lab, router.name, ['ip', '-ts', '-o', 'monitor', 'route'], fromKernel));
+    for (const { name, plan } of lab.routers)
+      if (plan.daemon === 'gobgp') {
+        const argv = ['gobgp', 'monitor', 'global', 'rib'];
+        const pid = await watch.#follow(lab, name, argv, fromGobgp);
+        await until(`the watch of ${name}`, () => connected(pid), { timeoutMs: READY_MS });
+      } else {
+        const argv = ['ip', '-ts', '-o', 'monitor', 'route'];
+        await watch.#follow(lab, name, argv, fromKernel);
+        await until(`the watch of ${name}`, () => watch.#tried(lab, name), { timeoutMs: READY_MS });
+      }
     return watch;
+  }
+
+  /** Whether a change is told: one in a table that no daemon looks at. */
+  async #tried(lab: Lab, router: string): Promise<string | undefined> {
+    for (const verb of ['replace', 'delete'])
+      await lab.exec(router, ['ip', 'route', verb, 'unreachable', PROBE, 'table', '4711']);
+    return this.changes.some((each) => each.router === router && each.prefix === PROBE)
+      ? undefined
+      : 'it does not tell of a change';
   }
 
   /** What changed for prefixes since a time. */
@@ -40,7 +60,7 @@ export class RouteWatch implements AsyncDisposable {
     router: string,
     argv: readonly string[],
     parse: (line: string) => Omit<RouteChange, 'router'> | undefined,
-  ): Promise<void> {
+  ): Promise<number> {
     const child = lab.spawn(router, argv, { stdio: ['ignore', 'pipe', 'ignore'] });
     this.#stack.defer(async () => {
       if (child.exitCode !== null || child.signalCode !== null) return;
@@ -52,6 +72,17 @@ export class RouteWatch implements AsyncDisposable {
       if (change !== undefined) this.changes.push({ router, ...change });
     });
     await once(child, 'spawn');
+    return child.pid!;
+  }
+}
+
+/** Whether a process has its connection with GoBGP's API (port 50051). */
+function connected(pid: number): string | undefined {
+  try {
+    const table = readFileSync(`/proc/${pid}/net/tcp`, 'utf8');
+    return /:C383 01 /.test(table) ? undefined : 'it is not connected';
+  } catch {
+    return 'it has ended';
   }
 }
 

@@ -48,11 +48,24 @@ export async function sendFrames(
     );
     const input = frames.map((frame) => Buffer.from(frame).toString('hex')).join('\n');
     await lab.exec(place, [process.execPath, '-e', FEEDER], { input, timeoutMs: 30_000 });
+    await until('the relay to have passed all on', () => waiting(lab, place), {
+      timeoutMs: 20_000,
+    });
+    // The last one is taken from the socket before it goes out.
     await sleep(200);
   } finally {
     relay.kill('SIGKILL');
     await once(relay, 'close');
   }
+}
+
+/** Bytes in the relay's socket: the fifth column of /proc/net/udp is tx_queue:rx_queue. */
+async function waiting(lab: Lab, place: string): Promise<string | undefined> {
+  const { stdout } = await lab.exec(place, ['cat', '/proc/net/udp']);
+  const own = `:${RELAY_PORT.toString(16).toUpperCase()}`;
+  const row = stdout.split('\n').find((line) => line.trim().split(/\s+/)[1]?.endsWith(own));
+  const left = Number.parseInt(row?.trim().split(/\s+/)[4]?.split(':')[1] ?? '0', 16);
+  return left === 0 ? undefined : `${left} bytes wait`;
 }
 
 export interface Ends {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { within } from '../testing/within.ts';
 import { apply, eventually, expectNow, expectSoon, useLab } from './support.ts';
 
 const FAMILIES = ['ipv4', 'ipv6'] as const;
@@ -102,11 +103,14 @@ for (const way of Object.keys(WAYS)) {
       );
   });
 
-  test(`${way}: a service with nobody behind it refuses at once, in TCP and UDP`, async () => {
+  test(`${way}: a service with nobody behind it refuses at once, in TCP and UDP`, async (t) => {
     for (const address of of('nobody')) {
-      const tcp = await lab().traffic.http(place('client'), address, 8080);
-      assert.equal(tcp.outcome, 'refused', `${address}: ${tcp.detail}`);
-      assert.ok(tcp.milliseconds < 500, `${address} is refused after ${tcp.milliseconds} ms`);
+      // A connection that is tried a second time takes a second.
+      await within(t, `refusal of ${address}`, 500, async () => {
+        const tcp = await lab().traffic.http(place('client'), address, 8080);
+        assert.equal(tcp.outcome, 'refused', `${address}: ${tcp.detail}`);
+        return tcp.milliseconds;
+      });
       const udp = await lab().traffic.udp(place('client'), address, 7007);
       assert.equal(udp.outcome, 'refused', `${address}: ${udp.detail}`);
     }

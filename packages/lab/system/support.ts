@@ -13,8 +13,8 @@ import {
   until,
 } from '../index.ts';
 
-/** What was applied a moment ago may still be on its way to a node; far more than it takes. */
-const SETTLE_MS = 6000;
+/** What was applied a moment ago may still be on its way to a node; far more than it takes on a busy machine. */
+const SETTLE_MS = 25_000;
 
 /** A lab file's text, or a shipped lab with what a test changes of it. */
 export type Wanted =

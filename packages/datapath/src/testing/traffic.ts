@@ -10,6 +10,9 @@ export interface CommandResult {
   readonly stderr: string;
 }
 
+/** Far more than any command here takes on a busy machine. */
+const TIMEOUT_MS = 20_000;
+
 /** A command in a named namespace; killed after `timeoutMs`. */
 export function inNamespace(
   nsName: string,
@@ -23,7 +26,7 @@ export function inNamespace(
 ): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
     const child = spawn('nsenter', [`--net=/run/netns/${nsName}`, ...command]);
-    const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 5000);
+    const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? TIMEOUT_MS);
     options.signal?.addEventListener('abort', () => child.kill('SIGKILL'));
     const out: Buffer[] = [];
     let stderr = '';
@@ -71,15 +74,22 @@ export async function tcpEcho(
   to: Address,
   port: number,
   data: Uint8Array,
-  timeoutMs = 5000,
 ): Promise<Buffer | undefined> {
   const { code, stdout } = await inNamespace(
     nsName,
-    ['socat', '-t', '3', '-', `TCP:${socatTarget(to, port)},connect-timeout=1`],
-    { input: data, timeoutMs },
+    ['socat', '-t', '15', '-', `TCP:${socatTarget(to, port)},connect-timeout=1`],
+    { input: data },
   );
   return code === 0 ? stdout : undefined;
 }
+
+const UDP_CLIENT = `import socket, sys
+s = socket.socket(socket.AF_INET6 if sys.argv[3] == "6" else socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(5)
+s.connect((sys.argv[1], int(sys.argv[2])))
+s.send(sys.stdin.buffer.read())
+try: sys.stdout.buffer.write(s.recv(65535))
+except OSError: pass`;
 
 /** One datagram there and back; undefined when nothing comes. */
 export async function udpEcho(
@@ -88,10 +98,11 @@ export async function udpEcho(
   port: number,
   data: Uint8Array,
 ): Promise<Buffer | undefined> {
+  // socat waits for a while after the answer, or not long enough for it.
   const { stdout } = await inNamespace(
     nsName,
-    ['socat', '-t', '0.15', '-b', '65507', '-', `UDP:${socatTarget(to, port)}`],
-    { input: data, timeoutMs: 2000 },
+    ['python3', '-c', UDP_CLIENT, to, String(port), Address.isIPv6(to) ? '6' : '4'],
+    { input: data },
   );
   return stdout.length > 0 ? stdout : undefined;
 }

@@ -71,7 +71,7 @@ test('machines on different racks reach each other over the routers, in both fam
       const { outcome, detail } = await lab.traffic.ping('n1', address);
       return outcome === 'answered' ? undefined : detail;
     };
-    await until(`ping of ${address}`, look, { timeoutMs: 3000 });
+    await until(`ping of ${address}`, look, { timeoutMs: 20_000 });
   }
   const route = await lab.exec('l', ['ip', 'route', 'show', '10.9.2.0/24']);
   assert.match(route.stdout, /via 10\.255\.0\.2 dev to-r/);

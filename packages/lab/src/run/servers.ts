@@ -29,6 +29,9 @@ export async function startServers(
   for (const { server, mark } of started) await listening(place.place, mark.pid, server);
 }
 
+/** Once the client has said all, the shell that answers may still have to be started. */
+const SOCAT = ['socat', '-t', '5'];
+
 function serverCommand(server: Serve, name: string, directory: string): string[] {
   switch (server.type) {
     case 'http':
@@ -36,14 +39,14 @@ function serverCommand(server: Serve, name: string, directory: string): string[]
     case 'tcp':
       // The name and the client's address as seen here at once, then whatever comes is sent back.
       return [
-        'socat',
+        ...SOCAT,
         `TCP6-LISTEN:${server.port},ipv6only=0,fork,reuseaddr,backlog=256`,
         `SYSTEM:echo ${name} $SOCAT_PEERADDR; exec cat`,
       ];
     case 'udp':
       // One line in, one line out, with the name before it; one datagram each.
       return [
-        'socat',
+        ...SOCAT,
         `UDP6-RECVFROM:${server.port},ipv6only=0,fork,reuseaddr`,
         `SYSTEM:read -r line; echo "${name} $line"`,
       ];

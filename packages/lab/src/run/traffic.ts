@@ -21,6 +21,8 @@ export interface TrafficOptions {
   readonly signal?: AbortSignal;
 }
 
+const ANSWER_SECONDS = 5;
+
 /** socat and nc wait out their time after an answer; this one ends with it, and knows refusals. */
 const UDP_CLIENT = `
 const [address, port, say, seconds, connected] = process.argv.slice(1);
@@ -47,20 +49,20 @@ export class Traffic {
     port: number,
     options: TrafficOptions = {},
   ): Promise<TrafficResult> {
-    const argv = socat(address, port, options.seconds ?? 2, options.seconds ?? 2);
+    const argv = socat(address, port, options.seconds ?? 2);
     const result = await this.#try(from, argv, 'GET / HTTP/1.0\r\n\r\n', options);
     const body = result.answer.indexOf('\r\n\r\n');
     return { ...result, answer: body < 0 ? result.answer : result.answer.slice(body + 4) };
   }
 
-  /** Connects, sends a line, and gives what comes within a moment after it. */
+  /** Connects, sends a line, and gives what comes until the server has said all. */
   tcp(
     from: string,
     address: string,
     port: number,
     options: TrafficOptions & { readonly say?: string } = {},
   ): Promise<TrafficResult> {
-    const argv = socat(address, port, options.seconds ?? 2, 1);
+    const argv = socat(address, port, options.seconds ?? 2);
     return this.#try(from, argv, `${options.say ?? ''}\n`, options);
   }
 
@@ -140,10 +142,14 @@ function outcomeOf(
   return detail === '' ? 'timeout' : 'failed';
 }
 
-/** `lingerSeconds`: how long to wait for the answer once the question is sent whole. */
-function socat(address: string, port: number, seconds: number, lingerSeconds: number): string[] {
+/**
+ * `seconds` are for the connection, which kernels make by themselves. A server is a program that waits for a
+ * processor: its answer has longer, and silence is known by the connection that did not come about.
+ */
+function socat(address: string, port: number, seconds: number): string[] {
   const target = `TCP:${bracketed(address)}:${port},connect-timeout=${seconds}`;
-  return ['socat', '-t', String(lingerSeconds), '-T', String(seconds), '-', target];
+  const patience = String(Math.max(seconds, ANSWER_SECONDS));
+  return ['socat', '-t', patience, '-T', patience, '-', target];
 }
 
 function bracketed(address: string): string {
