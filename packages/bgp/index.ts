@@ -62,16 +62,13 @@ export type {
   SpeakerFamilyConfig,
   SpeakerPeerConfig,
 } from './src/speaker/config.ts';
+export type { BestNextHop, FeedId, FeedItem, FeedSpec } from './src/speaker/feed-types.ts';
 export { checkOriginatedPaths } from './src/speaker/locals.ts';
 export type {
-  BestNextHop,
   Comparison,
   DecisionStep,
   ExportOutcome,
   FamilyCounters,
-  FeedId,
-  FeedItem,
-  FeedSpec,
   NextHopState,
   Page,
   PeerRow,

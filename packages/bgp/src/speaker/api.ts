@@ -10,10 +10,8 @@ import type {
   SpeakerConfig,
   SpeakerPeerConfig,
 } from './config.ts';
+import type { FeedId, FeedItem, FeedSpec } from './feed-types.ts';
 import type {
-  FeedId,
-  FeedItem,
-  FeedSpec,
   NextHopState,
   Page,
   PeerRow,

@@ -11,8 +11,8 @@ import {
   mostLooks,
   mostTombs,
 } from './feed.ts';
+import type { FeedItem } from './feed-types.ts';
 import type { SpeakerPeer } from './peer.ts';
-import type { FeedItem } from './types.ts';
 
 interface InPart {
   readonly rib: Rib;

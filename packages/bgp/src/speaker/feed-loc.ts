@@ -13,7 +13,7 @@ import {
   mostLooks,
   mostTombs,
 } from './feed.ts';
-import type { BestNextHop, FeedItem } from './types.ts';
+import type { BestNextHop, FeedItem } from './feed-types.ts';
 
 interface LocPart {
   readonly rib: Rib;

@@ -4,8 +4,8 @@ import type { Member, UpdateGroup } from '../rib/update-group.ts';
 import type { FamilyKey } from '../types.ts';
 import { encodeRouteRefresh } from '../wire/route-refresh.ts';
 import { bytesPerItem, countMessages, type Feed, type FeedContext, mostTombs } from './feed.ts';
+import type { FeedItem } from './feed-types.ts';
 import type { SpeakerPeer } from './peer.ts';
-import type { FeedItem } from './types.ts';
 
 interface OutPart {
   readonly peer: SpeakerPeer;

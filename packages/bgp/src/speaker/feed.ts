@@ -3,9 +3,9 @@ import type { PrefixFields } from '../rib/prefix-table.ts';
 import type { Rib } from '../rib/rib.ts';
 import type { FamilyKey } from '../types.ts';
 import { UpdateEncoder } from '../wire/update-encoder.ts';
+import type { FeedId, FeedItem } from './feed-types.ts';
 import type { LocalPaths } from './locals.ts';
 import type { SpeakerPeer } from './peer.ts';
-import type { FeedId, FeedItem } from './types.ts';
 
 export interface FeedContext {
   readonly ribs: Readonly<Record<FamilyKey, Rib>>;

@@ -3,8 +3,8 @@ import { type Feed, type FeedContext, mostTombs } from './feed.ts';
 import { InFeed } from './feed-in.ts';
 import { bestItem, LocFeed } from './feed-loc.ts';
 import { OutFeed } from './feed-out.ts';
+import type { FeedId, FeedItem, FeedSpec } from './feed-types.ts';
 import type { SpeakerPeer } from './peer.ts';
-import type { FeedId, FeedItem, FeedSpec } from './types.ts';
 
 /** Pull feeds over the RIBs, for the kernel and for monitors. */
 export class Feeds {

@@ -1,24 +1,15 @@
-import { Address } from '@causeway/ip';
 import type { BoundPolicy, PolicyBinder } from '../policy/bound.ts';
 import type { CompiledPolicy } from '../policy/compile.ts';
 import type { Gathered } from '../rib/chunk.ts';
-import { type ExportContext, Exporter } from '../rib/export.ts';
+import { Exporter } from '../rib/export.ts';
 import type { Rib } from '../rib/rib.ts';
-import { type GroupEncoding, UpdateGroup } from '../rib/update-group.ts';
-import { Family, RouterId } from '../types.ts';
+import { UpdateGroup } from '../rib/update-group.ts';
+import { Family } from '../types.ts';
 import { encodeRouteRefresh } from '../wire/route-refresh.ts';
 import type { SpeakerConfig } from './config.ts';
-import { type LocalPaths, scopeNames } from './locals.ts';
+import type { LocalPaths } from './locals.ts';
 import type { PeerFamily, SpeakerPeer } from './peer.ts';
-
-/** What a neighbour's group follows from. */
-interface Placement {
-  readonly key: string;
-  readonly context: ExportContext;
-  readonly encoding: GroupEncoding;
-  readonly policy: CompiledPolicy | undefined;
-  readonly scopes: ReadonlySet<string>;
-}
+import { type Placement, placementOf } from './placement.ts';
 
 interface Entry {
   readonly group: UpdateGroup;
@@ -112,7 +103,7 @@ export class Groups {
           ? []
           : [{ peer: found, family: found.families.get(group.rib.family)! }];
       });
-      const placements = members.map(({ peer, family }) => this.#placement(peer, family));
+      const placements = members.map(({ peer, family }) => this.#placementOf(peer, family));
       const first = placements[0];
       if (
         first !== undefined &&
@@ -229,8 +220,17 @@ export class Groups {
     if (into.bytes < maxBytes) member.asleep = true;
   }
 
+  #placementOf(peer: SpeakerPeer, family: PeerFamily): Placement {
+    return placementOf(peer, family, {
+      speaker: this.#speaker(),
+      policy: this.#policy(family.config.export),
+      binder: this.#binder,
+      scopes: this.#locals.scopes.keys(),
+    });
+  }
+
   #groupFor(peer: SpeakerPeer, family: PeerFamily): UpdateGroup {
-    const placement = this.#placement(peer, family);
+    const placement = this.#placementOf(peer, family);
     const known = this.#entries.get(placement.key);
     if (known !== undefined) return known.group;
     const { rib } = family;
@@ -274,76 +274,4 @@ export class Groups {
     group.close();
     if (entry.bound !== undefined) this.#binder.release(entry.bound);
   }
-
-  #placement(peer: SpeakerPeer, family: PeerFamily): Placement {
-    const speaker = this.#speaker();
-    const negotiated = peer.negotiated!;
-    const agreed = family.negotiated!;
-    const external = negotiated.kind === 'external';
-    const policy = this.#policy(family.config.export);
-    const addPath = agreed.addPathSend ? (family.config.addPath?.send ?? 0) : 0;
-    const maxMessage = negotiated.maxMessage;
-    const self = selfNextHop(peer, family);
-    const context: ExportContext = {
-      family: family.family,
-      external,
-      client: !external && peer.config.routeReflectorClient === true,
-      localAsn: negotiated.localAsn,
-      clusterId: RouterId.toNumber(speaker.clusterId ?? speaker.routerId),
-      routerId: RouterId.toNumber(speaker.routerId),
-      nextHop: family.config.nextHop,
-      self,
-      extendedNextHop: agreed.extendedNextHop,
-      sharedSubnets: external ? (peer.config.sharedSubnets ?? []) : [],
-      llgr: agreed.llgr !== undefined,
-      // Two octets an AS: AS4_PATH may come on top.
-      room: (maxMessage - 120) / (negotiated.fourOctetAs ? 1 : 2),
-    };
-    const encoding: GroupEncoding = { fourOctetAs: negotiated.fourOctetAs, maxMessage, addPath };
-    const scopes = [...this.#locals.scopes.keys()].filter((scope) =>
-      scopeNames(scope).includes(peer.name),
-    );
-    const key = JSON.stringify([
-      { ...context, self: self && [...self] },
-      encoding,
-      policy?.name,
-      policy &&
-        this.#binder.keyOf(policy, {
-          family: family.family,
-          neighbor: peer.name,
-          neighborAsn: negotiated.peerAsn,
-          localAsn: negotiated.localAsn,
-        }),
-      scopes,
-    ]);
-    return { key, context, encoding, policy, scopes: new Set(scopes) };
-  }
-}
-
-/** Our address as the neighbour can use it in the family; undefined: there is none. */
-function selfNextHop(peer: SpeakerPeer, family: PeerFamily): Uint8Array | undefined {
-  const local = peer.negotiated!.endpoints.localAddress;
-  const others = (peer.config.selfAddresses ?? []).flatMap((text) => Address.tryParse(text) ?? []);
-  const v4 = [local, ...others].find(Address.isIPv4);
-  const v6 = [local, ...others].find(Address.isIPv6);
-  const wide = (address: Address): Uint8Array => {
-    const bytes = Address.toBytes(address);
-    if (!Address.isLinkLocal(address)) {
-      if (!Address.isLinkLocal(local) || Address.isIPv4(local)) return bytes;
-      // RFC 2545 section 3: on a shared link the link-local address comes along.
-      return concat(bytes, Address.toBytes(local));
-    }
-    return concat(bytes, bytes);
-  };
-  if (family.family === 'ipv6-unicast') return v6 === undefined ? undefined : wide(v6);
-  if (v4 !== undefined && Address.isIPv4(local)) return Address.toBytes(v4);
-  if (family.negotiated!.extendedNextHop && v6 !== undefined) return wide(v6);
-  return v4 === undefined ? undefined : Address.toBytes(v4);
-}
-
-function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(a.length + b.length);
-  bytes.set(a);
-  bytes.set(b, a.length);
-  return bytes;
 }
