@@ -61,7 +61,7 @@ test('an answer is its body, a refusal keeps code, field, value and hint, and it
   const report = reportOf(await agent.get('/refuse').catch((error: unknown) => error));
   assert.deepEqual(report, {
     code: 'not-found',
-    message: 'agent on n1: nothing here',
+    message: 'the agent on n1 refuses: nothing here',
     field: 'id',
     value: 7,
     hint: 'look',

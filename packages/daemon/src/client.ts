@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { ApiError, DaemonError, type ErrorBody } from './errors.ts';
 import { request } from './http.ts';
 
+/** For an answer, where nothing else is said. */
 const TIMEOUT_MS = 10_000;
 /** A line or an answer longer than this is no answer of ours. */
 const MAX_ANSWER = 256 * 1024 * 1024;
@@ -11,10 +12,12 @@ const MAX_LINE = 16 * 1024 * 1024;
 export class ApiClient {
   readonly program: string;
   readonly socket: string;
+  readonly #timeoutMs: number;
 
-  constructor(program: string, socket: string) {
+  constructor(program: string, socket: string, timeoutMs = TIMEOUT_MS) {
     this.program = program;
     this.socket = socket;
+    this.#timeoutMs = timeoutMs;
   }
 
   /**
@@ -81,14 +84,14 @@ export class ApiClient {
         path,
         agent: false,
         // A stream may be silent for as long as nothing happens.
-        ...(signal === undefined ? { timeout: TIMEOUT_MS } : { signal }),
+        ...(signal === undefined ? { timeout: this.#timeoutMs } : { signal }),
         headers:
           text === undefined
             ? {}
             : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
       });
       call.on('response', resolve);
-      call.on('timeout', () => call.destroy(new Error(`no answer in ${TIMEOUT_MS / 1000} s`)));
+      call.on('timeout', () => call.destroy(new Error(`no answer in ${this.#timeoutMs / 1000} s`)));
       call.on('error', (cause) => reject(this.#unreachable(cause)));
       call.end(text);
     });
