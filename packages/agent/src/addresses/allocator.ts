@@ -10,8 +10,10 @@ import { AgentError } from '../errors.ts';
 import type { StoredNode } from '../node/own-node.ts';
 import { type NamespaceTable, type PodRow, type PodTable, podKey } from '../sources/pods.ts';
 import { choosePools, type PodView, type PoolChoice, STATIC } from './choice.ts';
+import type { FixedAddresses, GiveAny } from './fixed.ts';
 import { type DemandRow, demandKey, nodeView } from './node-demand.ts';
 import { type AddressTables, poolViews } from './sources.ts';
+import { wishOf } from './wish.ts';
 
 /** An ADD that finds a pool empty waits this long for the operator, which has been asked by then. */
 const OPERATOR_MS = 3_000;
@@ -32,6 +34,7 @@ export interface AllocatorOptions {
   /** Somebody waits: what is asked of the operator must be looked at. */
   readonly onWaiting: () => void;
   readonly demand: () => readonly DemandRow[];
+  readonly fixed: FixedAddresses;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -53,7 +56,7 @@ export class AddressAllocator implements AddressPool {
       for (;;) {
         const choices = this.choose(pod);
         try {
-          return this.#give(owner, choices);
+          return await this.#allocate(owner, pod, choices);
         } catch (error) {
           const rest = deadline - clock.now();
           const named = Object.values(choices).some(({ pools }) => pools.some((p) => p !== STATIC));
@@ -68,6 +71,41 @@ export class AddressAllocator implements AddressPool {
       }
     } finally {
       this.#waiting.delete(key);
+    }
+  }
+
+  async #allocate(owner: Owner, pod: PodReference, choices: Choices): Promise<Allocation> {
+    const { pods, tables, fixed } = this.#options;
+    const { podNamespace = 'default', podName } = pod;
+    const row = podName === undefined ? undefined : pods.get(podKey(podNamespace, podName));
+    if (row === undefined) return this.#give(owner, choices);
+    const workload =
+      row.owner === undefined
+        ? undefined
+        : tables.workloads.get(podKey(podNamespace, row.owner.name));
+    const wish = wishOf(
+      row,
+      workload?.kind === row.owner?.kind ? workload : undefined,
+      tables.reservations.by('namespace', podNamespace),
+    );
+    switch (wish.type) {
+      case 'none':
+        return this.#give(owner, choices);
+      case 'hand-over':
+        return fixed.standBy(owner, wish);
+      case 'fixed': {
+        const from = wish.pool === undefined ? choices : fromPool(choices, wish.pool, wish.why);
+        const any: GiveAny = (families) =>
+          this.#give(owner, Object.fromEntries(families.map((family) => [family, from[family]])));
+        return fixed.take(owner, wish, Object.keys(from) as Family[], any);
+      }
+      case 'invalid':
+        throw new AgentError('bad-request', `${wish.field} of the pod ${wish.message}`, {
+          field: wish.field,
+          value: wish.value,
+        });
+      default:
+        return wish satisfies never;
     }
   }
 
@@ -214,6 +252,9 @@ export class AddressAllocator implements AddressPool {
     );
   }
 }
+
+const fromPool = (choices: Choices, pool: string, why: string): Choices =>
+  Object.fromEntries(Object.keys(choices).map((family) => [family, { pools: [pool], why }]));
 
 const isComing = ({ hostNetwork, terminating, phase }: PodRow): boolean =>
   !hostNetwork && !terminating && phase !== 'Succeeded' && phase !== 'Failed';

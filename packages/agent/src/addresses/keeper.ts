@@ -1,5 +1,5 @@
 import { type Log, messageWithCauses, type StateDirectory } from '@causeway/daemon';
-import { Prefix } from '@causeway/ip';
+import { type Address, Prefix } from '@causeway/ip';
 import {
   type BlockFacts,
   type BlockOrders,
@@ -30,6 +30,8 @@ export interface KeeperPorts {
   readonly demand: NodeDemand;
   /** All claims of addresses in it that were made before it came here are known. */
   readonly claimsKnown: (cidr: Prefix) => boolean;
+  /** A claim of an address in it waits for the store: nobody else could know of it. */
+  readonly claimsPending: (cidr: Prefix) => boolean;
   /** Others send for it here. */
   readonly announced: (cidr: Prefix) => boolean;
   /** Nobody is told any more to send for it here. */
@@ -83,6 +85,16 @@ export class BlockKeeper implements Disposable {
 
   get blocks(): readonly HeldBlock[] {
     return this.#blocks;
+  }
+
+  /** The CIDR of this node that holds the address, and whether the others are told of it. */
+  covering(address: Address): { readonly announced: boolean } | undefined {
+    for (const { cidr, phase } of this.#blocks) {
+      if (phase === 'withdrawing' || phase === 'returning' || phase === 'taken') continue;
+      if (!Prefix.contains(cidr, address)) continue;
+      return { announced: phase === 'ready' || phase === 'draining' || phase === 'lost' };
+    }
+    return undefined;
   }
 
   /** What keeps pods from getting addresses, if anything does. */
@@ -146,7 +158,7 @@ export class BlockKeeper implements Disposable {
     ).flat();
     for (const block of [...this.#blocks, ...fresh]) {
       const { cidr, pool } = block;
-      const inUse = isUsed(stats.get(cidr));
+      const inUse = isUsed(stats.get(cidr)) || (ports?.claimsPending(cidr) ?? false);
       const facts =
         ports === undefined || !this.#restored
           ? asItWas(block)
@@ -200,7 +212,8 @@ export class BlockKeeper implements Disposable {
       recorded: isStatic(block) || (record?.recorded ?? !UNSURE.has(phase)),
       takenBy: record?.takenBy ?? (record === undefined ? takenBy : undefined),
       // Claims in what was always the node's are the node's own.
-      claimsKnown: isStatic(block) || ports.claimsKnown(cidr),
+      claimsKnown:
+        isStatic(block) || (phase !== 'learning' && phase !== 'lost') || ports.claimsKnown(cidr),
       announced: leaves ? !ports.withdrawn(cidr) : ports.announced(cidr),
       drain,
       empty: !inUse,

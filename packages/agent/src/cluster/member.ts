@@ -10,13 +10,14 @@ import {
   ClusterKeeper,
   checkStore,
   IdentityAllocator,
+  ipKey,
   ipMetadata,
   openAnnouncer,
 } from '@causeway/mesh';
 import { PROTOCOL } from '@causeway/policy';
 import type { Clock, Database, InitialSource } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
-import type { EndpointRecord } from '../endpoints/record.ts';
+import { type EndpointRecord, inForce } from '../endpoints/record.ts';
 import { addressList, type EndpointTable } from '../endpoints/table.ts';
 import { AgentError } from '../errors.ts';
 import { reconcilerHealth } from '../health.ts';
@@ -125,7 +126,9 @@ export class ClusterMember implements IdentityNumbers, AsyncDisposable {
     const follow = () => {
       while (tracker.pending) {
         for (const change of tracker.take()) {
-          const gone = change.type !== 'put' || change.row.state !== 'ready';
+          // A silent endpoint's addresses are another's to tell of.
+          const gone =
+            change.type !== 'put' || change.row.state !== 'ready' || !inForce(change.row.record);
           this.#sayEndpoint(change.key, gone ? undefined : change.row.record);
         }
       }
@@ -238,6 +241,15 @@ export class ClusterMember implements IdentityNumbers, AsyncDisposable {
     if (announcement.value === this.#self?.announcement.value) return;
     this.#self = { announcement, podCIDRs: self.podCIDRs };
     this.#announcer.table.put(announcement);
+  }
+
+  /** The store has what this node says of the address. */
+  said(address: Address): boolean {
+    const key = ipKey(address);
+    const status = this.#announcer.store.reconciler.status(key);
+    return (
+      status?.type === 'done' && status.revision === this.#announcer.table.entry(key)?.revision
+    );
   }
 
   /** The pod CIDRs that the store says are here; undefined while it has not what was said last. */

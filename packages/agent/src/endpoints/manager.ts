@@ -15,8 +15,8 @@ import type {
   EndpointPrograms,
   PodReference,
 } from './ports.ts';
-import { attachmentKey, type EndpointRecord, type Step } from './record.ts';
-import { type EndpointTable, toApi } from './table.ts';
+import { attachmentKey, type EndpointRecord, inForce, type Step } from './record.ts';
+import { type EndpointRow, type EndpointTable, toApi } from './table.ts';
 
 export interface EndpointManagerOptions {
   readonly node: string;
@@ -145,11 +145,49 @@ export class EndpointManager {
       if (row === undefined) throw noSuchEndpoint(id);
       const record = how(row.record);
       await this.#options.state.write(String(id), record);
-      this.#options.table.put({ ...row, record });
       // The row in the table comes first: what the enforcement writes of it is then the new one.
-      if (row.state === 'ready') this.#options.enforcement.put(record);
+      this.#options.table.put(this.#withState(row, record));
+      this.#enforce(record, row);
       return toApi(this.#options.table.get(id)!);
     });
+  }
+
+  /** Nothing of the endpoint passes until it is resumed: another has its addresses. */
+  stop(id: number, stopped: string): Promise<Endpoint> {
+    return this.change(id, (record) => ({ ...record, stopped }));
+  }
+
+  resume(id: number): Promise<Endpoint> {
+    return this.change(id, ({ stopped: _, ...record }) => record);
+  }
+
+  /** Makes an endpoint the one that has its addresses, or the silent one. */
+  handOver(id: number, standby: boolean): Promise<Endpoint> {
+    return this.change(id, ({ standby: _, ...record }) =>
+      standby ? { ...record, standby } : record,
+    );
+  }
+
+  #withState(row: EndpointRow, record: EndpointRecord): EndpointRow {
+    const { stateReason, ...rest } = row;
+    if (record.stopped !== undefined && row.state === 'ready') {
+      return { ...rest, record, state: 'error', stateReason: record.stopped };
+    }
+    if (record.stopped === undefined && row.record.stopped !== undefined && row.state === 'error') {
+      return { ...rest, record, state: 'ready' };
+    }
+    return { ...row, record };
+  }
+
+  /** Brings the kernel to what the record says now, after what the row said before. */
+  #enforce(record: EndpointRecord, before: EndpointRow): void {
+    const { enforcement, kernel, table } = this.#options;
+    const was = before.state === 'ready' && inForce(before.record);
+    const is = table.get(record.id)?.state === 'ready' && inForce(record);
+    if (is) {
+      enforcement.put(record);
+      if (!was) kernel.raise(record.hostIfindex);
+    } else if (was) enforcement.remove(record);
   }
 
   /** Takes everything of a record out of the kernel, the pool, the directory and the table, in this order. */
@@ -176,8 +214,14 @@ export class EndpointManager {
     if (!programs.attached(record.hostIfname, record.hostIfindex)) {
       programs.attach(record.hostIfname, record.hostIfindex);
     }
-    this.#options.enforcement.put(record);
-    this.#options.kernel.raise(record.hostIfindex);
+    if (record.stopped !== undefined) {
+      this.fail(record, record.stopped);
+      return;
+    }
+    if (inForce(record)) {
+      this.#options.enforcement.put(record);
+      this.#options.kernel.raise(record.hostIfindex);
+    }
     this.#options.table.update(record.id, (row) => row && { ...row, state: 'ready' });
   }
 
@@ -219,10 +263,10 @@ export class EndpointManager {
         record = { ...record, ...kernel.createInterface(namespace, podInterface(record)) };
       this.#options.programs.attach(record.hostIfname, record.hostIfindex);
       this.#options.table.put({ record, state: 'creating' });
-      this.#options.enforcement.put(record);
+      if (inForce(record)) this.#options.enforcement.put(record);
       record = { ...record, step: 'ready' };
       await this.#options.state.write(String(record.id), record);
-      this.#options.kernel.raise(record.hostIfindex);
+      if (inForce(record)) this.#options.kernel.raise(record.hostIfindex);
       this.#options.table.update(record.id, (row) => row && { ...row, record, state: 'ready' });
     } catch (cause) {
       await this.#undo(record, cause);
@@ -256,7 +300,7 @@ export class EndpointManager {
     const given =
       found === undefined
         ? await addresses.allocate({ containerId, ifname }, pod)
-        : { ...found, gateways: {} };
+        : { ...found, gateways: {}, standby: false };
     return {
       id,
       step: 'allocated' satisfies Step,
@@ -280,6 +324,7 @@ export class EndpointManager {
       identity: 0,
       namedPorts: [],
       policyAudit: false,
+      ...(given.standby ? { standby: true } : {}),
     };
   }
 
@@ -330,12 +375,12 @@ export class EndpointManager {
     if (link === undefined) wrong.push(`the node has no device ${record.hostIfname}`);
     else if (link.index !== record.hostIfindex)
       wrong.push(`${record.hostIfname} is not the device that was made`);
-    else if (!link.up) wrong.push(`${record.hostIfname} is down`);
+    else if (!link.up && inForce(record)) wrong.push(`${record.hostIfname} is down`);
     if (!record.chained) wrong.push(...kernel.differences(namespace, podInterface(record)));
     if (!programs.attached(record.hostIfname, record.hostIfindex)) {
       wrong.push(`the programs are not attached to ${record.hostIfname}`);
     }
-    wrong.push(...enforcement.differences(record));
+    if (inForce(record)) wrong.push(...enforcement.differences(record));
     return wrong;
   }
 

@@ -63,4 +63,6 @@ export interface Owner {
 export interface Allocation {
   readonly addresses: EndpointRecord['addresses'];
   readonly gateways: EndpointRecord['gateways'];
+  /** Another endpoint is the address for now: this one is made ready, and silent. */
+  readonly standby?: boolean;
 }

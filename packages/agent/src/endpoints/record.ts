@@ -45,6 +45,10 @@ const schema = z.strictObject({
   identity: z.int().min(0).max(0xffff_ffff),
   namedPorts: z.array(z.strictObject({ name: z.string(), port: z.int(), protocol: z.int() })),
   policyAudit: z.boolean(),
+  /** Ready, and silent: another endpoint has its addresses until the hand-over. */
+  standby: z.boolean().optional(),
+  /** Why nothing of it passes, although its pod runs: another has its addresses. */
+  stopped: z.string().optional(),
 });
 
 /** What the run directory keeps of an endpoint. */
@@ -58,3 +62,7 @@ export const endpointRecord: RecordKind<EndpointRecord> = {
 
 export const attachmentKey = (of: { containerId: string; ifname: string }): string =>
   `${of.containerId}/${of.ifname}`;
+
+/** Whether packets are its; a silent endpoint has none, nor has one that was stopped. */
+export const inForce = ({ standby, stopped }: EndpointRecord): boolean =>
+  standby !== true && stopped === undefined;

@@ -12,6 +12,8 @@ export interface DeviceView {
   /** Global addresses with their prefix lengths. */
   readonly addresses: readonly { readonly address: Address; readonly prefixLength: number }[];
   readonly hasDefaultRoute: boolean;
+  /** Where its default routes lead. */
+  readonly defaultGateways?: readonly Address[];
 }
 
 /**

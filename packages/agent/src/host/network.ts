@@ -18,7 +18,7 @@ import { linkOperations } from './link-reconciler.ts';
 import { HostObserver } from './observer.ts';
 import { type HostPlan, planHost } from './planner.ts';
 import { routeOperations } from './route-reconciler.ts';
-import type { RoutedNode } from './routes.ts';
+import type { MovedAddress, RoutedNode } from './routes.ts';
 import { kernelSysctls, sysctlOperations } from './sysctls.ts';
 import { type HostTables, hostTables } from './tables.ts';
 
@@ -31,6 +31,8 @@ export interface HostNetworkOptions {
   readonly ownNode: OwnNodeTable;
   /** Nodes of the cluster but this one. */
   readonly remoteNodes: () => readonly RoutedNode[];
+  /** Addresses that are elsewhere than their CIDR. */
+  readonly moved?: () => readonly MovedAddress[];
   /** Whether somebody will say what this node announces: its routes stay until they have. */
   readonly announces?: boolean;
   readonly socket: RtSocket;
@@ -182,6 +184,7 @@ export class HostNetwork implements AsyncDisposable {
       observed: [...this.tables.devices.rows()],
       remote: this.#options.remoteNodes(),
       attracted: this.#attracted,
+      moved: this.#options.moved?.() ?? [],
     });
   }
 

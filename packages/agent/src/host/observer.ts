@@ -118,10 +118,17 @@ export class HostObserver implements Disposable {
 export function readDevices(socket: RtSocket): DeviceView[] {
   const addresses = socket.addresses();
   const defaults = new Set<number>();
+  const gateways = new Map<number, Address[]>();
+  const leads = (ifindex: number | undefined, gateway: Uint8Array | undefined) => {
+    if (ifindex === undefined) return;
+    defaults.add(ifindex);
+    if (gateway === undefined) return;
+    gateways.set(ifindex, [...(gateways.get(ifindex) ?? []), Address.fromBytes(gateway)]);
+  };
   for (const route of socket.routes({ table: MAIN_TABLE })) {
     if (route.destination !== undefined || route.prefixLength !== 0) continue;
-    if (route.ifindex !== undefined) defaults.add(route.ifindex);
-    for (const hop of route.nextHops) if (hop.ifindex !== undefined) defaults.add(hop.ifindex);
+    leads(route.ifindex, route.via);
+    for (const hop of route.nextHops) leads(hop.ifindex, hop.via);
   }
   return socket
     .links()
@@ -137,6 +144,7 @@ export function readDevices(socket: RtSocket): DeviceView[] {
       up: link.up,
       loopback: link.loopback,
       hasDefaultRoute: defaults.has(link.index),
+      ...(gateways.has(link.index) ? { defaultGateways: gateways.get(link.index)! } : {}),
       addresses: addresses
         .filter(({ ifindex }) => ifindex === link.index)
         .map(({ address, prefixLength }) => ({

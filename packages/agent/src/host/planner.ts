@@ -5,7 +5,13 @@ import { type OwnNode, reachableAddresses } from '../node/own-node.ts';
 import { addressesOf, chooseDevices, type DeviceView } from './devices.ts';
 import { type MtuPlan, planMtu } from './mtu.ts';
 import { HOST_DEVICE, HOST_PEER, VXLAN_DEVICE } from './names.ts';
-import { type DesiredRoute, planRoutes, type RoutedNode, type RouteProblem } from './routes.ts';
+import {
+  type DesiredRoute,
+  type MovedAddress,
+  planRoutes,
+  type RoutedNode,
+  type RouteProblem,
+} from './routes.ts';
 import type { DesiredAddress, DesiredLink, DesiredSysctl } from './tables.ts';
 
 export interface PlanInputs {
@@ -16,6 +22,8 @@ export interface PlanInputs {
   readonly remote: readonly RoutedNode[];
   /** Service addresses that this node announces to the network. */
   readonly attracted: readonly Prefix[];
+  /** Addresses that are elsewhere than their CIDR. */
+  readonly moved?: readonly MovedAddress[];
 }
 
 /** Everything that the node's network must be, and what is wrong with the inputs. */
@@ -34,7 +42,8 @@ export interface HostPlan {
 }
 
 /** Pure: what is planned depends on the inputs and on nothing else. */
-export function planHost({ config, own, observed, remote, attracted }: PlanInputs): HostPlan {
+export function planHost(inputs: PlanInputs): HostPlan {
+  const { config, own, observed, remote, attracted, moved = [] } = inputs;
   const configured = config.node.addresses;
   const stored = own === undefined ? [] : reachableAddresses(own);
   const named = configured.length > 0 ? configured : stored;
@@ -55,6 +64,7 @@ export function planHost({ config, own, observed, remote, attracted }: PlanInput
     families: config.families,
     local: gateways,
     remote,
+    moved,
     // With translation per packet the node's own connections need a route before they are translated.
     attracted: config.socketLB.enabled ? attracted : [],
     devices,

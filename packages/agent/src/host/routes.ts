@@ -28,6 +28,18 @@ export interface RouteProblem {
   readonly reason: string;
 }
 
+/** An address that is elsewhere than in the CIDR that holds it, or in none. */
+export type MovedAddress = { readonly address: Address } & (
+  | /** On this node. */ { readonly type: 'here' }
+  | /** It was here, or is of a CIDR of this node. */ {
+      readonly type: 'forward';
+      readonly node: string;
+      /** The network sends for it there. */
+      readonly announced: boolean;
+    }
+  | /** Neither is of this node. */ { readonly type: 'there'; readonly node: string }
+);
+
 export interface RouteInputs {
   /** `routed`: the network knows the way to other nodes' pods, by BGP; the default route leads there. */
   readonly mode: 'tunnel' | 'native' | 'routed';
@@ -35,6 +47,7 @@ export interface RouteInputs {
   /** Own pod CIDRs with their gateways. */
   readonly local: readonly { readonly prefix: Prefix; readonly gateway: Address }[];
   readonly remote: readonly RoutedNode[];
+  readonly moved: readonly MovedAddress[];
   /** Service addresses that this node announces: the network sends them here, the default route back. */
   readonly attracted: readonly Prefix[];
   readonly devices: readonly DeviceView[];
@@ -107,7 +120,54 @@ export function planRoutes(inputs: RouteInputs): {
       routes.set(prefix, { prefix, device: direct.device.index, via: direct.via, ...mtu });
     }
   }
+  const nodes = new Map(inputs.remote.map((node) => [node.name, node]));
+  for (const moved of inputs.moved) {
+    const { address } = moved;
+    const family = Address.family(address);
+    if (!inputs.families.includes(family)) continue;
+    const prefix = Prefix.host(address);
+    if (moved.type === 'here' || inputs.mode === 'tunnel') {
+      const source = gateways.get(family);
+      const from = source === undefined ? {} : { source };
+      routes.set(prefix, { prefix, device: 'cw_host', ...from, ...mtu });
+      continue;
+    }
+    // Where the network routes pods it knows the way by itself, but for what a CIDR of ours keeps from it.
+    if (inputs.mode === 'routed' && moved.type === 'there') continue;
+    const node = nodes.get(moved.node);
+    const direct = node && directPath(node, family, inputs.devices);
+    if (direct !== undefined) {
+      routes.set(prefix, { prefix, device: direct.device.index, via: direct.via, ...mtu });
+      continue;
+    }
+    const way =
+      inputs.mode === 'routed' && moved.type === 'forward' && moved.announced
+        ? defaultPath(family, inputs.devices)
+        : undefined;
+    if (way !== undefined) {
+      routes.set(prefix, { prefix, ...way, ...mtu });
+      continue;
+    }
+    problems.push({
+      node: moved.node,
+      prefix,
+      type: 'elsewhere',
+      reason: `${address} is with ${moved.node}, which is on no subnet of this node; it is reached once the network routes it there`,
+    });
+  }
   return { routes: Array.from(routes, ({ value }) => value), problems };
+}
+
+/** To the network, which knows the way. */
+function defaultPath(
+  family: Family,
+  devices: readonly DeviceView[],
+): { device: number; via: Address } | undefined {
+  for (const device of devices) {
+    const via = device.defaultGateways?.find((each) => Address.family(each) === family);
+    if (via !== undefined) return { device: device.index, via };
+  }
+  return undefined;
 }
 
 function directPath(

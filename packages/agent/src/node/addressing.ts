@@ -1,16 +1,23 @@
-import type { Log } from '@causeway/daemon';
+import path from 'node:path';
+import { type Log, messageWithCauses, StateDirectory } from '@causeway/daemon';
 import type { Kv } from '@causeway/etcd';
-import type { Prefix } from '@causeway/ip';
+import { type Address, Prefix } from '@causeway/ip';
+import { reserveClaim } from '@causeway/ipam';
 import { etcdStore } from '@causeway/resources';
 import type { Clock } from '@causeway/tables';
 import { AddressAllocator } from '../addresses/allocator.ts';
 import { BlockRecords } from '../addresses/block-records.ts';
+import { type ClaimChange, ClaimStore, claimRecord, claimTable } from '../addresses/claims.ts';
+import { ClaimDuties } from '../addresses/duties.ts';
+import { FixedAddresses } from '../addresses/fixed.ts';
 import { NodeDemand } from '../addresses/node-demand.ts';
 import { NodeWriter } from '../addresses/node-writer.ts';
+import { reservedAddresses } from '../addresses/wish.ts';
 import type { HealthRow } from '../api/types.ts';
 import type { AgentConfig } from '../config/schema.ts';
+import type { EndpointManager } from '../endpoints/manager.ts';
 import { NodeAddressPool } from '../endpoints/pool.ts';
-import type { EndpointTable } from '../endpoints/table.ts';
+import { addressList, type EndpointTable } from '../endpoints/table.ts';
 import type { Foundation } from './foundation.ts';
 
 export interface AddressingOptions {
@@ -24,15 +31,28 @@ export interface AddressingOptions {
   readonly reach: () =>
     | { announced(prefix: Prefix): boolean; withdrawn(prefix: Prefix): boolean }
     | undefined;
+  /** The cluster knows a pod's address to be here. */
+  readonly said: (address: Address) => boolean;
+  readonly manager: () => Pick<EndpointManager, 'stop' | 'resume' | 'handOver'>;
+  /** Addresses that have come or gone want routes and announcements. */
+  readonly onRoutes: () => void;
   readonly clock: Clock;
   readonly log: Log;
 }
+
+/** How the reason begins for which pods of a CIDR are stopped that another node has. */
+const TAKEN = 'the pod CIDR';
 
 /** The node's addresses: pod CIDRs as they come and go, and what pods are given of them. */
 export class Addressing implements AsyncDisposable {
   readonly pool: NodeAddressPool;
   readonly allocator: AddressAllocator;
+  readonly claims: ClaimStore;
+  readonly duties: ClaimDuties;
   readonly #options: AddressingOptions;
+  readonly #stop = new AbortController();
+  /** CIDRs whose claims were read after the CIDR came here, and those that are being read for. */
+  readonly #learnt = new Map<Prefix, 'reading' | 'done'>();
   readonly #demand: NodeDemand;
   readonly #writer: NodeWriter;
   readonly #records: BlockRecords;
@@ -45,9 +65,40 @@ export class Addressing implements AsyncDisposable {
     const { addressing: tables, pods, namespaces } = foundation.store;
     const { blocks } = foundation;
     const restMs = config.ipam.quarantineSeconds * 1000;
+    this.claims = new ClaimStore({
+      kv,
+      table: claimTable(foundation.database),
+      state: new StateDirectory(path.join(config.runDir, 'state/claims'), claimRecord),
+      node,
+      log,
+    });
     this.pool = new NodeAddressPool(families, () => clock.now(), restMs);
     this.pool.onUse(() => blocks.look());
+    const connected = () => kv.health().connected;
+    const fixed = new FixedAddresses({
+      node,
+      cluster: config.cluster.name,
+      pool: this.pool,
+      claims: this.claims,
+      pods,
+      endpoints,
+      nodes: foundation.cluster.nodes,
+      covers: (address) => blocks.covering(address) !== undefined,
+      connected,
+    });
+    this.duties = new ClaimDuties({
+      node,
+      claims: this.claims,
+      fixed,
+      pool: this.pool,
+      endpoints,
+      covering: (address) => blocks.covering(address),
+      reservable: () => this.#reservable(),
+      connected,
+      log,
+    });
     this.allocator = new AddressAllocator({
+      fixed,
       node,
       families,
       pool: this.pool,
@@ -56,7 +107,7 @@ export class Addressing implements AsyncDisposable {
       namespaces,
       endpoints,
       known: () => foundation.knownNode.get(node),
-      connected: () => kv.health().connected,
+      connected,
       onWaiting: () => blocks.look(),
       demand: () => this.#demand.rows(),
       clock,
@@ -81,28 +132,120 @@ export class Addressing implements AsyncDisposable {
     });
   }
 
-  /** From here on the pod CIDRs go through their lives. Call it before endpoints are restored. */
+  /** From here on the node gives addresses. Call it before endpoints are restored. */
   start(): void {
-    const { foundation, described, reach } = this.#options;
+    const { foundation } = this.#options;
     const { storedNode, addressing } = foundation.store;
-    foundation.blocks.attach({
+    const { blocks } = foundation;
+    this.duties.keep();
+    blocks.attach({
       pool: this.pool,
       demand: this.#demand,
-      claimsKnown: () => true,
-      announced: (cidr) =>
-        (described()?.includes(cidr) ?? false) && (reach()?.announced(cidr) ?? true),
-      withdrawn: (cidr) => {
-        const said = described();
-        return said !== undefined && !said.includes(cidr) && (reach()?.withdrawn(cidr) ?? true);
-      },
+      claimsKnown: (cidr) => this.#claimsKnown(cidr),
+      claimsPending: (cidr) => this.#claimsPending(cidr),
+      announced: (cidr) => this.#announced(cidr),
+      withdrawn: (cidr) => this.#withdrawn(cidr),
       records: this.#records,
       want: (wish) => this.#writer.want(wish),
-      onTaken: () => {},
+      onTaken: () => this.#stopTaken(),
     });
-    for (const table of [addressing.pools, addressing.options]) {
-      table.onCommit(() => foundation.blocks.look());
-    }
+    for (const table of [addressing.pools, addressing.options]) table.onCommit(() => blocks.look());
     storedNode.onCommit(() => this.#records.again());
+  }
+
+  /** Endpoints of an earlier run have their addresses: the pod CIDRs go through their lives, claims are followed. */
+  restored(): void {
+    const { foundation, manager, said, reach, onRoutes } = this.#options;
+    const { blocks, store } = foundation;
+    this.duties.start({
+      stop: (id, reason) => manager().stop(id, reason),
+      resume: (id) => manager().resume(id),
+      handOver: (id, standby) => manager().handOver(id, standby),
+      said,
+      announced: (prefix) => reach()?.announced(prefix) ?? true,
+      withdrawn: (prefix) => reach()?.withdrawn(prefix) ?? true,
+      onRoutes,
+    });
+    store.addressing.reservations.onCommit(() => this.duties.look());
+    foundation.ownNode.onCommit(() => this.duties.look());
+    blocks.restored();
+    this.#stopTaken();
+  }
+
+  #announced(cidr: Prefix): boolean {
+    const { described, reach } = this.#options;
+    return (described()?.includes(cidr) ?? false) && (reach()?.announced(cidr) ?? true);
+  }
+
+  #withdrawn(cidr: Prefix): boolean {
+    const { described, reach } = this.#options;
+    const said = described();
+    return said !== undefined && !said.includes(cidr) && (reach()?.withdrawn(cidr) ?? true);
+  }
+
+  /** Claims in a CIDR that were made before it came here: one list, begun after it was seen. */
+  #claimsKnown(cidr: Prefix): boolean {
+    const { foundation, log } = this.#options;
+    const held = new Set(foundation.blocks.blocks.map((block) => block.cidr));
+    for (const known of this.#learnt.keys()) if (!held.has(known)) this.#learnt.delete(known);
+    const state = this.#learnt.get(cidr);
+    if (state !== undefined) return state === 'done';
+    this.#learnt.set(cidr, 'reading');
+    this.claims.read(this.#stop.signal).then(
+      () => {
+        this.#learnt.set(cidr, 'done');
+        this.duties.keep();
+        foundation.blocks.look();
+      },
+      (error) => {
+        this.#learnt.delete(cidr);
+        log.debug({ cidr, error: messageWithCauses(error) }, 'the claims cannot be read');
+      },
+    );
+    return false;
+  }
+
+  #claimsPending(cidr: Prefix): boolean {
+    for (const { claim, revision } of this.claims.table.rows()) {
+      if (revision === 0 && Prefix.contains(cidr, claim.address)) return true;
+    }
+    return false;
+  }
+
+  /** What AddressReservations name of this node's CIDRs: it alone knows whether an address of them is free. */
+  *#reservable(): Generator<ClaimChange> {
+    const { foundation } = this.#options;
+    const node = this.#options.config.node.name;
+    for (const row of foundation.store.addressing.reservations.rows()) {
+      for (const { address, ...rest } of reservedAddresses(row)) {
+        const known = this.claims.table.get(address)?.claim;
+        if (known !== undefined || foundation.blocks.covering(address) === undefined) continue;
+        if (this.pool.ownerOf(address) !== undefined) continue;
+        yield {
+          address,
+          step: (claim) => reserveClaim(claim, { address, home: node, ...rest }),
+        };
+      }
+    }
+  }
+
+  /** Pods of CIDRs that others have are stopped; those whose CIDR came back go on. */
+  #stopTaken(): void {
+    const { endpoints, manager, log, config, foundation } = this.#options;
+    const failed = (error: unknown) =>
+      log.warn({ error: messageWithCauses(error) }, 'an endpoint cannot follow its pod CIDR');
+    const taken = foundation.blocks.blocks.filter(({ phase }) => phase === 'taken');
+    for (const { record } of [...endpoints.rows()]) {
+      const addresses = addressList(record) as Address[];
+      const block = taken.find(({ cidr }) => addresses.some((each) => Prefix.contains(cidr, each)));
+      const claimed = addresses.some(
+        (each) => this.claims.table.get(each)?.claim.at === config.node.name,
+      );
+      if (block !== undefined && !claimed) {
+        const reason = `${TAKEN} ${block.cidr} is of the node ${block.holder} now`;
+        if (record.stopped !== reason) manager().stop(record.id, reason).catch(failed);
+      } else if (record.stopped?.startsWith(TAKEN)) manager().resume(record.id).catch(failed);
+    }
   }
 
   health(): HealthRow[] {
@@ -110,6 +253,9 @@ export class Addressing implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.duties[Symbol.asyncDispose]();
+    await this.claims[Symbol.asyncDispose]();
     await this.#records[Symbol.asyncDispose]();
     await this.#writer[Symbol.asyncDispose]();
   }

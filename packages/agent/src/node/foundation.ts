@@ -14,7 +14,7 @@ import { AgentError } from '../errors.ts';
 import { HOST_DEVICE, VXLAN_DEVICE } from '../host/names.ts';
 import { HostNetwork } from '../host/network.ts';
 import { carriesEgress, type HostPlan } from '../host/planner.ts';
-import type { RoutedNode } from '../host/routes.ts';
+import type { MovedAddress, RoutedNode } from '../host/routes.ts';
 import { StoreSources, type StoreTables, storeTables } from '../sources/store.ts';
 import { StoreTrust } from '../sources/trust.ts';
 import { gatewaysOf } from './gateways.ts';
@@ -46,6 +46,8 @@ export class Foundation implements AsyncDisposable {
   readonly sources: StoreSources;
   readonly host: HostNetwork;
   readonly trust: StoreTrust;
+  /** Addresses that are elsewhere than their CIDR; set once there is somebody who knows. */
+  moved: () => readonly MovedAddress[] = () => [];
   readonly #config: AgentConfig;
   readonly #stop = new AbortController();
   readonly #socket = RtSocket.open();
@@ -77,6 +79,7 @@ export class Foundation implements AsyncDisposable {
       database: this.database,
       ownNode: this.ownNode,
       remoteNodes: () => this.#remoteNodes(),
+      moved: () => this.moved(),
       announces: config.bgp.enabled,
       socket: this.#socket,
       clock,

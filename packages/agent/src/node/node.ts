@@ -115,6 +115,12 @@ export class Node implements AsyncDisposable {
       endpoints: this.endpoints,
       described: () => this.#membership.described,
       reach: () => this.bgp?.reach,
+      said: (address) => this.#membership.said(address),
+      manager: () => this.manager,
+      onRoutes: () => {
+        this.host.replan();
+        this.bgp?.replan();
+      },
       clock,
       log,
     });
@@ -298,7 +304,7 @@ export class Node implements AsyncDisposable {
           ownNode: foundation.ownNode,
           devices: foundation.host.tables.devices,
           pools: tables.addressing.pools,
-          podAddresses: () => [],
+          podAddresses: () => this.addressing.duties.announced,
           services: tables.services,
           nodeAddresses: () => this.host.plan.nodeAddresses,
           balancing: this.services,
@@ -392,6 +398,7 @@ export class Node implements AsyncDisposable {
    */
   async start(signal: AbortSignal): Promise<void> {
     const { config, clock, log } = this.#options;
+    this.#options.foundation.moved = () => this.addressing.duties.moved;
     this.addressing.start();
     this.#plans.follow(this.host.plan);
     this.host.onPlan((plan) => this.#plans.follow(plan));
@@ -411,7 +418,7 @@ export class Node implements AsyncDisposable {
         recoverFromRows(link, this.datapath.enforcement.endpoints(), this.host.plan.gateways),
       log,
     });
-    this.#options.foundation.blocks.restored();
+    this.addressing.restored();
     const ms = Math.round(performance.now() - started);
     log.info({ ...restored, ms }, 'endpoints are restored');
     const deletions = path.join(config.runDir, 'deletions');

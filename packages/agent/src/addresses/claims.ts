@@ -1,0 +1,242 @@
+import {
+  type Log,
+  messageWithCauses,
+  type RecordKind,
+  type StateDirectory,
+} from '@causeway/daemon';
+import { absent, type Compare, type Kv, type KvEntry, type TxnOperation } from '@causeway/etcd';
+import { Address } from '@causeway/ip';
+import {
+  CLAIMS,
+  type Claim,
+  type ClaimRefusal,
+  type ClaimStep,
+  claimKey,
+  decodeClaim,
+  encodeClaim,
+  ownerText,
+  parseClaim,
+} from '@causeway/ipam';
+import type { Database, Table } from '@causeway/tables';
+import { z } from 'zod';
+import { AgentError } from '../errors.ts';
+
+/** Others change the same records; whoever loses this often in a row has a reason to say so. */
+const ATTEMPTS = 8;
+
+export interface ClaimRow {
+  readonly claim: Claim;
+  /** Of the key; 0 for a claim that the store has not heard of yet. */
+  readonly revision: number;
+}
+
+export type ClaimTable = Table<ClaimRow, string, 'owner'>;
+
+export const claimTable = (database: Database): ClaimTable =>
+  database.table({
+    name: 'address-claims',
+    key: ({ claim }: ClaimRow): string => claim.address,
+    indexes: { owner: { keys: ({ claim }) => ownerText(claim.owner) } },
+    columns: [
+      { name: 'address', of: ({ claim }) => claim.address },
+      { name: 'owner', of: ({ claim }) => ownerText(claim.owner) },
+      { name: 'home', of: ({ claim }) => claim.home ?? '' },
+      { name: 'at', of: ({ claim }) => claim.at ?? '' },
+      { name: 'announced', of: ({ claim }) => claim.announced },
+      { name: 'revision', of: ({ revision }) => revision },
+    ],
+  });
+
+/** The copy in the run directory of claims that concern this node: with it they count while the store is away. */
+export const claimRecord: RecordKind<ClaimRow> = {
+  format: 'causeway-address-claim',
+  version: 1,
+  parse(payload) {
+    const { claim, revision } = z
+      .strictObject({ claim: z.unknown(), revision: z.int().min(0) })
+      .parse(payload);
+    return { claim: parseClaim(claim), revision };
+  },
+};
+
+/** One change of one claim: the record as it is, in; what becomes of it, out. */
+export interface ClaimChange {
+  readonly address: Address;
+  readonly step: (claim: Claim | undefined) => ClaimStep;
+}
+
+/** How a set of changes, which are made together or not at all, went. */
+export type ClaimOutcome =
+  | { readonly type: 'done'; readonly claims: readonly (Claim | undefined)[] }
+  | ClaimRefusal;
+
+export interface ClaimStoreOptions {
+  readonly kv: Kv;
+  readonly table: ClaimTable;
+  readonly state: StateDirectory<ClaimRow>;
+  readonly node: string;
+  readonly log: Log;
+}
+
+/** All claims of the cluster in a table, and the way to change them: by compare-and-swap, the steps being pure. */
+export class ClaimStore implements AsyncDisposable {
+  readonly table: ClaimTable;
+  readonly #options: ClaimStoreOptions;
+  readonly #watch;
+  readonly #running: Promise<void>;
+  readonly #stop = new AbortController();
+  readonly #kept = new Set<string>();
+  /** Addresses of records that nobody can read: kept out of use. */
+  readonly #unreadable = new Set<Address>();
+  #synced = false;
+
+  constructor(options: ClaimStoreOptions) {
+    this.#options = options;
+    const { kv, table, state, log } = options;
+    this.table = table;
+    const { records, refused } = state.load();
+    for (const { error } of refused)
+      log.warn({ error: error.message }, 'a remembered claim cannot be used');
+    for (const [name, row] of records) {
+      this.#kept.add(name);
+      table.put(row);
+    }
+    this.#watch = kv.watch(CLAIMS, { known: [...table.keys()].map((key) => CLAIMS + key) });
+    this.#running = this.#run();
+  }
+
+  /** All claims have been read in this run. */
+  get synced(): boolean {
+    return this.#synced;
+  }
+
+  get unreadable(): ReadonlySet<Address> {
+    return this.#unreadable;
+  }
+
+  /** Reads all of them again, and not what a watch may be late with. */
+  async read(signal: AbortSignal): Promise<void> {
+    for await (const { entries } of this.#options.kv.pages(CLAIMS, { signal })) {
+      this.table.database.write(() => {
+        for (const entry of entries) this.#see(entry);
+      });
+    }
+  }
+
+  /** @throws KvError when the store does not answer, AgentError `busy` if others are always faster. */
+  async change(changes: readonly ClaimChange[], signal?: AbortSignal): Promise<ClaimOutcome> {
+    const { kv } = this.#options;
+    const call = signal === undefined ? {} : { signal };
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const entries = await Promise.all(
+        changes.map(({ address }) => kv.get(claimKey(address), call)),
+      );
+      const compare: Compare[] = [];
+      const success: TxnOperation[] = [];
+      const claims: (Claim | undefined)[] = [];
+      for (const [index, { address, step }] of changes.entries()) {
+        const entry = entries[index];
+        const key = claimKey(address);
+        const result = step(entry === undefined ? undefined : readClaim(entry));
+        if (result.type === 'refused') {
+          if (entry !== undefined) this.#see(entry);
+          return result;
+        }
+        compare.push(
+          entry === undefined
+            ? absent(key)
+            : { type: 'mod', key, operator: '=', revision: entry.modRevision },
+        );
+        claims.push(result.type === 'delete' ? undefined : result.claim);
+        if (result.type === 'write')
+          success.push({ type: 'put', key, value: encodeClaim(result.claim) });
+        else if (result.type === 'delete') success.push({ type: 'delete', key });
+      }
+      if (success.length === 0) {
+        for (const entry of entries) if (entry !== undefined) this.#see(entry);
+        return { type: 'done', claims };
+      }
+      const { succeeded, revision } = await kv.txn({ compare, success }, call);
+      if (!succeeded) continue;
+      this.table.database.write(() => {
+        for (const [index, claim] of claims.entries()) {
+          if (claim === undefined) this.#forget(changes[index]!.address);
+          else this.keep({ claim, revision });
+        }
+      });
+      return { type: 'done', claims };
+    }
+    const { address } = changes[0]!;
+    throw new AgentError('busy', `the claim of ${address} changes all the time`, {
+      field: 'address',
+      value: address,
+      hint: 'try again',
+    });
+  }
+
+  /** A row from wherever it was heard of; an older one than is known changes nothing. */
+  keep(row: ClaimRow): void {
+    const { node, state, log } = this.#options;
+    const { address, at, home, from, standby } = row.claim;
+    const before = this.table.get(address);
+    if (before !== undefined && before.revision > row.revision) return;
+    this.table.put(row);
+    const concerns = [at, home, from, standby?.node].includes(node);
+    if (!concerns && !this.#kept.has(address)) return;
+    const done = concerns ? state.write(address, row) : state.remove(address);
+    if (concerns) this.#kept.add(address);
+    else this.#kept.delete(address);
+    done.catch((error) =>
+      log.error({ address, error: messageWithCauses(error) }, 'a claim cannot be remembered'),
+    );
+  }
+
+  #forget(address: Address): void {
+    this.table.delete(address);
+    this.#unreadable.delete(address);
+    if (!this.#kept.delete(address)) return;
+    this.#options.state.remove(address).catch(() => {
+      // It is told of again at the next start, and deleted then.
+    });
+  }
+
+  async #run(): Promise<void> {
+    for await (const events of this.#watch.batches()) {
+      if (this.#stop.signal.aborted) return;
+      this.table.database.write(() => {
+        for (const event of events) {
+          if (event.type === 'put') this.#see(event.entry);
+          else if (event.type === 'delete') {
+            const address = Address.tryParse(event.key.slice(CLAIMS.length));
+            // One that waits for the store is not gone because the store lacks it.
+            if (address !== undefined && this.table.get(address)?.revision !== 0)
+              this.#forget(address);
+          } else if (event.type === 'synced') this.#synced = true;
+        }
+      });
+    }
+  }
+
+  #see(entry: KvEntry): void {
+    const address = Address.tryParse(entry.key.slice(CLAIMS.length));
+    if (address === undefined || claimKey(address) !== entry.key) return;
+    try {
+      const claim = readClaim(entry);
+      if (claim.address !== address) throw new Error(`it speaks of ${claim.address}`);
+      this.#unreadable.delete(address);
+      this.keep({ claim, revision: entry.modRevision });
+    } catch (error) {
+      this.#unreadable.add(address);
+      const { log } = this.#options;
+      log.warn({ address, error: messageWithCauses(error) }, 'a claim cannot be read');
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#watch[Symbol.asyncDispose]();
+    await this.#running;
+  }
+}
+
+const readClaim = (entry: KvEntry): Claim => decodeClaim(entry.text);
