@@ -1,3 +1,4 @@
+export { clusterOfGuard, PLAN_GUARD } from './src/address-plan/guard.ts';
 export {
   decodePodCidr,
   encodePodCidr,
@@ -6,6 +7,7 @@ export {
   podCidrKey,
   poolUseKey,
 } from './src/address-plan/pod-cidrs.ts';
+export { isTolerated, rangesOf } from './src/address-plan/ranges.ts';
 export { describeKind, type FieldDoc, jsonSchemaOf, type KindDoc } from './src/describe.ts';
 export { ResourceError, type ResourceErrorCode, type ResourceIssue } from './src/errors.ts';
 export { type EtcdStoreOptions, etcdStore } from './src/etcd-store.ts';

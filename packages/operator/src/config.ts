@@ -1,12 +1,25 @@
 import { hostname } from 'node:os';
 import { LOG_LEVELS } from '@causeway/daemon';
-import { Address } from '@causeway/ip';
+import { Address, Prefix } from '@causeway/ip';
 import { z } from 'zod';
 
 const seconds = (least: number, most: number) => z.int().min(least).max(most);
 const address = z.string().refine((text) => Address.tryParse(text) !== undefined, {
   error: 'an IPv4 or IPv6 address',
 });
+
+const prefix = z.string().refine(isPrefix, {
+  error: 'a prefix such as 192.0.2.0/24, or an address',
+});
+
+function isPrefix(text: string): boolean {
+  try {
+    Prefix.parseLoose(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** The operator's configuration file. */
 export const operatorConfig = z.strictObject({
@@ -74,8 +87,17 @@ export const operatorConfig = z.strictObject({
       collectSeconds: seconds(1, 86_400).default(300),
     })
     .prefault({}),
-  /** What Services of type LoadBalancer without a loadBalancerClass mean: ours, or left to others. */
-  loadBalancer: z.strictObject({ classless: z.boolean().default(true) }).prefault({}),
+  loadBalancer: z
+    .strictObject({
+      /** Whether Services of type LoadBalancer without a loadBalancerClass are ours. */
+      classless: z.boolean().default(true),
+      /** Addresses that may never be VIPs, beside those of nodes, pods and services: the API server's, a router's. */
+      reserved: z
+        .array(z.strictObject({ cidr: prefix, owner: z.string().min(1) }))
+        .max(1024)
+        .default([]),
+    })
+    .prefault({}),
   log: z.enum(LOG_LEVELS).default('info'),
 });
 

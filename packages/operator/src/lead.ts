@@ -4,14 +4,17 @@ import { ClusterId, identityLayout } from '@causeway/identity';
 import { IdentityCollector } from '@causeway/mesh';
 import type { ResourceStore } from '@causeway/resources';
 import { type Clock, Gate } from '@causeway/tables';
+import { ClaimKeeper } from './claims/keeper.ts';
 import type { OperatorConfig } from './config.ts';
 import type { KnownStore } from './memory.ts';
 import { Part, type PartStatus } from './part.ts';
+import { keepPlan } from './plan/keeper.ts';
 import { PodCidrAllocator } from './pod-cidrs/allocator.ts';
 import { PodCidrReports } from './pod-cidrs/reports.ts';
 import { FenceLost } from './pod-cidrs/writer.ts';
 import { serveRequests } from './requests.ts';
 import type { OperatorTables } from './sources.ts';
+import { VipAllocator } from './vips/allocator.ts';
 
 const REPORT_MS = 500;
 
@@ -41,12 +44,18 @@ export class Lead implements AsyncDisposable {
   readonly #running: Promise<void>[] = [];
   readonly #allocating = new Gate();
   #allocator: PodCidrAllocator | undefined;
+  #vips: VipAllocator | undefined;
 
   constructor(options: LeadOptions) {
     this.#options = options;
     this.fence = options.fence;
     this.#start('pod-cidrs', (signal, good) => this.#allocate(signal, good));
     this.#start('pod-cidr-reports', (signal, good) => this.#report(signal, good));
+    this.#start('vips', (signal, good) => this.#giveVips(signal, good));
+    this.#start('claims', (signal, good) => this.#keepClaims(signal, good));
+    this.#start('address-plan', (signal, good) =>
+      keepPlan({ ...options, cluster: options.config.cluster.name }, signal, good),
+    );
     this.#start('requests', (signal, good) => serveRequests(options.kv, this, signal, good));
     this.#start('identities', (signal, good) => this.#collect(signal, good));
   }
@@ -60,6 +69,10 @@ export class Lead implements AsyncDisposable {
   /** Undefined until all records are read, and while they are read again. */
   get allocator(): PodCidrAllocator | undefined {
     return this.#allocator;
+  }
+
+  get vips(): VipAllocator | undefined {
+    return this.#vips;
   }
 
   parts(): readonly PartStatus[] {
@@ -112,6 +125,25 @@ export class Lead implements AsyncDisposable {
     } finally {
       this.#allocator = undefined;
     }
+  }
+
+  async #giveVips(signal: AbortSignal, good: () => void): Promise<void> {
+    using vips = new VipAllocator({
+      ...this.#options,
+      settings: this.#options.config.loadBalancer,
+    });
+    this.#vips = vips;
+    await vips.run(signal, good);
+  }
+
+  async #keepClaims(signal: AbortSignal, good: () => void): Promise<void> {
+    using keeper = new ClaimKeeper({
+      ...this.#options,
+      allocator: () => this.#allocator,
+      checkMs: this.#options.config.claims.checkSeconds * 1000,
+    });
+    await this.whenAllocating(signal);
+    await keeper.run(signal, good);
   }
 
   async #report(signal: AbortSignal, good: () => void): Promise<void> {

@@ -58,7 +58,10 @@ export function nodeRow(node: CiliumNode): NodeRow {
       cidrs: cidrs.map(prefixOf),
     })),
     podCidrs: (spec.ipam?.podCIDRs ?? []).map(prefixOf),
-    addresses: (spec.addresses ?? []).flatMap(({ ip }) => Address.tryParse(ip) ?? []),
+    addresses: (spec.addresses ?? []).flatMap(({ type, ip }) =>
+      // CiliumInternalIP is one of the node's own pod CIDRs.
+      type === 'InternalIP' || type === 'ExternalIP' ? (Address.tryParse(ip) ?? []) : [],
+    ),
     error: status?.ipam?.['operator-status']?.error ?? '',
   };
 }

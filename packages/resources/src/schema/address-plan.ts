@@ -68,7 +68,7 @@ export const addressPlan = open({
       256,
     ),
   }),
-  status: maybe(open({})),
+  status: maybe(open({ conflicts: maybe(z.array(z.string())) })),
 }).meta({ description: 'Who owns which ranges, over regions, VPCs and clusters.' });
 
 export type AddressPlan = z.infer<typeof addressPlan>;

@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Kv, memoryEtcd, systemClock } from '@causeway/etcd';
+import type { Address } from '@causeway/ip';
+import { type Claim, claimKey, decodeClaim, encodeClaim, takeClaim } from '@causeway/ipam';
+import { etcdStore } from '@causeway/resources';
+import { pool, startOperator, TestNode, until } from '../../testing/world.ts';
+import { reservedAddresses } from './wishes.ts';
+
+const reservation = (name: string, spec: object) => ({
+  apiVersion: 'causeway.io/v1',
+  kind: 'AddressReservation',
+  metadata: { name, namespace: 'shop' },
+  spec,
+});
+
+async function world(run: (kv: Kv) => Promise<void>): Promise<void> {
+  await using etcd = memoryEtcd({ clock: systemClock });
+  await using kv = etcd.connect();
+  await etcdStore(kv).apply([pool('default', { ipv4: { cidrs: ['10.0.0.0/16'], maskSize: 24 } })]);
+  await using _operator = startOperator(kv);
+  await run(kv);
+}
+
+async function claim(kv: Kv, address: string): Promise<Claim | undefined> {
+  const entry = await kv.get(claimKey(address as Address));
+  return entry && decodeClaim(entry.text);
+}
+
+const statusOf = async (kv: Kv, name: string) =>
+  (await etcdStore(kv).get('AddressReservation', { namespace: 'shop', name })).status;
+
+/** What a node writes when the owner's pod comes to it. */
+async function take(kv: Kv, address: string, wish: Partial<Claim>, node: string): Promise<void> {
+  const base = {
+    owner: { type: 'pod', namespace: 'shop', pod: 'db-0' },
+    partner: null,
+    home: node,
+  } as const;
+  const step = takeClaim(
+    await claim(kv, address),
+    {
+      address: address as Address,
+      ttlSeconds: 60,
+      reservation: null,
+      ...base,
+      ...(wish as object),
+    },
+    { node, holder: 'container-1' },
+  );
+  if (step.type !== 'write') throw new Error(step.type);
+  await kv.put(claimKey(address as Address), encodeClaim(step.claim));
+}
+
+test('what a reservation names and nobody holds is claimed, both families together; bindings say so', () =>
+  world(async (kv) => {
+    await etcdStore(kv).apply([
+      reservation('db', {
+        workload: { kind: 'StatefulSet', name: 'db', ordinals: '0,2-3' },
+        addresses: [
+          { ipv4: '10.9.0.1', ipv6: 'fd00::1' },
+          { ipv4: '10.9.0.2' },
+          { ipv4: '10.9.0.9', ordinal: 0 },
+        ],
+      }),
+    ]);
+    await until('all are claimed', async () => (await statusOf(kv, 'db'))?.bindings?.length === 4);
+    const first = await claim(kv, '10.9.0.1');
+    assert.deepEqual(first?.owner, {
+      type: 'workload',
+      namespace: 'shop',
+      kind: 'StatefulSet',
+      name: 'db',
+      ordinal: 2,
+    });
+    assert.equal(first?.partner, 'fd00::1');
+    assert.equal((await claim(kv, 'fd00::1'))?.partner, '10.9.0.1');
+    assert.equal((await claim(kv, '10.9.0.2'))?.owner.type, 'workload');
+    assert.match(JSON.stringify((await statusOf(kv, 'db'))?.bindings), /"state":"reserved"/);
+    // The reservation goes, and with it what nobody used, after its time.
+    await etcdStore(kv).delete('AddressReservation', { namespace: 'shop', name: 'db' });
+    await until('they are let go', async () => (await claim(kv, '10.9.0.1'))?.reservation === null);
+  }));
+
+test('an address that another has is refused with who has it; one in a node’s CIDR is left to that node', () =>
+  world(async (kv) => {
+    await take(kv, '10.9.0.1', {}, 'n1');
+    const node = new TestNode(kv, 'n1');
+    await node.ask('default', 10);
+    await until('n1 has a CIDR', async () => (await node.allocated()).length === 1);
+    await etcdStore(kv).apply([
+      reservation('a', {
+        podName: 'other',
+        addresses: [{ ipv4: '10.9.0.1' }, { ipv4: '10.0.0.7' }],
+      }),
+    ]);
+    await until('both are told', async () => {
+      const text = (await statusOf(kv, 'a'))?.error ?? '';
+      return (
+        /10\.9\.0\.1 is kept for pod shop\/db-0 on n1/.test(text) &&
+        /10\.0\.0\.7 is in 10\.0\.0\.0\/24 of node n1/.test(text)
+      );
+    });
+    assert.equal(await claim(kv, '10.0.0.7'), undefined);
+  }));
+
+test('a kept address goes when it has lain unused for its time; one in use, or back in use, stays', () =>
+  world(async (kv) => {
+    for (const [address, releasedAt, ttlSeconds] of [
+      ['10.9.0.1', 1, 1],
+      ['10.9.0.2', null, 1],
+      ['10.9.0.3', 1, 3600],
+    ] as const) {
+      await take(kv, address, {}, 'n1');
+      const found = await claim(kv, address);
+      const holder = releasedAt === null ? 'container-1' : null;
+      await kv.put(
+        claimKey(address as Address),
+        encodeClaim({ ...found!, holder, releasedAt, ttlSeconds }),
+      );
+    }
+    const node = new TestNode(kv, 'n1');
+    await node.ask('default', 0);
+    await until('the first has gone', async () => (await claim(kv, '10.9.0.1')) === undefined);
+    assert.notEqual(await claim(kv, '10.9.0.2'), undefined);
+    assert.notEqual(await claim(kv, '10.9.0.3'), undefined);
+  }));
+
+test('for a node that is gone for good, and its pod too, the operator lets go', () =>
+  world(async (kv) => {
+    await take(kv, '10.9.0.1', { ttlSeconds: 3600 }, 'gone');
+    await until('it is released', async () => (await claim(kv, '10.9.0.1'))?.holder === null);
+    assert.notEqual((await claim(kv, '10.9.0.1'))?.releasedAt, null);
+  }));
+
+test('addresses without an ordinal go to the ordinals that none is given to by name', () => {
+  const made = reservedAddresses({
+    ...reservation('db', {
+      workload: { kind: 'StatefulSet', name: 'db', ordinals: '1-2' },
+      addresses: [{ ipv4: '10.0.0.1' }, { ipv4: '10.0.0.2', ordinal: 1 }, { ipv4: '10.0.0.3' }],
+    }),
+  } as never);
+  assert.deepEqual(
+    made.map(({ address, owner }) => [
+      address,
+      owner.type === 'workload' ? owner.ordinal : owner.pod,
+    ]),
+    [
+      ['10.0.0.1', 2],
+      ['10.0.0.2', 1],
+    ],
+  );
+});
