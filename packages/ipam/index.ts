@@ -20,7 +20,7 @@ export type { Claim, ClaimDuty, ClaimOwner, ClaimRefusal, ClaimStep } from './sr
 export { IpamError, type IpamErrorCode } from './src/errors.ts';
 export { NodeIpam } from './src/ipam.ts';
 export { type Layout, layout } from './src/layout.ts';
-export { type BlockStep, FIRST_PHASE, stepBlock } from './src/node/block-life.ts';
+export { type BlockStep, FIRST_PHASE, ordersOf, stepBlock } from './src/node/block-life.ts';
 export { DEFAULT_MARKS, FRESH_DEMAND, stepDemand } from './src/node/demand.ts';
 export type {
   BlockFacts,

@@ -51,11 +51,17 @@ test('a block that was taken by force goes on while nobody has it, and stops whe
   const lost = stepBlock('ready', forced);
   assert.deepEqual(lost, {
     phase: 'lost',
-    orders: { give: 'no', announce: true, keep: true, stop: false },
+    orders: { give: 'no', announce: true, keep: true, ask: true, stop: false },
   });
   assert.equal(stepBlock('lost', { ...mine, announced: true, empty: false }).phase, 'announcing');
   const taken = stepBlock('lost', { ...forced, takenBy: 'n2' });
-  assert.deepEqual(taken.orders, { give: 'no', announce: false, keep: false, stop: true });
+  assert.deepEqual(taken.orders, {
+    give: 'no',
+    announce: false,
+    keep: false,
+    ask: false,
+    stop: true,
+  });
   const gone = { ...forced, takenBy: 'n2', announced: false, empty: true };
   assert.equal(stepBlock('taken', gone).phase, 'gone');
 });

@@ -25,7 +25,7 @@ function nextPhase(phase: BlockPhase, facts: BlockFacts): BlockPhase | 'gone' {
   const mine = allocated && recorded;
   switch (phase) {
     case 'learning':
-      if (!allocated && empty) return 'returning';
+      if (!allocated && empty) return 'withdrawing';
       if (!mine) return empty ? 'learning' : 'lost';
       if (drain) return empty ? 'withdrawing' : 'draining';
       return claimsKnown ? 'announcing' : 'learning';
@@ -50,17 +50,18 @@ function nextPhase(phase: BlockPhase, facts: BlockFacts): BlockPhase | 'gone' {
     case 'lost':
       if (mine && drain) return empty ? 'withdrawing' : 'draining';
       if (mine && claimsKnown) return 'announcing';
-      return !allocated && empty ? 'returning' : 'lost';
+      return !allocated && empty ? 'withdrawing' : 'lost';
     case 'taken':
-      return empty ? 'returning' : 'lost';
+      return empty ? 'withdrawing' : 'lost';
     default:
       return phase satisfies never;
   }
 }
 
-const REST = { give: 'no', announce: false, keep: false, stop: false } as const;
+const REST = { give: 'no', announce: false, keep: false, ask: false, stop: false } as const;
 
-function ordersOf(phase: BlockPhase | 'gone'): BlockOrders {
+/** What to do while a block is in the phase. */
+export function ordersOf(phase: BlockPhase | 'gone'): BlockOrders {
   switch (phase) {
     case 'learning':
     case 'withdrawing':
@@ -70,8 +71,9 @@ function ordersOf(phase: BlockPhase | 'gone'): BlockOrders {
     case 'ready':
       return { ...REST, give: 'yes', announce: true, keep: true };
     case 'draining':
-    case 'lost':
       return { ...REST, announce: true, keep: true };
+    case 'lost':
+      return { ...REST, announce: true, keep: true, ask: true };
     case 'taken':
       return { ...REST, stop: true };
     case 'returning':

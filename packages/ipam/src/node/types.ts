@@ -99,8 +99,10 @@ export interface BlockOrders {
   readonly give: 'yes' | 'last-resort' | 'no';
   /** Announce by BGP and publish in the node's store entry. */
   readonly announce: boolean;
-  /** Keep it in `allocated`. */
+  /** Leave it in `allocated`; false: take it out. */
   readonly keep: boolean;
+  /** Put it into `allocated` if it is not there, so that the operator gives it back. */
+  readonly ask: boolean;
   /** The endpoints that have addresses of it must stop: another node has the block. */
   readonly stop: boolean;
 }
