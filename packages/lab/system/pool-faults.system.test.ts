@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { connectKv } from '@causeway/etcd';
 import { Address, Prefix } from '@causeway/ip';
+import { parseManifests } from '@causeway/resources';
 import { podPlace, until } from '../index.ts';
 import { agreed, held, plainPods, records, routed, startAll, stopAll } from './address-book.ts';
 import { apply, eventually, useLab } from './support.ts';
 
+const EXAMPLES = join(import.meta.dirname, '../../../examples');
 const CAUSEWAY = join(import.meta.dirname, '../../cli/bin/causeway');
 const SETTLE_MS = 30_000;
 
@@ -201,6 +204,8 @@ test('hostile records, nodes and pools are refused or passed over, and the opera
   const said = await store.get('CiliumNode', { name: 'b1' });
   assert.match(JSON.stringify(said.status ?? {}), /a1/);
   assert.equal((await records(lab())).find(({ cidr }) => cidr === theirs)?.node, 'a1');
+  const plan = readFileSync(join(EXAMPLES, 'pools/plan.yaml'), 'utf8');
+  await store.apply(parseManifests(plan).map(({ value }) => value));
   const clash = {
     apiVersion: 'cilium.io/v2alpha1',
     kind: 'CiliumPodIPPool',
@@ -208,6 +213,8 @@ test('hostile records, nodes and pools are refused or passed over, and the opera
     spec: { ipv4: { cidrs: ['10.61.0.0/24'], maskSize: 28 } },
   };
   await assert.rejects(store.apply([clash]), /10\.61\.0\.0/);
+  const spares = { ...clash, spec: { ipv4: { cidrs: ['10.62.3.0/24'], maskSize: 28 } } };
+  await assert.rejects(store.apply([spares]), /spare/);
   await stopAll(lab(), pods);
   for (const key of Object.keys(rubbish)) await kv.delete(key);
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Address, Prefix } from '@causeway/ip';
-import { podPlace, until } from '../index.ts';
+import { Attempts, podPlace, until } from '../index.ts';
 import {
   agreed,
   held,
@@ -143,10 +143,12 @@ test('a pool in use is not deleted, nor a range of it taken away: who uses it is
   await agreed(lab());
 });
 
-test('a pod of a StatefulSet moves to another rack and keeps its addresses, both families', async () => {
+test('a pod of a StatefulSet moves to another rack and keeps its addresses, under attempts to reach it', async () => {
   const place = 'main/default/db-1';
   const before = await lab().addresses(place);
   assert.equal(before.length, 2);
+  const targets = before.map((address) => ({ name: 'db-1', address, port: 7000 }));
+  await using attempts = await Attempts.start(lab(), 'outside', targets);
   assert.deepEqual((await lab().movePod(place, 'b1')).toSorted(), before.toSorted());
   await routed(lab(), 'leaf-b', before.map(hostRoute), 'b1');
   await routed(lab(), 'spine', before.map(hostRoute), 'leaf-b');
@@ -159,6 +161,12 @@ test('a pod of a StatefulSet moves to another rack and keeps its addresses, both
     })),
   );
   await expectSoon(reached);
+  const results = await attempts.stop();
+  assert.deepEqual(
+    results.map(({ backends }) => Object.keys(backends)),
+    [['db-1'], ['db-1']],
+    'nobody else answered meanwhile',
+  );
   // Its first node starts pods until every address of its block is used: this one stays its owner's.
   const pods = plainPods('a1', 'filler', 14);
   const others = (await startAll(lab(), pods)).flat();
