@@ -48,21 +48,27 @@ export class KernelMaps {
 
   /** Looks up as the kernel does: row, slots of its generation, backends. */
   backendsOf(key: string, table: SlotTable = 'main'): string[] {
-    const row = this.services.get(key);
-    assert.ok(row, `no row ${key}`);
-    const found = new Set<string>();
-    for (let slot = 0; slot < (table === 'main' ? row.slots : row.localSlots); slot++) {
-      const chunk = this.slots.get(
-        `${row.serviceId} ${row.generation} ${table} ${Math.floor(slot / SLOTS_PER_CHUNK)}`,
-      );
-      assert.ok(chunk, `${key} refers to slots that are not there`);
-      const backend = this.backends.get(chunk[slot % SLOTS_PER_CHUNK]!);
-      assert.ok(backend, `${key} slot ${slot} refers to no backend`);
-      found.add(backend.socket);
-    }
+    const found = new Set(this.slotsOf(key, table));
+    const row = this.services.get(key)!;
     if (table === 'main') assert.equal(found.size, row.count);
     assert.ok(this.reverse.has(row.serviceId), 'replies find their way back');
     return [...found].sort();
+  }
+
+  /** The socket that each slot leads to. */
+  slotsOf(key: string, table: SlotTable = 'main'): string[] {
+    const row = this.services.get(key);
+    assert.ok(row, `no row ${key}`);
+    const { serviceId, generation } = row;
+    const count = table === 'main' ? row.slots : row.localSlots;
+    return Array.from({ length: count }, (_, slot) => {
+      const place = Math.floor(slot / SLOTS_PER_CHUNK);
+      const chunk = this.slots.get(`${serviceId} ${generation} ${table} ${place}`);
+      assert.ok(chunk, `${key} refers to slots that are not there`);
+      const backend = this.backends.get(chunk[slot % SLOTS_PER_CHUNK]!);
+      assert.ok(backend, `${key} slot ${slot} refers to no backend`);
+      return backend.socket;
+    });
   }
 
   #write(operation: MapOperation): void {

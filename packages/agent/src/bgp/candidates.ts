@@ -134,12 +134,10 @@ function obstacleOf(service: ServiceView, address: ServiceAddress): string | und
     return edgeObstacle(service.edge);
   }
   // Where backends are is what counts with policy Local; a node lets go only of what another can take.
-  const { role } = service.edge;
-  if (role === 'excluded' || (role === 'draining' && address.readyElsewhere)) {
-    return edgeObstacle({
-      role,
-      others: service.edge.others.length > 0 ? service.edge.others : ['others'],
-    });
+  const { edge } = service;
+  if (edge.role === 'excluded') return edgeObstacle(edge);
+  if (edge.role === 'draining' && address.readyElsewhere) {
+    return 'the node drains, and backends on other nodes are ready';
   }
   return undefined;
 }
