@@ -30,6 +30,11 @@ export {
   type RawObject,
 } from './src/manifest.ts';
 export { decodeObject, encodeObject, registryKey } from './src/registry.ts';
+export {
+  DEFAULT_TTL_SECONDS,
+  type ReservedAddress,
+  reservedAddresses,
+} from './src/reserved-addresses.ts';
 export type { AddressPlan } from './src/schema/address-plan.ts';
 export type { AddressReservation } from './src/schema/address-reservation.ts';
 export { WELL_KNOWN_COMMUNITIES } from './src/schema/bgp-fields.ts';

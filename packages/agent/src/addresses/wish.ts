@@ -1,11 +1,9 @@
 import { Address, type Family } from '@causeway/ip';
 import type { ClaimOwner } from '@causeway/ipam';
-import { hasOrdinal, parseOrdinals } from '@causeway/resources';
+import { DEFAULT_TTL_SECONDS, hasOrdinal, parseOrdinals } from '@causeway/resources';
 import type { PodRow } from '../sources/pods.ts';
 import type { ReservationRow, WorkloadRow } from './sources.ts';
 
-/** How long an address is kept after its pod has gone, where nobody says. */
-const TTL_SECONDS = 86_400;
 const MAX_TTL_SECONDS = 31_536_000;
 
 const FIXED = 'causeway.io/fixed-address';
@@ -13,44 +11,6 @@ const ADDRESSES = 'causeway.io/addresses';
 const TTL = 'causeway.io/address-ttl';
 const MIGRATING = 'causeway.io/migrating-from';
 const POOL = 'ipam.cilium.io/ip-pool';
-
-/** An address that a reservation names, and for whom it is kept until its pod comes. */
-export interface ReservedAddress {
-  readonly address: Address;
-  readonly partner: Address | null;
-  readonly owner: ClaimOwner;
-  readonly ttlSeconds: number;
-  readonly reservation: string;
-}
-
-/** What a reservation names: by number or pod, else for the workload's pods in their order, else for nobody yet. */
-export function* reservedAddresses({
-  namespace,
-  name,
-  spec,
-}: ReservationRow): Generator<ReservedAddress> {
-  const { addresses = [], workload, podName, ttlSeconds = TTL_SECONDS } = spec;
-  for (const [index, each] of addresses.entries()) {
-    const pod = each.podName ?? podName ?? (workload === undefined ? name : undefined);
-    const owner: ClaimOwner =
-      pod !== undefined || workload === undefined
-        ? { type: 'pod', namespace, pod: pod ?? name }
-        : {
-            type: 'workload',
-            namespace,
-            kind: workload.kind,
-            name: workload.name,
-            ordinal: each.ordinal ?? index,
-          };
-    const both = [each.ipv4, each.ipv6].flatMap((text) =>
-      text === undefined ? [] : [Address.parse(text)],
-    );
-    for (const address of both) {
-      const partner = both.find((other) => other !== address) ?? null;
-      yield { address, partner, owner, ttlSeconds, reservation: `${namespace}/${name}` };
-    }
-  }
-}
 
 type Addresses = Partial<Record<Family, Address>>;
 
@@ -117,7 +77,7 @@ export function wishOf(
   }
   const ttl = said(TTL);
   const ttlSeconds =
-    ttl === undefined ? (reservation?.spec.ttlSeconds ?? TTL_SECONDS) : Number(ttl);
+    ttl === undefined ? (reservation?.spec.ttlSeconds ?? DEFAULT_TTL_SECONDS) : Number(ttl);
   if (!Number.isInteger(ttlSeconds) || ttlSeconds < 0 || ttlSeconds > MAX_TTL_SECONDS) {
     const message = `must be whole seconds, 0 to ${MAX_TTL_SECONDS}`;
     return { type: 'invalid', field: TTL, value: ttl ?? '', message };

@@ -3,7 +3,7 @@ import { type Log, messageWithCauses, StateDirectory } from '@causeway/daemon';
 import type { Kv } from '@causeway/etcd';
 import { type Address, Prefix } from '@causeway/ip';
 import { reserveClaim } from '@causeway/ipam';
-import { etcdStore } from '@causeway/resources';
+import { DEFAULT_TTL_SECONDS, etcdStore, reservedAddresses } from '@causeway/resources';
 import type { Clock } from '@causeway/tables';
 import { AddressAllocator } from '../addresses/allocator.ts';
 import { BlockRecords } from '../addresses/block-records.ts';
@@ -12,7 +12,6 @@ import { ClaimDuties } from '../addresses/duties.ts';
 import { FixedAddresses } from '../addresses/fixed.ts';
 import { NodeDemand } from '../addresses/node-demand.ts';
 import { NodeWriter } from '../addresses/node-writer.ts';
-import { reservedAddresses } from '../addresses/wish.ts';
 import type { HealthRow } from '../api/types.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import type { EndpointManager } from '../endpoints/manager.ts';
@@ -216,14 +215,16 @@ export class Addressing implements AsyncDisposable {
   *#reservable(): Generator<ClaimChange> {
     const { foundation } = this.#options;
     const node = this.#options.config.node.name;
-    for (const row of foundation.store.addressing.reservations.rows()) {
-      for (const { address, ...rest } of reservedAddresses(row)) {
+    for (const { namespace, name, spec } of foundation.store.addressing.reservations.rows()) {
+      const { ttlSeconds = DEFAULT_TTL_SECONDS } = spec;
+      for (const reserved of reservedAddresses({ metadata: { namespace, name }, spec })) {
+        const { address } = reserved;
         const known = this.claims.table.get(address)?.claim;
         if (known !== undefined || foundation.blocks.covering(address) === undefined) continue;
         if (this.pool.ownerOf(address) !== undefined) continue;
         yield {
           address,
-          step: (claim) => reserveClaim(claim, { address, home: node, ...rest }),
+          step: (claim) => reserveClaim(claim, { ...reserved, home: node, ttlSeconds }),
         };
       }
     }

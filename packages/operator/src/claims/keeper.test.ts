@@ -3,9 +3,8 @@ import { test } from 'node:test';
 import { type Kv, memoryEtcd, systemClock } from '@causeway/etcd';
 import type { Address } from '@causeway/ip';
 import { type Claim, claimKey, decodeClaim, encodeClaim, takeClaim } from '@causeway/ipam';
-import { etcdStore } from '@causeway/resources';
+import { etcdStore, reservedAddresses } from '@causeway/resources';
 import { pool, startOperator, TestNode, until } from '../../testing/world.ts';
-import { reservedAddresses } from './wishes.ts';
 
 const reservation = (name: string, spec: object) => ({
   apiVersion: 'causeway.io/v1',

@@ -25,16 +25,18 @@ import {
 } from '@causeway/ipam';
 import {
   type AddressReservation,
+  DEFAULT_TTL_SECONDS,
   poolUseKey,
+  type ReservedAddress,
   ResourceError,
   type ResourceStore,
   registryKey,
+  reservedAddresses,
 } from '@causeway/resources';
 import { type Clock, deepEqual, Gate } from '@causeway/tables';
 import { fencedTxn } from '../fenced.ts';
 import type { PodCidrAllocator } from '../pod-cidrs/allocator.ts';
 import { keyOf, type OperatorTables } from '../sources.ts';
-import { DEFAULT_TTL_SECONDS, type ReservedAddress, reservedAddresses } from './wishes.ts';
 
 export interface ClaimKeeperOptions {
   readonly kv: Kv;

@@ -1,6 +1,7 @@
 import { Address } from '@causeway/ip';
 import type { ClaimOwner } from '@causeway/ipam';
-import { type AddressReservation, parseOrdinals } from '@causeway/resources';
+import type { AddressReservation } from './schema/address-reservation.ts';
+import { parseOrdinals } from './schema/ordinals.ts';
 
 /** An address that a reservation names, and for whom. */
 export interface ReservedAddress {
@@ -11,13 +12,16 @@ export interface ReservedAddress {
   readonly reservation: string;
 }
 
+/** How long an address is kept after its pod has gone, where nobody says. */
 export const DEFAULT_TTL_SECONDS = 86_400;
 
 /**
  * The addresses that a reservation names. Those without an ordinal or a pod of their own go to the workload's
  * ordinals in their order; those of a reservation that names nobody are kept from everybody.
  */
-export function reservedAddresses(reservation: AddressReservation): ReservedAddress[] {
+export function reservedAddresses(
+  reservation: Pick<AddressReservation, 'metadata' | 'spec'>,
+): ReservedAddress[] {
   const { metadata, spec } = reservation;
   const namespace = metadata.namespace ?? 'default';
   const { workload } = spec;
