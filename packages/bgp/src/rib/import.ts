@@ -14,7 +14,7 @@ import type { AttributeTable } from './attribute-table.ts';
 import { SetMemo } from './memo.ts';
 import type { PeerKind } from './peer-columns.ts';
 import type { PrefixFields } from './prefix-table.ts';
-import { refusedCode } from './rib.ts';
+import { refusedCode } from './refusals.ts';
 
 /** Everything that decides what becomes of a received path; neighbours with equal ones share an importer. */
 export interface ImportContext {

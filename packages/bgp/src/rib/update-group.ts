@@ -1,7 +1,11 @@
 import { encodeEndOfRib, UpdateEncoder } from '../wire/update-encoder.ts';
-import { type Chunk, ChunkBuilder, cut, type Gathered, gather } from './chunk.ts';
+import { ChunkBuilder, cut, type Gathered, gather } from './chunk.ts';
+import { ChunkCache, type JournalChunk } from './chunk-cache.ts';
+import { Evaluation } from './evaluation.ts';
 import type { Exporter } from './export.ts';
-import { Journal, type JournalReader } from './journal.ts';
+import { GroupHold } from './group-hold.ts';
+import { type Member, newMember } from './group-member.ts';
+import { Journal } from './journal.ts';
 import { OutTable } from './out-table.ts';
 import type { Rib } from './rib.ts';
 
@@ -13,39 +17,6 @@ export interface GroupEncoding {
   readonly addPath: number;
 }
 
-/** One neighbour in a group. */
-export interface Member extends JournalReader {
-  readonly peer: number;
-  readonly name: string;
-  /** Next item of the walk over all; 0: none is going on. */
-  walk: number;
-  walkEnd: number;
-  /** Instead of all items: these, withdrawals included. */
-  list: Int32Array | undefined;
-  /** The walk is a refresh that is framed (RFC 7313). */
-  framing: 'none' | 'begin' | 'end';
-  /** End-of-RIB is to be sent after the walk. */
-  endOfRib: boolean;
-  endOfRibSent: boolean;
-  /** It has been told nothing at all: what happened before its walk begins is no news to it. */
-  fresh: boolean;
-  /** Goes out before anything else. */
-  prelude: Uint8Array | undefined;
-  /** Announced by the walk so far. */
-  walked: number;
-  /** It has been read dry: a `wake` is due when there is more. */
-  asleep: boolean;
-}
-
-const cacheBytes = 1 << 20;
-
-interface WalkChunk {
-  readonly chunk: Chunk;
-  readonly end: number;
-  /** Of the journal when it was made: who uses it must read from there on. */
-  readonly position: number;
-}
-
 /**
  * Neighbours that are sent the same. The group reads the RIB's journal, keeps what is sent by prefix, and
  * writes a journal of its own, in which each neighbour is a position: a slow one costs nothing more.
@@ -54,27 +25,16 @@ interface WalkChunk {
 export class UpdateGroup {
   key: string;
   readonly rib: Rib;
-  exporter: Exporter;
+  readonly evaluation: Evaluation;
   readonly encoding: GroupEncoding;
   readonly out: OutTable;
   readonly journal: Journal;
   readonly members = new Map<number, Member>();
-  /** Of the RIB's journal. */
-  readonly reader: JournalReader;
-  /** Next prefix of a walk over the whole RIB (policy changed, group is new); 0: none. */
-  evaluating = 0;
   /** ms before which small changes wait for more. */
   quietUntil = 0;
-  readonly #isVisible: (path: number) => boolean;
-  readonly #tagOf: (path: number) => string | undefined;
   readonly #builder: ChunkBuilder;
-  readonly #chunks = new Map<number, { readonly chunk: Chunk; readonly end: number }>();
-  readonly #walks = new Map<number, WalkChunk>();
-  #cached = 0;
-  #generation = 0;
-  #dead: number[] = [];
-  #floor = 0;
-  readonly #ranked: number[] = [];
+  readonly #cache = new ChunkCache();
+  readonly #hold: GroupHold;
   readonly #onGrow: (capacity: number) => void;
 
   constructor(
@@ -87,10 +47,7 @@ export class UpdateGroup {
   ) {
     this.key = key;
     this.rib = rib;
-    this.exporter = exporter;
     this.encoding = encoding;
-    this.#isVisible = isVisible;
-    this.#tagOf = tagOf;
     this.out = new OutTable(encoding.addPath > 0, rib.prefixes.capacity);
     this.journal = new Journal(this.out.capacity);
     this.#onGrow = (capacity) => {
@@ -108,132 +65,32 @@ export class UpdateGroup {
       80_000,
     );
     this.#builder = new ChunkBuilder(encoder, rib.sets, rib.prefixes, this.out);
-    this.reader = rib.journal.open();
-    rib.holders.add(this);
+    this.evaluation = new Evaluation({
+      rib,
+      out: this.out,
+      journal: this.journal,
+      exporter,
+      addPath: encoding.addPath,
+      isVisible,
+      tagOf,
+      onDead: (item) => this.#hold.dead.push(item),
+    });
+    const { members, out, journal } = this;
+    this.#hold = new GroupHold({ members, out, journal, cache: this.#cache });
+    rib.graveyard.holders.add(this.#hold);
     if (encoding.addPath > 0) rib.noisy++;
-    this.evaluating = 1;
   }
 
   close(): void {
-    const { rib, out } = this;
-    rib.journal.close(this.reader);
+    const { rib } = this;
     rib.prefixes.offGrow(this.#onGrow);
-    rib.holders.delete(this);
+    rib.graveyard.holders.delete(this.#hold);
     if (this.encoding.addPath > 0) rib.noisy--;
-    const end = out.end(rib.prefixes.end);
-    for (let item = 1; item < end; item++)
-      if (out.set[item] !== 0) rib.sets.release(out.set[item]!);
-    this.exporter.close();
-  }
-
-  /** Another policy, or other rules: everything is looked at again, and only what differs is told. */
-  setExporter(exporter: Exporter): void {
-    const old = this.exporter;
-    this.exporter = exporter;
-    this.evaluating = 1;
-    old.close();
+    this.evaluation.close();
   }
 
   get bytes(): number {
-    return this.out.bytes + this.journal.bytes + this.#cached;
-  }
-
-  /** Does the RIB have something that the group has not looked at? */
-  get isBehind(): boolean {
-    return this.evaluating !== 0 || this.reader.position < this.rib.journal.end;
-  }
-
-  /** Takes over what changed, at most about `budget` prefixes. Gives what is left of the budget. */
-  settle(budget: number): number {
-    const { rib, reader } = this;
-    if (rib.held) return budget;
-    let left = budget;
-    if (this.evaluating !== 0) {
-      const end = rib.prefixes.end;
-      let prefix = this.evaluating;
-      for (; prefix < end && left > 0; prefix++, left--) this.#evaluate(prefix);
-      this.evaluating = prefix < end ? prefix : 0;
-      if (this.evaluating !== 0) return 0;
-    }
-    const { journal } = rib;
-    let at = reader.position;
-    const end = journal.end;
-    for (; at < end && left > 0; at++) {
-      const prefix = journal.at(at);
-      if (prefix === 0) continue;
-      left--;
-      this.#evaluate(prefix);
-    }
-    journal.advance(reader, at);
-    return left;
-  }
-
-  #evaluate(prefix: number): void {
-    if (this.encoding.addPath > 0) {
-      this.#evaluateAll(prefix);
-      return;
-    }
-    const { rib } = this;
-    let path = rib.best[prefix]!;
-    if (path !== 0 && rib.isScoped(prefix)) path = this.bestVisible(prefix);
-    if (path === 0) {
-      if (this.out.set[prefix] !== 0) this.#put(prefix, 0, 0);
-      return;
-    }
-    const result = this.exporter.run(path, this.#tag(path));
-    this.#put(prefix, Math.max(result, 0), rib.paths.peer[path]!);
-  }
-
-  #tag(path: number): string | undefined {
-    return this.rib.paths.peer[path] === 0 ? this.#tagOf(path) : undefined;
-  }
-
-  /** The best path that is meant for this group's neighbours. */
-  bestVisible(prefix: number): number {
-    this.rib.ranked(prefix, Number.POSITIVE_INFINITY, this.#ranked);
-    for (const path of this.#ranked) if (this.#isVisible(path)) return path;
-    return 0;
-  }
-
-  isVisible(path: number): boolean {
-    return this.#isVisible(path);
-  }
-
-  #evaluateAll(prefix: number): void {
-    const { rib, out } = this;
-    rib.ranked(prefix, Number.POSITIVE_INFINITY, this.#ranked);
-    const wanted: number[] = [];
-    for (const path of this.#ranked) {
-      if (wanted.length === this.encoding.addPath) break;
-      if (this.#isVisible(path)) wanted.push(path);
-    }
-    for (let item = out.first(prefix); item !== 0; item = out.next(item)) {
-      if (out.set[item] !== 0 && !wanted.includes(out.pathIdOf(item))) this.#put(item, 0, 0);
-    }
-    for (const path of wanted) {
-      const result = this.exporter.run(path, this.#tag(path));
-      let item = out.find(prefix, path);
-      if (result <= 0) {
-        if (item !== 0 && out.set[item] !== 0) this.#put(item, 0, 0);
-        continue;
-      }
-      if (item === 0) {
-        item = out.add(prefix, path);
-        this.journal.resize(out.capacity);
-      }
-      this.#put(item, result, rib.paths.peer[path]!);
-    }
-  }
-
-  #put(item: number, set: number, source: number): void {
-    const { out } = this;
-    const old = out.set[item]!;
-    if (!out.put(item, set, source)) return;
-    const { sets } = this.rib;
-    if (set !== 0) sets.refs[set]!++;
-    if (old !== 0) sets.release(old);
-    this.journal.append(item);
-    if (set === 0 && out.isAddPath) this.#dead.push(item);
+    return this.out.bytes + this.journal.bytes + this.#cache.bytes;
   }
 
   /** A new session: it is told everything, then End-of-RIB. */
@@ -255,57 +112,14 @@ export class UpdateGroup {
     this.journal.close(member);
   }
 
-  /**
-   * Takes over a neighbour that another group has served, when nothing is left to evaluate: it is told what
-   * differs. If it was not up to date there, nothing is known of what it has, and everything is told.
-   */
-  joinFrom(other: UpdateGroup, member: Member): Member {
-    const { peer } = member;
-    const joined = this.join(peer, member.name);
-    joined.fresh = false;
-    joined.endOfRib = member.endOfRib;
-    joined.endOfRibSent = member.endOfRibSent;
-    joined.walked = member.walked;
-    if (this.out.isAddPath) {
-      // What it was to be told first on its last move still comes first.
-      const before = member.prelude ?? new Uint8Array(0);
-      const strangers = other.#strangers(this, peer);
-      joined.prelude = new Uint8Array(before.length + strangers.length);
-      joined.prelude.set(before);
-      joined.prelude.set(strangers, before.length);
-      return joined;
-    }
-    const isKnown = member.walk === 0 && member.prelude === undefined;
-    const end = this.rib.prefixes.end;
-    const differing: number[] = [];
-    for (let prefix = 1; prefix < end; prefix++) {
-      if (
-        !isKnown ||
-        this.#seenBy(peer, prefix) !== other.#seenBy(peer, prefix) ||
-        other.journal.isPending(prefix, member.position)
-      ) {
-        if (this.rib.prefixes.has(prefix)) differing.push(prefix);
-      }
-    }
-    joined.list = Int32Array.from(differing);
-    return joined;
-  }
-
-  /** Withdrawals of the paths that a member may have from here, and that are not in `next`. */
-  #strangers(next: UpdateGroup, peer: number): Uint8Array {
-    const { out } = this;
-    const items: number[] = [];
-    for (let item = 1; item < out.end(0); item++) {
-      const prefix = out.prefixOf(item);
-      if (prefix === 0) continue;
-      const there = next.out.find(prefix, out.pathIdOf(item));
-      if (there === 0 || next.#seenBy(peer, there) === 0) items.push(item);
-    }
+  /** Withdrawals of items as they stand, apart from what is shared. */
+  withdrawals(items: readonly number[]): Uint8Array {
     return this.#builder.withdrawals(items);
   }
 
-  #seenBy(peer: number, prefix: number): number {
-    return this.out.sourceOf(prefix) === peer ? 0 : this.out.set[prefix]!;
+  /** The set that the peer is sent for an item; 0: none. */
+  seenBy(peer: number, item: number): number {
+    return this.out.sourceOf(item) === peer ? 0 : this.out.set[item]!;
   }
 
   leave(peer: number): void {
@@ -329,7 +143,7 @@ export class UpdateGroup {
   isReady(member: Member): boolean {
     if (this.rib.held) return false;
     if (member.prelude !== undefined) return true;
-    if (member.walk !== 0) return this.evaluating === 0;
+    if (member.walk !== 0) return this.evaluation.evaluating === 0;
     return member.endOfRib || member.framing !== 'none' || member.position < this.journal.end;
   }
 
@@ -362,11 +176,8 @@ export class UpdateGroup {
     into: Gathered,
     frame: (subtype: 'begin' | 'end') => Uint8Array,
   ): void {
-    if (this.rib.held || this.evaluating !== 0) return;
-    if (this.#generation !== this.journal.generation) {
-      this.#generation = this.journal.generation;
-      this.#forgetChunks();
-    }
+    if (this.rib.held || this.evaluation.evaluating !== 0) return;
+    this.#cache.follow(this.journal.generation);
     if (member.prelude !== undefined) {
       gather(into, member.prelude, 1);
       member.prelude = undefined;
@@ -397,8 +208,8 @@ export class UpdateGroup {
     }
   }
 
-  #chunk(from: number): { readonly chunk: Chunk; readonly end: number } {
-    const cached = this.#chunks.get(from);
+  #chunk(from: number): JournalChunk {
+    const cached = this.#cache.chunk(from);
     if (cached !== undefined) return cached;
     const { journal } = this;
     const builder = this.#builder;
@@ -409,8 +220,7 @@ export class UpdateGroup {
     }
     const made = { chunk: builder.take(), end: at };
     if (this.members.size > 1) {
-      this.#room(made.chunk.bytes.length);
-      this.#chunks.set(from, made);
+      this.#cache.keep(from, made);
     }
     return made;
   }
@@ -423,7 +233,7 @@ export class UpdateGroup {
     }
     if (member.walkEnd === 0) member.walkEnd = out.end(this.rib.prefixes.end);
     const from = member.walk;
-    let cached = this.#walks.get(from);
+    let cached = this.#cache.walk(from);
     // So much has happened since that it is cheaper to read the table than to read it and what happened.
     if (cached !== undefined && this.journal.end - cached.position > cached.end - from)
       cached = undefined;
@@ -439,8 +249,7 @@ export class UpdateGroup {
       cached = { chunk: builder.take(), end: item, position };
       // One of no items would be one to walk in for ever, once there are more.
       if (this.members.size > 1 && item > from) {
-        this.#room(cached.chunk.bytes.length);
-        this.#walks.set(from, cached);
+        this.#cache.keepWalk(from, cached);
       }
     }
     if (cached.position < member.position) member.position = cached.position;
@@ -466,79 +275,4 @@ export class UpdateGroup {
     if (member.walk === 0) member.list = undefined;
     cut(builder.take(), member.peer, into);
   }
-
-  #room(bytes: number): void {
-    this.#cached += bytes;
-    for (const map of [this.#chunks, this.#walks]) {
-      for (const [key, { chunk }] of map) {
-        if (this.#cached <= cacheBytes) return;
-        map.delete(key);
-        this.#cached -= chunk.bytes.length;
-      }
-    }
-  }
-
-  #forgetChunks(): void {
-    if (this.#chunks.size === 0 && this.#walks.size === 0) return;
-    this.#chunks.clear();
-    this.#walks.clear();
-    this.#cached = 0;
-  }
-
-  // What the RIB asks before it gives a prefix's number to another prefix.
-
-  prepare(): void {
-    for (const member of this.members.values()) {
-      if (member.fresh) this.journal.advance(member, this.journal.end);
-    }
-    this.#floor = this.journal.floor();
-    const { out, journal } = this;
-    const kept: number[] = [];
-    for (const item of this.#dead) {
-      if (out.set[item] !== 0 || out.prefixOf(item) === 0) continue;
-      if (journal.isPending(item, this.#floor)) kept.push(item);
-      else {
-        journal.forget(item);
-        out.remove(item);
-      }
-    }
-    this.#dead = kept;
-  }
-
-  holds(prefix: number): boolean {
-    if (this.out.isAddPath) return this.out.first(prefix) !== 0;
-    return (
-      this.out.set[prefix] !== 0 || this.journal.isPending(prefix, this.#floor) || this.#isListed()
-    );
-  }
-
-  /** Lists of prefixes to tell stand by number: while there is one, no number changes hands. */
-  #isListed(): boolean {
-    for (const member of this.members.values()) if (member.list !== undefined) return true;
-    return false;
-  }
-
-  freed(prefix: number): void {
-    // A walk that was made before may hold the prefix under this number.
-    this.#forgetChunks();
-    if (this.out.isAddPath) return;
-    this.journal.forget(prefix);
-    this.out.remove(prefix);
-  }
 }
-
-const newMember = (peer: number, name: string): Member => ({
-  position: 0,
-  peer,
-  name,
-  walk: 1,
-  walkEnd: 0,
-  list: undefined,
-  fresh: true,
-  prelude: undefined,
-  framing: 'none',
-  endOfRib: true,
-  endOfRibSent: false,
-  walked: 0,
-  asleep: true,
-});

@@ -34,7 +34,8 @@ export class Collector {
 
   /** Something may have gone. */
   look(): void {
-    for (const rib of this.#context.ribs) if (rib.limbo > 0 || rib.tombs > 0) this.#isOn = true;
+    for (const rib of this.#context.ribs)
+      if (rib.graveyard.limbo > 0 || rib.graveyard.tombs > 0) this.#isOn = true;
   }
 
   work(now: number): void {
@@ -43,9 +44,10 @@ export class Collector {
     this.#isOn = false;
     this.#at = now + pauseMs;
     for (const rib of ribs) {
-      if (rib.collect(mostCollected)) this.#at = now;
+      if (rib.graveyard.collect(mostCollected)) this.#at = now;
       limit(rib);
-      if (rib.limbo > mostLimbo + (rib.prefixes.size - rib.limbo) / 2) letGo(rib, mostLimbo, now);
+      if (rib.graveyard.limbo > mostLimbo + (rib.prefixes.size - rib.graveyard.limbo) / 2)
+        letGo(rib, mostLimbo, now);
     }
     this.look();
   }

@@ -168,7 +168,7 @@ export class InFeed implements Feed {
       rib.inJournal!.close(reader);
       if (rib.inJournal!.readers > 0) continue;
       // Nobody needs to know what is gone any more.
-      rib.collect();
+      rib.graveyard.collect();
       rib.inJournal = undefined;
     }
   }

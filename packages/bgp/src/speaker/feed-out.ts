@@ -1,6 +1,7 @@
 import type { Gathered } from '../rib/chunk.ts';
+import type { Member } from '../rib/group-member.ts';
 import type { Rib } from '../rib/rib.ts';
-import type { Member, UpdateGroup } from '../rib/update-group.ts';
+import type { UpdateGroup } from '../rib/update-group.ts';
 import type { FamilyKey } from '../types.ts';
 import { encodeRouteRefresh } from '../wire/route-refresh.ts';
 import { bytesPerItem, countMessages, type Feed, type FeedContext, mostTombs } from './feed.ts';

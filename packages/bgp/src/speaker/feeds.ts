@@ -74,8 +74,8 @@ export class Feeds {
   /** Whoever makes us remember too much starts anew. */
   limit(rib: Rib): void {
     if (
-      rib.tombs <= mostTombs + rib.paths.size / 4 &&
-      rib.limbo <= mostTombs + (rib.prefixes.size - rib.limbo) / 2
+      rib.graveyard.tombs <= mostTombs + rib.paths.size / 4 &&
+      rib.graveyard.limbo <= mostTombs + (rib.prefixes.size - rib.graveyard.limbo) / 2
     )
       return;
     for (const feed of this.#feeds.values()) feed.overrun(rib);

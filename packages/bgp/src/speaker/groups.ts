@@ -2,6 +2,7 @@ import type { BoundPolicy, PolicyBinder } from '../policy/bound.ts';
 import type { CompiledPolicy } from '../policy/compile.ts';
 import type { Gathered } from '../rib/chunk.ts';
 import { Exporter } from '../rib/export.ts';
+import { moveMember } from '../rib/group-move.ts';
 import type { Rib } from '../rib/rib.ts';
 import { UpdateGroup } from '../rib/update-group.ts';
 import { Family } from '../types.ts';
@@ -114,7 +115,7 @@ export class Groups {
         const next = this.#bind(first, members[0]!.peer, group.rib);
         group.key = first.key;
         this.#entries.set(first.key, { group, bound: next });
-        group.setExporter(new Exporter(group.rib, first.context, next));
+        group.evaluation.setExporter(new Exporter(group.rib, first.context, next));
         this.#binder.release(bound);
         continue;
       }
@@ -136,7 +137,9 @@ export class Groups {
   /** The rules of export know something by heart that has changed (who is a reflector's client). */
   reexamine(): void {
     for (const [key, { group, bound }] of [...this.#entries]) {
-      group.setExporter(new Exporter(group.rib, group.exporter.context, bound));
+      group.evaluation.setExporter(
+        new Exporter(group.rib, group.evaluation.exporter.context, bound),
+      );
       this.#entries.set(key, { group, bound });
     }
   }
@@ -145,12 +148,13 @@ export class Groups {
   flush(now: number, budget: number): void {
     let left = budget;
     for (const { group } of this.#entries.values()) {
-      if (!group.isBehind || left <= 0) continue;
-      if (now < group.quietUntil && group.evaluating === 0) continue;
+      if (!group.evaluation.isBehind || left <= 0) continue;
+      if (now < group.quietUntil && group.evaluation.evaluating === 0) continue;
       const before = group.journal.written;
-      const wasEvaluating = group.evaluating !== 0;
-      left = group.settle(left);
-      if (group.journal.written === before && !(wasEvaluating && group.evaluating === 0)) continue;
+      const wasEvaluating = group.evaluation.evaluating !== 0;
+      left = group.evaluation.settle(left);
+      if (group.journal.written === before && !(wasEvaluating && group.evaluation.evaluating === 0))
+        continue;
       // Many neighbours: rather a few larger messages each than many small ones.
       const pause = Math.min(100, group.members.size * 0.04);
       if (pause > 1) group.quietUntil = now + pause;
@@ -163,8 +167,8 @@ export class Groups {
   get deadline(): number | undefined {
     let first: number | undefined;
     for (const { group } of this.#entries.values()) {
-      if (!group.isBehind || group.rib.held) continue;
-      const at = group.evaluating === 0 ? group.quietUntil : 0;
+      if (!group.evaluation.isBehind || group.rib.held) continue;
+      const at = group.evaluation.evaluating === 0 ? group.quietUntil : 0;
       if (first === undefined || at < first) first = at;
     }
     if (first === undefined && this.#moving.size > 0) return 0;
@@ -192,12 +196,12 @@ export class Groups {
         this.#moving.delete(move);
         continue;
       }
-      if (next.evaluating !== 0 || next.rib.held) continue;
+      if (next.evaluation.evaluating !== 0 || next.rib.held) continue;
       this.#moving.delete(move);
       group.leave(peer.index);
       family.group = next;
       family.next = undefined;
-      family.member = next.joinFrom(group, member);
+      family.member = moveMember(group, next, member);
       this.#closeIfEmpty(group);
       this.#rouse(next);
     }

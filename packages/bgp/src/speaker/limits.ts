@@ -1,5 +1,5 @@
 import type { PeerInput } from '../events.ts';
-import { mostOfOne } from '../rib/rib.ts';
+import { mostOfOne } from '../rib/peer-counts.ts';
 import type { PeerFamily, SpeakerPeer } from './peer.ts';
 import type { SpeakerEvent } from './types.ts';
 

@@ -113,7 +113,7 @@ export class Parts {
   configureRibs(): void {
     for (const rib of Object.values(this.ribs)) {
       rib.decision.configure(this.config.decision ?? {});
-      rib.configureMultipath(this.config.multipath ?? {});
+      rib.choice.configureMultipath(this.config.multipath ?? {});
     }
     this.columns.routerId[0] = RouterId.toNumber(this.config.routerId);
   }

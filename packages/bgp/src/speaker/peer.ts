@@ -8,9 +8,10 @@ import type {
   PeerState,
 } from '../events.ts';
 import type { Peer } from '../peer.ts';
+import type { Member } from '../rib/group-member.ts';
 import type { Importer } from '../rib/import.ts';
 import type { Rib } from '../rib/rib.ts';
-import type { Member, UpdateGroup } from '../rib/update-group.ts';
+import type { UpdateGroup } from '../rib/update-group.ts';
 import type { FamilyKey } from '../types.ts';
 import type { SpeakerConfig, SpeakerFamilyConfig, SpeakerPeerConfig } from './config.ts';
 import type { PurgeJob } from './jobs.ts';

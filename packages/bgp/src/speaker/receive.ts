@@ -69,7 +69,7 @@ function announce(family: PeerFamily, peer: number, update: ParsedUpdate, block:
       result > 0 ? 0 : -result,
       limit,
     );
-    if (!isTaken && rib.head[prefix] === 0) rib.mayFree(prefix);
+    if (!isTaken && rib.head[prefix] === 0) rib.graveyard.mayFree(prefix);
   }
   sets.release(set);
 }

@@ -1,6 +1,7 @@
 import { PathFlag } from '../rib/path-table.ts';
 import type { PeerColumns } from '../rib/peer-columns.ts';
-import { type Rib, refusedNames } from '../rib/rib.ts';
+import { refusedNames } from '../rib/refusals.ts';
+import type { Rib } from '../rib/rib.ts';
 import { decodeAttributes } from '../wire/attribute-codec.ts';
 import type { LocalPaths } from './locals.ts';
 import type { RouteRow } from './types.ts';

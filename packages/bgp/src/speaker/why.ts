@@ -2,7 +2,8 @@ import { outcomeOf } from '../rib/export.ts';
 import { PathFlag } from '../rib/path-table.ts';
 import { PeerKind } from '../rib/peer-columns.ts';
 import type { PrefixFields } from '../rib/prefix-table.ts';
-import { type Rib, refusedNames } from '../rib/rib.ts';
+import { refusedNames } from '../rib/refusals.ts';
+import type { Rib } from '../rib/rib.ts';
 import type { PeerFamily, SpeakerPeer } from './peer.ts';
 import { pathRow, peerNameOf, setFields } from './rows.ts';
 import type { ShowContext } from './show.ts';
@@ -98,15 +99,15 @@ function whyExport(
   const { group, member } = family;
   const { paths } = rib;
   if (rib.held) return answer('deferred');
-  const path = rib.isScoped(prefix) ? group.bestVisible(prefix) : rib.best[prefix]!;
+  const path = rib.isScoped(prefix) ? group.evaluation.bestVisible(prefix) : rib.best[prefix]!;
   if (path === 0) return answer(rib.best[prefix] === 0 ? 'not-best' : 'other-neighbors-only');
   if (paths.peer[path] === peer.index && !group.out.isAddPath) return answer('split-horizon');
-  const barred = group.exporter.barred(path);
+  const barred = group.evaluation.exporter.barred(path);
   if (barred !== undefined) return answer(barred);
-  const { policy } = group.exporter;
+  const { policy } = group.evaluation.exporter;
   const kind = context.columns.kind[paths.peer[path]!] ?? PeerKind.local;
   const tag = context.locals.byId.get(paths.idOf(path))?.path.tag;
-  const result = group.exporter.run(path, paths.peer[path] === 0 ? tag : undefined);
+  const result = group.evaluation.exporter.run(path, paths.peer[path] === 0 ? tag : undefined);
   const outcome = outcomeOf(result);
   const reason =
     policy === undefined || outcome === 'no-policy'
