@@ -131,6 +131,24 @@ test('the address: of an interface, of the node, or as the policy says', () => {
   assert.ok(other.routes.every((route) => route.gateway === '10.9.0.2'));
 });
 
+test('two entries for one node give it an address of each family', () => {
+  const both = policies(
+    policy(
+      'p',
+      `
+  selectors: [{podSelector: {matchLabels: {app: web}}}]
+  destinationCIDRs: [198.51.100.0/24, "2001:db8::/32"]
+  egressGateways:
+  - {nodeSelector: {matchLabels: {role: gw}}, egressIP: 192.0.2.1}
+  - {nodeSelector: {matchLabels: {role: gw}}, egressIP: "fd00:e::1"}`,
+    ),
+  );
+  assert.deepEqual(text(planEgress(inputs('a', { policies: both }))), [
+    '10.1.0.1 198.51.100.0/24 by 10.9.0.2 as 192.0.2.1',
+    'fd00:1::1 2001:db8::/32 by 10.9.0.2 as fd00:e::1',
+  ]);
+});
+
 test('selectors: all of an entry, any of the entries; of two policies the first by name', () => {
   const selected = (selectors: string) =>
     planEgress(

@@ -68,7 +68,8 @@ export interface EgressPlan {
 
 interface Gateway {
   readonly node: EgressNode;
-  readonly spec: GatewaySpec;
+  /** Of several entries for one node, the first with an address of the family says it. */
+  readonly specs: GatewaySpec[];
 }
 
 type GatewaySpec = NonNullable<CiliumEgressGatewayPolicy['spec']['egressGateway']>;
@@ -109,7 +110,9 @@ export function planEgress(inputs: EgressInputs): EgressPlan {
     else if (gateway === undefined) problems.push('none of its gateways lives');
     const egress = new Map<Family, Address>();
     for (const family of FAMILIES) {
-      const address = gateway && egressAddress(gateway, family, mine, inputs, problems);
+      const address = gateway?.specs
+        .map((spec) => egressAddress(spec, gateway.node, family, mine, inputs, problems))
+        .find((each) => each !== undefined);
       if (address !== undefined) egress.set(family, address);
     }
     const selected = inputs.pods.filter(
@@ -141,7 +144,10 @@ export function planEgress(inputs: EgressInputs): EgressPlan {
       policy: name,
       candidates: candidates.map(({ node }) => node.name),
       gateway: gateway?.node.name,
-      addresses: mine || gateway?.spec.egressIP !== undefined ? [...egress.values()] : [],
+      addresses:
+        mine || gateway?.specs.every(({ egressIP }) => egressIP !== undefined)
+          ? [...egress.values()]
+          : [],
       pods: selected.length,
       problems,
     });
@@ -164,7 +170,9 @@ function candidatesOf(
   for (const each of specs) {
     for (const node of sorted) {
       if (each.nodeSelector !== undefined && !selects(each.nodeSelector, node.labels)) continue;
-      if (!found.has(node.name)) found.set(node.name, { node, spec: each });
+      const known = found.get(node.name);
+      if (known === undefined) found.set(node.name, { node, specs: [each] });
+      else known.specs.push(each);
     }
   }
   return [...found.values()];
@@ -183,13 +191,13 @@ const reachedBy = ({ addresses }: EgressNode, family: Family): Address | undefin
 
 /** With an interface only the gateway itself knows the address; the others need none but a sign that there is one. */
 function egressAddress(
-  { spec, node }: Gateway,
+  { egressIP, interface: device }: GatewaySpec,
+  node: EgressNode,
   family: Family,
   mine: boolean,
   { interfaces, nodeAddresses }: EgressInputs,
   problems: string[],
 ): Address | undefined {
-  const { egressIP, interface: device } = spec;
   if (egressIP !== undefined) {
     const address = Address.parse(egressIP);
     return Address.family(address) === family ? address : undefined;

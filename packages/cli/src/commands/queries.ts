@@ -147,26 +147,57 @@ export const serviceList = listing({
   empty: 'no services',
   fold: true,
   // The numbers in the maps are each node's own.
-  shape: ({ node, namespace, name, frontend, algorithm, affinitySeconds, backends }) => ({
+  shape: ({ node, namespace, name, frontend, algorithm, affinitySeconds, backends, ...rest }) => ({
     node,
     namespace,
     name,
     frontend,
+    type: rest.type,
+    outside: outsideText(rest),
     algorithm,
     ...(Number(affinitySeconds) > 0 ? { affinity: `${Number(affinitySeconds)} s` } : {}),
     backends: Array.isArray(backends) ? backends.map(backendText) : backends,
   }),
 });
 
+/** How clients outside of the cluster are served. */
+function outsideText({ external, trafficPolicy, forwarding, sourceRanges }: Row): string {
+  if (external !== true) return 'closed';
+  const how = trafficPolicy === 'Local' ? 'local' : String(forwarding);
+  return Array.isArray(sourceRanges) ? `${how}, from ${sourceRanges.join(' ')}` : how;
+}
+
 function backendText(backend: unknown): string {
-  const { backend: address, state } = backend as { backend?: string; state?: string };
-  return state === 'active' ? String(address) : `${String(address)} (${String(state)})`;
+  const { backend: address, state, excluded, weight } = backend as Row;
+  const remarks = [
+    ...(state === 'active' ? [] : [String(state)]),
+    ...(excluded === 'failing' ? ['fails its check'] : []),
+    ...(weight === undefined || weight === 100 ? [] : [`weight ${String(weight)}`]),
+  ];
+  return remarks.length === 0 ? String(address) : `${String(address)} (${remarks.join(', ')})`;
+}
+
+/** `10.52.0.1:80`, `[fd52::1]:80/UDP`, `*4:30080`: as the agents write frontends, TCP if nothing is said. */
+const FRONTEND = /^(?:\*[46]|[0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}(\/(?:TCP|UDP|SCTP))?$/;
+
+function whyQuery(wanted: string, options: Readonly<Record<string, unknown>>): URLSearchParams {
+  const query = new URLSearchParams();
+  const frontend = FRONTEND.exec(wanted);
+  if (frontend !== null) {
+    query.set('frontend', frontend[1] === undefined ? `${wanted}/TCP` : wanted);
+  } else {
+    const [namespace, name] = wanted.includes('/') ? wanted.split('/', 2) : ['default', wanted];
+    query.set('namespace', namespace!);
+    query.set('name', name!);
+  }
+  for (const option of ['port', 'client', 'from']) {
+    if (options[option] !== undefined) query.set(option, String(options[option]));
+  }
+  return query;
 }
 
 export const serviceWhy: Query = async (invocation, [wanted]) => {
-  const [namespace, name] = wanted!.includes('/') ? wanted!.split('/', 2) : ['default', wanted!];
-  const query = new URLSearchParams({ namespace: namespace!, name: name! });
-  if (invocation.options.port !== undefined) query.set('port', String(invocation.options.port));
+  const query = whyQuery(wanted!, invocation.options);
   const rows = await answers(invocation, `/v1/services/why?${query}`);
   if (invocation.json) return printJson(rows.map(({ node, body }) => ({ node, why: body })));
   for (const { node, body } of rows) {
@@ -174,6 +205,18 @@ export const serviceWhy: Query = async (invocation, [wanted]) => {
     await printYaml(body);
   }
 };
+
+export const healthChecks = listing({
+  path: '/v1/tables/health-checks',
+  first: ['service', 'backend', 'kind', 'verdict', 'reason'],
+  empty: 'no service has a health check with a backend to try from here',
+});
+
+export const egressList = listing({
+  path: '/v1/tables/egress-policies',
+  first: ['policy', 'gateway', 'candidates', 'addresses', 'pods', 'problems'],
+  empty: 'no egress policies',
+});
 
 export const policyList = listing({
   path: '/v1/policy',

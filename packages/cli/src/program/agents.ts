@@ -45,7 +45,10 @@ export function addAgentQueries(program: Command): void {
     async () => (await queries()).identityGet,
   );
 
-  const service = program.command('service').description('service load balancing');
+  const service = program
+    .command('service')
+    .alias('services')
+    .description('service load balancing');
   runs(
     service.command('list').description('front ends and their backends'),
     async () => (await queries()).serviceList,
@@ -54,9 +57,30 @@ export function addAgentQueries(program: Command): void {
     service
       .command('why')
       .description('why a service has the backends it has')
-      .argument('<service>', 'NAMESPACE/NAME, or NAME in namespace default')
-      .option('-p, --port <port>', 'one port, by name or number'),
+      .argument(
+        '<service>',
+        'NAMESPACE/NAME, NAME in namespace default, or a front end such as 192.0.2.1:80 or [fd00::1]:53/UDP',
+      )
+      .option('-p, --port <port>', 'one port, by name or number')
+      .option('--client <address>', 'for this client outside of the cluster')
+      .addOption(
+        new Option('--from <side>', 'for clients on this side').choices(['inside', 'outside']),
+      ),
     async () => (await queries()).serviceWhy,
+  );
+  runs(
+    service
+      .command('checks')
+      .description(
+        'health checks: each node tries its own backends, edge nodes some of the others',
+      ),
+    async () => (await queries()).healthChecks,
+  );
+
+  const egress = program.command('egress').description('ways out by egress gateways');
+  runs(
+    egress.command('list').description('policies, their gateways and standbys'),
+    async () => (await queries()).egressList,
   );
 
   const policies = program.command('policy').description('what policy says');
