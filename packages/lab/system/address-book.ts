@@ -148,3 +148,10 @@ function ownerIn(lab: Lab): (address: string) => string {
 export function hostRoute(address: string): string {
   return `${address}/${address.includes(':') ? 128 : 32}`;
 }
+
+/** How a server of the lab (`tcp`) tells an address: all eight groups, IPv4 as mapped. */
+export function asServersSay(text: string): string {
+  const address = Address.parse(text);
+  const bits = Address.toBigInt(address) | (Address.isIPv6(address) ? 0n : 0xffff_0000_0000n);
+  return bits.toString(16).padStart(32, '0').match(/.{4}/g)!.join(':');
+}
