@@ -51,13 +51,10 @@ int from_host(struct __sk_buff *ctx)
 		addr_set_v4(&p.tuple.daddr, 0);
 		return answer_neighbour(ctx, &p);
 	}
-	reason = parse_l3(ctx, &p);
-	if (reason)
+	reason = parse_link(ctx, &p);
+	if (unlikely(reason > 0))
 		return drop(ctx, &p, (__u32)reason);
-	reason = parse_discovery(ctx, &p);
 	if (unlikely(reason))
-		return drop(ctx, &p, (__u32)reason);
-	if (is_neighbour_message(&p) || is_listener_message(&p))
 		return answer_neighbour(ctx, &p);
 	identity = speaker(ctx, &p);
 	p.source_identity = identity;
@@ -81,7 +78,7 @@ int from_host(struct __sk_buff *ctx)
 		return drop(ctx, &p, DROP_NO_ENDPOINT);
 	/* To the other node, this one is a remote one. */
 	return to_tunnel(ctx, &p, &peer->tunnel_endpoint,
-			 identity == IDENTITY_HOST ? (__u32)IDENTITY_REMOTE_NODE : identity);
+			 identity == IDENTITY_HOST ? (__u32)IDENTITY_REMOTE_NODE : identity, overlay_ifindex);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

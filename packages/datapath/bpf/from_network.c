@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* tcx ingress of the node's network devices. What is for a pod is decided here and goes straight into it;
- * everything else costs one look-up and goes on to the stack. */
+/* tcx ingress of the node's network devices. What is for a pod is decided here and goes straight into it; everything
+ * else costs one look-up and goes on: to `external` where there are services to look for, to the stack otherwise. */
+#include "lib/dsr_accept.h"
 #include "lib/ingress.h"
 #include "lib/nat.h"
 #include "lib/route.h"
+#include "lib/stages.h"
 
 inlined enum verdict to_stack(struct __sk_buff *ctx, struct packet *p)
 {
@@ -23,6 +25,8 @@ int from_network(struct __sk_buff *ctx)
 	if (parse_l3(ctx, &p))
 		return VERDICT_PASS;
 	ep = endpoint_lookup(&p.tuple.daddr);
+	if ((!ep || (ep->flags & ENDPOINT_HOST)) && runtime_uses(USE_EXTERNAL | USE_EGRESS))
+		bpf_tail_call(ctx, &stages, STAGE_EXTERNAL);
 	if (!ep)
 		return to_stack(ctx, &p);
 	if (ep->flags & ENDPOINT_HOST) {
@@ -44,6 +48,8 @@ int from_network(struct __sk_buff *ctx)
 			return drop(ctx, &p, DROP_NO_ENDPOINT);
 	}
 	reason = parsed ? 0 : parse_l4(ctx, &p);
+	if (!reason && unlikely(dsr_possible(&p)))
+		reason = dsr_accept(ctx, &p);
 	if (!reason)
 		reason = pod_ingress(ctx, &p, ep, 0, true);
 	if (reason)

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* tcx ingress of the VXLAN device: the tunnel key's network identifier is the sender's identity. */
+#include "lib/dsr_accept.h"
+#include "lib/egress_gateway.h"
 #include "lib/ingress.h"
 #include "lib/route.h"
+#include "lib/stages.h"
 
 /* The sender's identity; 0: the ipcache knows better; negative: refused. */
 inlined int sender_identity(const struct packet *p, __u32 vni)
@@ -32,6 +35,27 @@ noinline_subprogram int network_identifier(struct __sk_buff *ctx)
 	return (int)(key.tunnel_id & 0xffffff);
 }
 
+/* From a pod elsewhere to the world, if this node is its egress gateway. */
+inlined enum verdict to_world(struct __sk_buff *ctx, struct packet *p)
+{
+	const struct egress_route *route =
+		runtime_uses(USE_EGRESS) ? egress_lookup(&p->tuple.saddr, &p->tuple.daddr) : NULL;
+	const struct endpoint *self = route ? endpoint_lookup(&route->gateway) : NULL;
+	enum verdict verdict;
+
+	if (!self || !(self->flags & ENDPOINT_HOST))
+		return drop(ctx, p, DROP_NO_ENDPOINT);
+	if (endpoint_lookup(&p->tuple.saddr))
+		return drop(ctx, p, DROP_SPOOFED_SOURCE);
+	if (p->ttl <= 1)
+		return drop(ctx, p, DROP_TTL_EXCEEDED);
+	metric_add(COUNT_EGRESS_GATEWAY, DIR_TRANSIT, p->length);
+	/* to_network gives it the address. */
+	ctx->mark = MARK_EGRESS;
+	verdict = to_network_device(ctx, p);
+	return verdict == VERDICT_ERROR ? drop(ctx, p, DROP_TOO_BIG) : verdict;
+}
+
 SEC("tc")
 int from_overlay(struct __sk_buff *ctx)
 {
@@ -54,13 +78,17 @@ int from_overlay(struct __sk_buff *ctx)
 	bpf_skb_change_type(ctx, PACKET_HOST);
 	ep = endpoint_lookup(&p.tuple.daddr);
 	if (!ep)
-		return drop(ctx, &p, DROP_NO_ENDPOINT);
+		return to_world(ctx, &p);
 	if (ep->flags & ENDPOINT_HOST) {
 		if (endpoint_lookup(&p.tuple.saddr))
 			return drop(ctx, &p, DROP_SPOOFED_SOURCE);
+		if (runtime_uses(USE_EXTERNAL | USE_EGRESS))
+			bpf_tail_call(ctx, &stages, STAGE_RETURN);
 		return to_this_node(ctx, &p);
 	}
 	reason = parse_l4(ctx, &p);
+	if (!reason && unlikely(dsr_possible(&p)))
+		reason = dsr_accept(ctx, &p);
 	if (!reason)
 		reason = pod_ingress(ctx, &p, ep, (__u32)identity, true);
 	if (reason)

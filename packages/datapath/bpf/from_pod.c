@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* tcx ingress of the host side of every pod's veth: all that a pod sends comes by here first. One loaded
  * program serves all pods; which pod it is, the source address says, and the device must agree. */
+#include "lib/echo.h"
 #include "lib/egress_gateway.h"
 #include "lib/ingress.h"
 #include "lib/nat.h"
@@ -63,26 +64,12 @@ inlined bool is_gateway(const struct packet *p)
 	return addr_equal(&gateway, &p->tuple.daddr);
 }
 
-/* The gateway's own answer to ping, made in place: source and destination change places, which no
- * checksum notices, and the type changes. */
+/* The gateway's own answer to ping. */
 noinline_subprogram enum verdict answer_echo(struct __sk_buff *ctx, struct packet *p, const struct endpoint *ep)
 {
-	__u32 check = p->l4 + offsetof(struct icmphdr, checksum);
-	__u8 type = p->ipv6 ? ICMPV6_ECHO_REPLY : ICMP_ECHOREPLY;
-	__be16 from = bpf_htons((__u16)(p->icmp_type << 8)), to = bpf_htons((__u16)(type << 8));
-
-	if (bpf_l4_csum_replace(ctx, check, from, to, 2) || bpf_skb_store_bytes(ctx, p->l4, &type, 1, 0) ||
-	    store_address(ctx, p->ipv6, l3_address_offset(p->ipv6, SIDE_SOURCE), &p->tuple.daddr) ||
-	    store_address(ctx, p->ipv6, l3_address_offset(p->ipv6, SIDE_DESTINATION), &p->tuple.saddr) ||
-	    address_frame(ctx, ep->host_mac, ep->mac))
+	if (echo_turn(ctx, p) || address_frame(ctx, ep->host_mac, ep->mac))
 		return drop(ctx, p, DROP_WRITE_FAILED);
 	return back_to_pod(ctx, p);
-}
-
-inlined bool is_echo_request(const struct packet *p)
-{
-	return (p->flags & (PACKET_ECHO | PACKET_FRAGMENT)) == PACKET_ECHO &&
-	       p->icmp_type == (p->ipv6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO);
 }
 
 /* Whether a new connection to the outside leaves with the device's address. */
@@ -125,7 +112,32 @@ inlined enum verdict encapsulate(struct __sk_buff *ctx, struct packet *p, struct
 		return error_to_sender(p, ERROR_TOO_BIG, overlay_mtu);
 	if (route_frame(ctx, p, NULL, NULL))
 		return drop(ctx, p, DROP_WRITE_FAILED);
-	return to_tunnel(ctx, p, &peer->tunnel_endpoint, ep->identity);
+	return to_tunnel(ctx, p, &peer->tunnel_endpoint, ep->identity, overlay_ifindex);
+}
+
+/* Out of the cluster by a gateway. VERDICT_NONE: no policy speaks any more. */
+noinline_subprogram enum verdict by_gateway(struct __sk_buff *ctx, struct packet *p, const struct endpoint *ep)
+{
+	const struct egress_route *route = egress_lookup(&p->tuple.saddr, &p->tuple.daddr);
+	const struct endpoint *self;
+
+	if (!route)
+		return VERDICT_NONE;
+	if (addr_is_zero(&route->gateway))
+		return drop(ctx, p, DROP_NO_EGRESS_GATEWAY);
+	self = endpoint_lookup(&route->gateway);
+	if (self && self->flags & ENDPOINT_HOST) {
+		ctx->mark = MARK_EGRESS;
+		return to_network_device(ctx, p);
+	}
+	if (!egress_overlay_ifindex)
+		return drop(ctx, p, DROP_NO_EGRESS_GATEWAY);
+	if (wire_size(ctx, p) > egress_overlay_mtu && (p->ipv6 || (p->flags & PACKET_DONT_FRAGMENT)))
+		return error_to_sender(p, ERROR_TOO_BIG, egress_overlay_mtu);
+	if (route_frame(ctx, p, NULL, NULL))
+		return drop(ctx, p, DROP_WRITE_FAILED);
+	metric_add(COUNT_EGRESS_GATEWAY, p->direction & (DIR_COUNT - 1), p->length);
+	return to_tunnel(ctx, p, &route->gateway, ep->identity, egress_overlay_ifindex);
 }
 
 /* The packet's addresses are right; its L4 header is still unread. */
@@ -204,6 +216,9 @@ inlined enum verdict from_known_pod(struct __sk_buff *ctx, struct packet *p, str
 		} else {
 			if (to_pod)
 				seed.flags |= CT_LOCAL;
+			else if (!to && (rt->flags & USE_EGRESS) && identity_is_world(p->destination_identity) &&
+				 egress_lookup(&p->tuple.saddr, &p->tuple.daddr))
+				seed.flags |= CT_EGRESS;
 			else if (!to && needs_masquerade(p, peer))
 				seed.flags |= CT_MASQUERADE;
 			seed.epoch = rt->epoch;
@@ -222,7 +237,7 @@ inlined enum verdict from_known_pod(struct __sk_buff *ctx, struct packet *p, str
 			/* Only its origin masquerades: answers to those who called in by the pod's own address
 			 * go out with it. */
 			if (flow.state == CT_STATE_REPLY)
-				flags &= ~(__u32)CT_MASQUERADE;
+				flags &= ~(__u32)(CT_MASQUERADE | CT_EGRESS);
 		}
 	}
 	ctx->mark = flags & CT_MASQUERADE ? MARK_MASQUERADE : MARK_ROUTED;
@@ -233,6 +248,12 @@ inlined enum verdict from_known_pod(struct __sk_buff *ctx, struct packet *p, str
 		return error_to_sender(p, ERROR_TIME_EXCEEDED, 0);
 	if (to)
 		return to_local_pod(ctx, p, to);
+	if (unlikely(flags & CT_EGRESS)) {
+		enum verdict verdict = by_gateway(ctx, p, ep);
+
+		if (verdict != VERDICT_NONE)
+			return verdict;
+	}
 	if (overlay_ifindex && peer && !addr_is_zero(&peer->tunnel_endpoint))
 		return encapsulate(ctx, p, ep, peer);
 	return to_network_device(ctx, p);
@@ -248,16 +269,11 @@ int from_pod(struct __sk_buff *ctx)
 
 	if (ctx->protocol == bpf_htons(ETH_P_ARP))
 		return answer_arp(ctx, &p);
-	reason = parse_l3(ctx, &p);
-	if (unlikely(reason))
+	reason = parse_link(ctx, &p);
+	if (unlikely(reason > 0))
 		return drop(ctx, &p, (__u32)reason);
-	reason = parse_discovery(ctx, &p);
 	if (unlikely(reason))
-		return drop(ctx, &p, (__u32)reason);
-	if (is_listener_message(&p))
-		return drop(ctx, &p, DROP_NEIGHBOUR_QUIET);
-	if (is_neighbour_message(&p))
-		return answer_ndp(ctx, &p);
+		return reason == LINK_NEIGHBOUR ? answer_ndp(ctx, &p) : drop(ctx, &p, DROP_NEIGHBOUR_QUIET);
 	ep = sender(ctx, &p.tuple.saddr);
 	if (unlikely(!ep))
 		return drop(ctx, &p, addr_is_link_local_v6(&p.tuple.saddr) ? DROP_LINK_LOCAL : DROP_SPOOFED_SOURCE);

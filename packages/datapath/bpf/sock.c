@@ -3,7 +3,10 @@
  * before there is a packet, so that packets cost nothing extra. IPv4 sockets, IPv6 sockets, and IPv6
  * sockets that speak IPv4 (::ffff:a.b.c.d) go the same way. What the application asks for later (from
  * whom came this datagram, who is the peer) is answered with the virtual address. */
+#include "lib/endpoints.h"
+#include "lib/ipcache.h"
 #include "lib/metrics.h"
+#include "lib/runtime.h"
 #include "lib/services.h"
 
 #define SOCKET_ALLOW 1
@@ -61,6 +64,20 @@ inlined int refuse(void)
 	return SOCKET_REFUSE;
 }
 
+/* A port of any node of the cluster: its backends are known here as well as there. */
+noinline_subprogram struct service *node_port_called(const union addr *address, __be16 port, __u32 protocol)
+{
+	const struct endpoint *ep = endpoint_lookup(address);
+	const struct ipcache_entry *node;
+
+	if (ep)
+		return ep->flags & ENDPOINT_HOST ? node_port_lookup(address, port, protocol) : NULL;
+	node = ipcache_lookup(address);
+	return node && (node->identity == IDENTITY_REMOTE_NODE || node->identity == IDENTITY_KUBE_APISERVER) ?
+		       node_port_lookup(address, port, protocol) :
+		       NULL;
+}
+
 enum translation {
 	TRANSLATION_NONE = 0,
 	TRANSLATION_DONE = 1,
@@ -81,6 +98,8 @@ inlined enum translation translate(struct bpf_sock_addr *ctx, struct sock_value 
 	if (ctx->protocol != protocol)
 		return TRANSLATION_NONE;
 	service = service_lookup(&to->address, to->port, protocol);
+	if (!service && runtime_uses(USE_NODE_PORTS))
+		service = node_port_called(&to->address, to->port, protocol);
 	if (!service)
 		return TRANSLATION_NONE;
 	key.cookie = bpf_get_socket_cookie(ctx);
@@ -93,7 +112,7 @@ inlined enum translation translate(struct bpf_sock_addr *ctx, struct sock_value 
 	}
 	to->service = service->id;
 	/* The socket has no source port yet: Maglev's choice is by socket. */
-	id = backend_select(service, &client, mix((__u32)key.cookie, (__u32)(key.cookie >> 32)));
+	id = backend_select(service, &client, mix((__u32)key.cookie, (__u32)(key.cookie >> 32)), false);
 	backend = id ? backend_lookup(id) : NULL;
 	if (!backend)
 		return TRANSLATION_REFUSED;

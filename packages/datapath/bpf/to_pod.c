@@ -26,13 +26,10 @@ int to_pod(struct __sk_buff *ctx)
 
 	if (ctx->protocol == bpf_htons(ETH_P_ARP))
 		return VERDICT_PASS;
-	reason = parse_l3(ctx, &p);
-	if (reason)
+	reason = parse_link(ctx, &p);
+	if (unlikely(reason > 0))
 		return drop(ctx, &p, (__u32)reason);
-	reason = parse_discovery(ctx, &p);
 	if (unlikely(reason))
-		return drop(ctx, &p, (__u32)reason);
-	if (is_neighbour_message(&p) || is_listener_message(&p))
 		return VERDICT_PASS;
 	ep = endpoint_lookup(&p.tuple.daddr);
 	if (!ep || ep->ifindex != ctx->ifindex)

@@ -14,6 +14,8 @@ export interface DatapathConfig {
   readonly gateways: { readonly ipv4?: Address; readonly ipv6?: Address };
   /** The VXLAN device; absent: native routing alone. `mtu`: the largest inner IP packet, bytes. */
   readonly overlay?: { readonly ifindex: number; readonly mtu: number };
+  /** The VXLAN device to egress gateways where `overlay` is absent; with it, that is used. */
+  readonly egressOverlay?: { readonly ifindex: number; readonly mtu: number };
   /** Dual stack sites of Cilium's form tell the world by family: identities 9 and 10 in place of 2. */
   readonly worldByFamily?: boolean;
   readonly masquerade?: { readonly ipv4: boolean; readonly ipv6: boolean };
@@ -107,6 +109,7 @@ export function constantsOf(
   if (gateways.ipv6 !== undefined && !Addresses.isIPv6(gateways.ipv6)) {
     refuse('gateways.ipv6', gateways.ipv6, `${gateways.ipv6} is no IPv6 address`);
   }
+  const egress = overlay ?? config.egressOverlay;
   const first = checkRange('natPorts.first', config.natPorts?.first ?? 49_152, 1, 65_535);
   const last = checkRange('natPorts.last', config.natPorts?.last ?? 65_535, first, 65_535);
   const hostMac = new Uint8Array(8);
@@ -127,6 +130,10 @@ export function constantsOf(
     gateway_ipv6: optional16(gateways.ipv6),
     overlay_ifindex: overlay ? checkRange('overlay.ifindex', overlay.ifindex, 1, 0x7fff_ffff) : 0,
     overlay_mtu: overlay ? checkRange('overlay.mtu', overlay.mtu, 1280, 65_535) : 0xffff,
+    egress_overlay_ifindex: egress
+      ? checkRange('egressOverlay.ifindex', egress.ifindex, 1, 0x7fff_ffff)
+      : 0,
+    egress_overlay_mtu: egress ? checkRange('egressOverlay.mtu', egress.mtu, 1280, 65_535) : 0xffff,
     masquerade_ipv4: masquerade?.ipv4 ?? false,
     masquerade_ipv6: masquerade?.ipv6 ?? false,
     nat_port_min: first,

@@ -13,7 +13,7 @@ import { checkConstants } from './config.ts';
 import { DatapathError } from './errors.ts';
 import { checkEvent } from './events.ts';
 import { checkMap } from './map-declaration.ts';
-import { allMaps } from './maps/all.ts';
+import { allMaps, maps } from './maps/all.ts';
 
 /** The object files, one a hook (the socket hooks share one), with the programs in each. */
 export const OBJECTS = Object.freeze({
@@ -23,6 +23,7 @@ export const OBJECTS = Object.freeze({
   from_network: ['from_network'],
   to_network: ['to_network'],
   from_overlay: ['from_overlay'],
+  external: ['external', 'external_aside', 'external_return'],
   sock: [
     'sock_connect4',
     'sock_connect6',
@@ -36,6 +37,14 @@ export const OBJECTS = Object.freeze({
 } as const);
 export type ObjectName = keyof typeof OBJECTS;
 export type ProgramName = (typeof OBJECTS)[ObjectName][number];
+
+/** enum stage of bpf/lib/stages.h: the programs that others go on to, by their places. */
+const STAGES: readonly ProgramName[] = [
+  'external',
+  'external_aside',
+  'external_return',
+  'from_network',
+];
 
 /** Where the build leaves the objects. */
 export const DEFAULT_OBJECTS = join(import.meta.dirname, '..', 'bpf', 'out');
@@ -116,8 +125,20 @@ export function loadObjects(options: ObjectsOptions): ObjectSet {
       }
     }
   }
+  const objects = new ObjectSet(loaded);
+  connectStages(objects);
   undo.move();
-  return new ObjectSet(loaded);
+  return objects;
+}
+
+/** Puts the programs of `stages` where others go on to: from the next packet on, those of an earlier run are out. */
+function connectStages(objects: ObjectSet): void {
+  for (const [stage, name] of STAGES.entries()) {
+    const program = objects.programs.get(name);
+    if (program === undefined) continue;
+    const { key, value } = maps.stages;
+    objects.map(maps.stages.name).update(key.encode(stage), value.encode(program.fd.number));
+  }
 }
 
 function loadOne(

@@ -42,6 +42,17 @@ export const REASONS: readonly Reason[] = Object.freeze([
   reason(20, 'multicast', 'drop', 'multicast and broadcast do not leave a pod'),
   reason(21, 'link-local', 'drop', 'link-local addresses do not leave a pod'),
   reason(22, 'neighbour-quiet', 'drop', 'neighbour or listener message that needs no answer'),
+  reason(23, 'not-external', 'drop', 'the service is not open to clients outside of the cluster'),
+  reason(24, 'source-range', 'drop', 'the client is in none of the service’s source ranges'),
+  reason(
+    25,
+    'no-local-backend',
+    'drop',
+    'the service takes clients outside to backends of this node only, and has none here',
+  ),
+  reason(26, 'no-such-port', 'drop', 'the virtual address has no such port; the sender was told'),
+  reason(27, 'no-egress-gateway', 'drop', 'the pod leaves by an egress gateway, and none is alive'),
+  reason(28, 'no-route', 'drop', 'this node has no route to the backend that was chosen'),
   reason(128, 'to-pod', 'way', 'delivered to a pod of this node'),
   reason(129, 'to-host', 'way', 'delivered to this node itself'),
   reason(130, 'to-stack', 'way', 'handed to the node’s network stack'),
@@ -49,6 +60,10 @@ export const REASONS: readonly Reason[] = Object.freeze([
   reason(132, 'tunnel', 'way', 'sent out encapsulated'),
   reason(133, 'answered', 'way', 'answered by the datapath itself'),
   reason(134, 'masqueraded', 'way', 'sent out with the device’s address'),
+  reason(135, 'forward-snat', 'way', 'sent on to a backend elsewhere under the node’s address'),
+  reason(136, 'forward-dsr', 'way', 'sent on to a backend elsewhere, which answers the client'),
+  reason(137, 'egress-gateway', 'way', 'sent to or out by the egress gateway'),
+  reason(138, 'edge-xdp', 'way', 'sent on to a backend elsewhere before the stack saw it'),
   reason(160, 'policy-allow', 'decision', 'a rule allows the connection'),
   reason(161, 'policy-audit', 'decision', 'passes on trial: policy would drop the connection'),
   reason(162, 'policy-unenforced', 'decision', 'no policy applies'),
@@ -64,6 +79,8 @@ export const REASONS: readonly Reason[] = Object.freeze([
   reason(167, 'event-suppressed', 'decision', 'drop events left out by the rate limit'),
   reason(168, 'event-lost', 'decision', 'events lost for want of room in the ring'),
   reason(169, 'masquerade-new', 'decision', 'a port was given to a masqueraded connection'),
+  reason(170, 'service-affinity', 'decision', 'the client stays with the backend that it had'),
+  reason(171, 'dsr-accepted', 'decision', 'a connection came in that is answered directly'),
 ]);
 
 const byNumber = new Map(REASONS.map((each) => [each.number, each]));

@@ -19,6 +19,9 @@ CONFIG(union addr, gateway_ipv6, "address that pods see as their IPv6 gateway") 
 CONFIG(__u32, overlay_ifindex, "VXLAN device; 0: no tunnels on this node") = 0;
 CONFIG(__u16, overlay_mtu, "largest IP packet that fits into the tunnel, in bytes") = 1450;
 
+CONFIG(__u32, egress_overlay_ifindex, "VXLAN device that leads to egress gateways; 0: none") = 0;
+CONFIG(__u16, egress_overlay_mtu, "largest IP packet that fits into that, in bytes") = 1450;
+
 CONFIG(__u8, masquerade_ipv4, "pods leave the native ranges with the device's IPv4 address") = 0;
 CONFIG(__u8, masquerade_ipv6, "pods leave the native ranges with the device's IPv6 address") = 0;
 CONFIG(__u16, nat_port_min, "first source port for masquerading, host byte order") = 49152;

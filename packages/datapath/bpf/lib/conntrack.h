@@ -32,7 +32,7 @@ enum ct_flag {
 	CT_MIDSTREAM = 512, /* TCP, taken up without a SYN */
 	CT_EXTERNAL = 1024, /* with CT_SERVICE: the client came from outside */
 	CT_DSR = 2048, /* with CT_SERVICE: the backend's node answers the client directly */
-	CT_VIRTUAL = 4096, /* `virtuals` has the address of the service's virtual socket */
+	CT_VIRTUAL = 4096, /* of a service with many addresses: see `virtuals` */
 	CT_EGRESS = 8192, /* leaves by an egress gateway */
 };
 

@@ -107,12 +107,12 @@ inlined int icmp_error_ipv6(struct __sk_buff *ctx, const struct packet *p, const
 	return 0;
 }
 
-inlined void icmp_error_fill(struct icmp_error *e, const struct packet *p)
+inlined void icmp_error_fill(struct icmp_error *e, const struct packet *p, const union addr *router)
 {
 	e->code = 0;
 	e->mtu = p->error_mtu;
 	e->pad = 0;
-	e->from = config_address(p->ipv6 ? &gateway_ipv6 : &gateway_ipv4);
+	e->from = router ? *router : config_address(p->ipv6 ? &gateway_ipv6 : &gateway_ipv4);
 	switch (p->error) {
 	case ERROR_TOO_BIG:
 		e->type = p->ipv6 ? ICMPV6_PKT_TOOBIG : ICMP_DEST_UNREACH;
@@ -136,6 +136,8 @@ inlined enum reason error_reason(__u32 error)
 		return DROP_TOO_BIG;
 	case ERROR_TIME_EXCEEDED:
 		return DROP_TTL_EXCEEDED;
+	case ERROR_NO_SUCH_PORT:
+		return DROP_NO_SUCH_PORT;
 	default:
 		return DROP_NO_BACKEND;
 	}
@@ -149,27 +151,32 @@ inlined enum verdict error_to_sender(struct packet *p, enum packet_error error, 
 	return VERDICT_ERROR;
 }
 
-/* Answers the pod behind `ep` with p->error in place of its packet, which counts as dropped either way. Nothing
- * answers an ICMP error or a later fragment (RFC 1122, 3.2.2). */
-noinline_subprogram enum verdict icmp_error_reply(struct __sk_buff *ctx, const struct packet *p, const struct endpoint *ep)
+/* Makes the error p->error of the packet, which counts as dropped either way; `router` (NULL: the gateway)
+ * speaks where the virtual address does not. False where nothing may be answered: an ICMP error, a later fragment (RFC 1122, 3.2.2). */
+noinline_subprogram bool icmp_error_make(struct __sk_buff *ctx, const struct packet *p, const union addr *router)
 {
 	__u32 quote = p->length - ETH_HLEN;
 	struct icmp_error e;
-	int failed;
 
 	drop(ctx, p, error_reason(p->error));
-	icmp_error_fill(&e, p);
+	icmp_error_fill(&e, p, router);
 	if (p->flags & (PACKET_ICMP_ERROR | PACKET_LATER_FRAGMENT) || p->length < ETH_HLEN + sizeof(struct iphdr) ||
 	    addr_is_zero(&e.from))
-		return VERDICT_DROP;
+		return false;
 	if (quote > QUOTE_MAX)
 		quote = QUOTE_MAX;
 	quote &= ~3U;
-	if (bpf_skb_change_tail(ctx, ETH_HLEN + quote, 0))
+	if (bpf_skb_change_tail(ctx, ETH_HLEN + quote, 0) ||
+	    (p->ipv6 ? icmp_error_ipv6(ctx, p, &e, quote) : icmp_error_ipv4(ctx, p, &e, quote)))
+		return false;
+	metric_add(COUNT_ANSWERED, p->direction & (DIR_COUNT - 1), ETH_HLEN + quote);
+	return true;
+}
+
+/* Answers the pod behind `ep` in place of its packet. */
+inlined enum verdict icmp_error_reply(struct __sk_buff *ctx, const struct packet *p, const struct endpoint *ep)
+{
+	if (!icmp_error_make(ctx, p, NULL) || address_frame(ctx, ep->host_mac, ep->mac))
 		return VERDICT_DROP;
-	failed = p->ipv6 ? icmp_error_ipv6(ctx, p, &e, quote) : icmp_error_ipv4(ctx, p, &e, quote);
-	if (failed || address_frame(ctx, ep->host_mac, ep->mac))
-		return VERDICT_DROP;
-	metric_add(COUNT_ANSWERED, DIR_EGRESS, ETH_HLEN + quote);
 	return (enum verdict)bpf_redirect_peer(ctx->ifindex, 0);
 }

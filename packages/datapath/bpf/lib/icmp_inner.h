@@ -68,17 +68,15 @@ noinline_subprogram bool inner_parse(struct __sk_buff *ctx, const struct packet 
 
 /* Rewrites one side of the quoted packet; the ICMP checksum follows. 0 or a drop reason. */
 noinline_subprogram int inner_rewrite(struct __sk_buff *ctx, const struct packet *p, struct inner *inner,
-				      enum side side, const struct tuple *to)
+				      enum side side, const struct socket *to)
 {
 	const union addr *from = side == SIDE_SOURCE ? &inner->tuple.saddr : &inner->tuple.daddr;
-	const union addr *address = side == SIDE_SOURCE ? &to->saddr : &to->daddr;
-	__be16 old_port = side == SIDE_SOURCE ? inner->tuple.sport : inner->tuple.dport;
-	__be16 new_port = side == SIDE_SOURCE ? to->sport : to->dport;
+	__be16 old_port = side == SIDE_SOURCE ? inner->tuple.sport : inner->tuple.dport, new_port = to->port;
 	__u32 check = p->l4 + offsetof(struct icmphdr, checksum);
 	__u32 protocol = inner->tuple.protocol, at;
-	__s64 difference = address_difference(p->ipv6, from, address);
+	__s64 difference = address_difference(p->ipv6, from, &to->address);
 
-	if (store_address(ctx, p->ipv6, l3_address_offset(p->ipv6, side) - ETH_HLEN + inner->l3, address))
+	if (store_address(ctx, p->ipv6, l3_address_offset(p->ipv6, side) - ETH_HLEN + inner->l3, &to->address))
 		return DROP_WRITE_FAILED;
 	if (p->ipv6) {
 		if (bpf_l4_csum_replace(ctx, check, 0, (__u64)difference, 0))

@@ -6,7 +6,8 @@
 #include "policy.h"
 #include "service_path.h"
 
-/* 0 or a drop reason. `identity` of the source when the caller knows it, else 0: by address. `outside`: the
+/* 0 or a drop reason. p->service: the service that the packet was translated for; answers get its virtual address
+ * back. `identity` of the source when the caller knows it, else 0: by address. `outside`: the
  * packet came over the wire, where no address of this node can be a source. */
 noinline_subprogram int pod_ingress(struct __sk_buff *ctx, struct packet *p, struct endpoint *ep, __u32 identity,
 				    bool outside)
@@ -32,6 +33,8 @@ noinline_subprogram int pod_ingress(struct __sk_buff *ctx, struct packet *p, str
 		if (outside && (flow.entry->flags & CT_LOCAL))
 			return DROP_SPOOFED_SOURCE;
 		ct_advance(p, &flow);
+		if (unlikely(p->service && flow.entry->service != p->service))
+			flow.entry->service = p->service;
 		if (flow.state == CT_STATE_REPLY)
 			return flow.entry->service ? service_reply(ctx, p, &flow) : 0;
 		if (flow.entry->epoch == rt->epoch && flow.entry->ingress_revision == ep->policy_revision)
@@ -54,6 +57,7 @@ noinline_subprogram int pod_ingress(struct __sk_buff *ctx, struct packet *p, str
 	}
 	if (p->flags & PACKET_ICMP_ERROR)
 		return 0;
+	seed.service = p->service;
 	seed.epoch = rt->epoch;
 	seed.ingress_revision = ep->policy_revision;
 	seed.ingress_rule = p->rule;

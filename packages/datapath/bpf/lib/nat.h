@@ -164,42 +164,46 @@ noinline_subprogram int nat_out(struct __sk_buff *ctx, struct packet *p, const u
 	return reason;
 }
 
-/* Sends the packet out with the device's address. 0 or a drop reason. */
-noinline_subprogram int masquerade(struct __sk_buff *ctx, struct packet *p, const union addr *address)
+/* An error about something that came in leaves in the name of `address`: the quoted destination is that of the node
+ * behind it. 0 or a drop reason. */
+noinline_subprogram int masquerade_error(struct __sk_buff *ctx, struct packet *p, const union addr *address)
+{
+	struct socket quoted;
+	struct inner inner;
+	struct nat_key key;
+	struct nat_entry *entry;
+	int reason;
+
+	if (inner_parse(ctx, p, &inner)) {
+		key.saddr = inner.tuple.daddr;
+		key.daddr = inner.tuple.saddr;
+		key.sport = inner.tuple.dport;
+		key.dport = inner.tuple.sport;
+		key.protocol = inner.tuple.protocol;
+		key.direction = NAT_OUT;
+		key.pad = 0;
+		entry = bpf_map_lookup_elem(&nat, &key);
+		if (entry) {
+			quoted.address = entry->address;
+			quoted.port = entry->port;
+			reason = inner_rewrite(ctx, p, &inner, SIDE_DESTINATION, &quoted);
+			if (reason)
+				return reason;
+		}
+	}
+	return rewrite(ctx, p, SIDE_SOURCE, address, 0);
+}
+
+/* Sends the packet out in the name of `address`. 0 or a drop reason. */
+inlined int masquerade(struct __sk_buff *ctx, struct packet *p, const union addr *address)
 {
 	struct nat_entry to;
 	int reason;
 
-	if (p->flags & PACKET_ICMP_ERROR) {
-		/* An error about something that came in: the quoted destination is the pod by its own address. */
-		struct inner inner;
-		struct nat_key key;
-		struct nat_entry *entry;
-		struct tuple quoted;
-
-		if (inner_parse(ctx, p, &inner)) {
-			key.saddr = inner.tuple.daddr;
-			key.daddr = inner.tuple.saddr;
-			key.sport = inner.tuple.dport;
-			key.dport = inner.tuple.sport;
-			key.protocol = inner.tuple.protocol;
-			key.direction = NAT_OUT;
-			key.pad = 0;
-			entry = bpf_map_lookup_elem(&nat, &key);
-			if (entry) {
-				quoted.daddr = entry->address;
-				quoted.dport = entry->port;
-				reason = inner_rewrite(ctx, p, &inner, SIDE_DESTINATION, &quoted);
-				if (reason)
-					return reason;
-			}
-		}
-		return rewrite(ctx, p, SIDE_SOURCE, address, 0);
-	}
+	if (p->flags & PACKET_ICMP_ERROR)
+		return masquerade_error(ctx, p, address);
 	reason = nat_out(ctx, p, address, &to);
-	if (reason)
-		return reason;
-	return rewrite(ctx, p, SIDE_SOURCE, &to.address, to.port);
+	return reason ? reason : rewrite(ctx, p, SIDE_SOURCE, &to.address, to.port);
 }
 
 inlined bool nat_port_in_range(__be16 port)
@@ -216,7 +220,7 @@ noinline_subprogram int unmasquerade_error(struct __sk_buff *ctx, struct packet 
 	struct inner inner;
 	struct nat_key key;
 	struct nat_entry *entry;
-	struct tuple quoted;
+	struct socket quoted;
 	int reason;
 
 	if (!inner_parse(ctx, p, &inner))
@@ -232,11 +236,11 @@ noinline_subprogram int unmasquerade_error(struct __sk_buff *ctx, struct packet 
 	entry = bpf_map_lookup_elem(&nat, &key);
 	if (!entry)
 		return 0;
-	quoted.saddr = entry->address;
-	quoted.sport = entry->port;
+	quoted.address = entry->address;
+	quoted.port = entry->port;
 	reason = inner_rewrite(ctx, p, &inner, SIDE_SOURCE, &quoted);
 	if (!reason)
-		reason = rewrite(ctx, p, SIDE_DESTINATION, &quoted.saddr, 0);
+		reason = rewrite(ctx, p, SIDE_DESTINATION, &quoted.address, 0);
 	return reason ? -reason : 1;
 }
 

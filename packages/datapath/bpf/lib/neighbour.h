@@ -84,6 +84,29 @@ inlined bool is_listener_message(const struct packet *p)
 	return (p->icmp_type >= MLD_QUERY && p->icmp_type <= MLD_DONE) || p->icmp_type == MLD_REPORT_V2;
 }
 
+/* What a link is kept by, in a few words. */
+enum link_message {
+	LINK_NONE = 0,
+	LINK_NEIGHBOUR = -1,
+	LINK_LISTENER = -2,
+};
+
+/* Reads the packet's addresses and whether it is one of neighbour discovery or of a multicast listener: those end
+ * before policy is asked. LINK_NONE, one of the negative numbers, or a drop reason. */
+inlined int parse_link(struct __sk_buff *ctx, struct packet *p)
+{
+	int reason = parse_l3(ctx, p);
+
+	if (unlikely(reason))
+		return reason;
+	reason = parse_discovery(ctx, p);
+	if (unlikely(reason))
+		return reason;
+	if (is_listener_message(p))
+		return LINK_LISTENER;
+	return is_neighbour_message(p) ? LINK_NEIGHBOUR : LINK_NONE;
+}
+
 struct ndp_advert {
 	struct ipv6hdr ip;
 	struct icmp6hdr icmp;

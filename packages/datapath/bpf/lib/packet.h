@@ -16,12 +16,20 @@ struct tuple {
 	__u8 pad[3];
 };
 
+/* One end of a connection. */
+struct socket {
+	union addr address;
+	__be16 port;
+	__u8 pad[6];
+};
+
 /* What the sender shall hear of a packet that cannot go on. */
 enum packet_error {
 	ERROR_NONE = 0,
 	ERROR_PORT_UNREACHABLE = 1,
 	ERROR_TIME_EXCEEDED = 2,
 	ERROR_TOO_BIG = 3,
+	ERROR_NO_SUCH_PORT = 4,
 };
 
 enum packet_flag {

@@ -42,7 +42,8 @@ inlined __u32 wire_size(const struct __sk_buff *ctx, const struct packet *p)
 	return p->length - ETH_HLEN;
 }
 
-noinline_subprogram enum verdict to_tunnel(struct __sk_buff *ctx, struct packet *p, const union addr *remote, __u32 vni)
+noinline_subprogram enum verdict to_tunnel(struct __sk_buff *ctx, struct packet *p, const union addr *remote, __u32 vni,
+					   __u32 ifindex)
 {
 	struct bpf_tunnel_key key = { .tunnel_id = vni, .tunnel_ttl = 64 };
 	__u64 flags;
@@ -58,7 +59,7 @@ noinline_subprogram enum verdict to_tunnel(struct __sk_buff *ctx, struct packet 
 	if (bpf_skb_set_tunnel_key(ctx, &key, offsetof(struct bpf_tunnel_key, local_ipv4), flags))
 		return drop(ctx, p, DROP_TUNNEL_KEY);
 	forwarded(ctx, p, COUNT_TUNNEL);
-	return (enum verdict)bpf_redirect(overlay_ifindex, 0);
+	return (enum verdict)bpf_redirect(ifindex, 0);
 }
 
 inlined void fib_ask(struct bpf_fib_lookup *fib, const struct __sk_buff *ctx, const struct packet *p)

@@ -38,9 +38,10 @@ inlined struct runtime *runtime_get(void)
 	return bpf_map_lookup_elem(&runtime, &zero);
 }
 
-inlined bool runtime_uses(enum runtime_flag flag)
+/* Whether there is any of these: enum runtime_flag, or-ed. */
+inlined bool runtime_uses(__u32 flags)
 {
 	const struct runtime *rt = runtime_get();
 
-	return rt && (rt->flags & flag);
+	return rt && (rt->flags & flags);
 }

@@ -93,16 +93,10 @@ struct {
 } backends SEC(".maps");
 
 /* The virtual address of a service, to put it back into answers. */
-struct frontend {
-	union addr address;
-	__be16 port;
-	__u8 pad[6];
-};
-
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__type(key, __u32); /* service id */
-	__type(value, struct frontend);
+	__type(value, struct socket);
 	__uint(max_entries, 65536);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 } rev_nat SEC(".maps");
@@ -154,6 +148,27 @@ inlined struct service *service_lookup(const union addr *address, __be16 port, _
 	return bpf_map_lookup_elem(&services, &key);
 }
 
+/* The row of all of this node's addresses, at a port. */
+inlined struct service *node_port_lookup(const union addr *address, __be16 port, __u32 protocol)
+{
+	struct service_key key = { .port = port, .protocol = (__u8)protocol };
+
+	if (addr_is_v4(address))
+		key.address.w[2] = ADDR_V4_PREFIX;
+	return bpf_map_lookup_elem(&services, &key);
+}
+
+/* Whether the service takes clients outside from this address. */
+inlined bool source_allowed(const struct service *service, const union addr *source)
+{
+	struct source_range range = { .length = 160, .service = service->id };
+	const __u32 *allowed;
+
+	__builtin_memcpy(range.address, source, sizeof(range.address));
+	allowed = bpf_map_lookup_elem(&source_ranges, &range);
+	return allowed && *allowed;
+}
+
 inlined struct backend *backend_lookup(__u32 id)
 {
 	return bpf_map_lookup_elem(&backends, &id);
@@ -180,10 +195,10 @@ inlined __u32 tuple_hash(const struct tuple *t)
 		   ((__u32)t->sport << 16 | t->dport) ^ t->protocol);
 }
 
-inlined __u32 slot_read(const struct service *service, __u32 slot)
+inlined __u32 slot_read(const struct service *service, __u32 slot, bool local)
 {
 	struct slots_key key = {
-		.service = service->id,
+		.service = local ? service->id | SLOTS_LOCAL : service->id,
 		.generation = service->generation,
 		.chunk = (__u16)(slot / SLOTS_PER_CHUNK),
 	};
@@ -192,10 +207,12 @@ inlined __u32 slot_read(const struct service *service, __u32 slot)
 	return slots ? slots->backend[slot % SLOTS_PER_CHUNK] : 0;
 }
 
-/* A backend for a new connection; 0: none. `client` is the affinity key made ready but for the service. */
-noinline_subprogram __u32 backend_select(const struct service *service, struct affinity_key *client, __u32 hash)
+/* A backend for a new connection; 0: none. `client` is the affinity key made ready but for the service. `local`:
+ * one of this node. */
+noinline_subprogram __u32 backend_select(const struct service *service, struct affinity_key *client, __u32 hash,
+					 bool local)
 {
-	__u32 id = 0, tick = now_ticks(), limit = 0;
+	__u32 id = 0, tick = now_ticks(), limit = 0, slots = local ? service->local_slots : service->slots;
 
 	client->service = service->id;
 	if (service->flags & SERVICE_AFFINITY)
@@ -215,11 +232,11 @@ noinline_subprogram __u32 backend_select(const struct service *service, struct a
 		}
 	}
 	if (!id) {
-		if (!service->slots)
+		if (!slots)
 			return 0;
 		if (service->algorithm == SERVICE_RANDOM)
 			hash = bpf_get_prandom_u32();
-		id = slot_read(service, hash % service->slots);
+		id = slot_read(service, hash % slots, local);
 		if (!id)
 			return 0;
 	}

@@ -4,8 +4,7 @@
  * connecting takes that for a passing fault (RFC 1122, 4.2.3.9) and goes on trying. */
 #pragma once
 
-#include "endpoints.h"
-#include "rewrite.h"
+#include "icmp_error.h"
 
 /* Only of a segment whose TCP header follows the plain IP header: then the answer fits in its place. */
 inlined bool tcp_can_reset(const struct packet *p)
@@ -82,18 +81,25 @@ inlined int tcp_reset_write(struct __sk_buff *ctx, const struct packet *p, struc
 		       0;
 }
 
-/* Answers the pod behind `ep` in place of its segment, which counts as dropped. */
-noinline_subprogram enum verdict tcp_reset_reply(struct __sk_buff *ctx, const struct packet *p, const struct endpoint *ep)
+/* Makes the segment its refusal. It counts as dropped either way. A RST is never answered with one. */
+noinline_subprogram bool tcp_reset_make(struct __sk_buff *ctx, const struct packet *p)
 {
 	struct tcphdr segment, reset;
 
-	drop(ctx, p, DROP_NO_BACKEND);
-	/* A RST is never answered with one. */
+	drop(ctx, p, error_reason(p->error));
 	if (p->tcp_flags & TCP_RST || bpf_skb_load_bytes(ctx, p->l4, &segment, sizeof(segment)))
-		return VERDICT_DROP;
+		return false;
 	tcp_reset_fill(&reset, &segment, tcp_payload(ctx, p));
-	if (tcp_reset_write(ctx, p, &reset) || address_frame(ctx, ep->host_mac, ep->mac))
+	if (tcp_reset_write(ctx, p, &reset))
+		return false;
+	metric_add(COUNT_ANSWERED, p->direction & (DIR_COUNT - 1), p->l4 + sizeof(reset));
+	return true;
+}
+
+/* Answers the pod behind `ep` in place of its segment. */
+inlined enum verdict tcp_reset_reply(struct __sk_buff *ctx, const struct packet *p, const struct endpoint *ep)
+{
+	if (!tcp_reset_make(ctx, p) || address_frame(ctx, ep->host_mac, ep->mac))
 		return VERDICT_DROP;
-	metric_add(COUNT_ANSWERED, DIR_EGRESS, p->l4 + sizeof(reset));
 	return (enum verdict)bpf_redirect_peer(ctx->ifindex, 0);
 }

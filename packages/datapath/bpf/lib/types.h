@@ -56,6 +56,12 @@ inlined bool addr_is_zero(const union addr *a)
 	return (a->d[0] | a->d[1]) == 0;
 }
 
+/* 0.0.0.0 or ::, which stand for all addresses of a node. */
+inlined bool addr_is_unspecified(const union addr *a)
+{
+	return a->d[0] == 0 && (a->d[1] == 0 || (a->w[2] == ADDR_V4_PREFIX && a->w[3] == 0));
+}
+
 inlined bool addr_is_link_local_v6(const union addr *a)
 {
 	return a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
@@ -76,6 +82,10 @@ enum verdict {
 	VERDICT_REDIRECT = TC_ACT_REDIRECT,
 	/* Never leaves a program: the caller answers the sender with packet.error. */
 	VERDICT_ERROR = 100,
+	/* Nor does this: the packet concerns none of what was looked for. */
+	VERDICT_NONE = 101,
+	/* Nor this: it is for a pod of this node now, as if it had come so. */
+	VERDICT_AGAIN = 102,
 };
 
 enum direction {
@@ -107,10 +117,21 @@ enum reserved_identity {
 	IDENTITY_WORLD_IPV6 = 10,
 };
 
+/* Identities of addresses outside of the cluster that rules tell apart begin here: each node numbers them by itself. */
+#define IDENTITY_OUTSIDE_FIRST (1U << 24)
+#define IDENTITY_CLUSTER_FIRST 256
+
+inlined bool identity_is_world(__u32 identity)
+{
+	return identity == IDENTITY_WORLD || identity == IDENTITY_WORLD_IPV4 || identity == IDENTITY_WORLD_IPV6 ||
+	       identity >= IDENTITY_OUTSIDE_FIRST;
+}
+
 /* skb->mark values that our programs leave for one another on one node. The bits stay clear of
  * 0x4000 and 0x8000 (kube-proxy) and of 0x0f00 (others' routing marks). */
 enum mark {
 	MARK_ROUTED = 0x0c5a0001, /* from_pod decided: leave as it is */
 	MARK_MASQUERADE = 0x0c5a0002, /* from_pod decided: masquerade on the way out */
 	MARK_HOST = 0x0c5a0003, /* made by this node itself */
+	MARK_EGRESS = 0x0c5a0004, /* leaves with the address that an egress policy says */
 };

@@ -16,10 +16,12 @@ import {
   affinity,
   backends,
   reverseNat,
+  scratch,
   services,
   slots,
   socketReverseNat,
   sourceRanges,
+  stages,
 } from './services.ts';
 import { events, metrics } from './telemetry.ts';
 
@@ -44,10 +46,12 @@ export const maps = {
   protectedSockets,
   reverseNat,
   runtime,
+  scratch,
   services,
   slots,
   socketReverseNat,
   sourceRanges,
+  stages,
   virtuals,
 } as const;
 

@@ -69,6 +69,24 @@ export const reverseNat = declareMap({
   value: struct({ address, port: be16, pad: pad(6) }),
 });
 
+/** enum stage of bpf/lib/stages.h: programs by their places. */
+export const stages = declareMap({
+  name: 'stages',
+  type: 'prog_array',
+  maxEntries: 4,
+  key: u32,
+  value: u32,
+});
+
+/** struct scratch of bpf/lib/way.h: room for one packet, of no meaning between packets. */
+export const scratch = declareMap({
+  name: 'scratch',
+  type: 'percpu_array',
+  maxEntries: 1,
+  key: u32,
+  value: struct({ way: raw(88, 8), target: raw(32, 8) }),
+});
+
 export const affinity = declareMap({
   name: 'affinity',
   type: 'lru_hash',
