@@ -96,6 +96,7 @@ export class Lead implements AsyncDisposable {
 
   async #allocate(signal: AbortSignal, good: () => void): Promise<void> {
     const { kv, fence, tables, clock, wall, log, config, known } = this.#options;
+    const clusterId = () => kv.health().clusterId ?? '';
     const { nodeGoneSeconds, emptiedGraceSeconds } = config.podCidrs;
     using allocator = new PodCidrAllocator({
       kv,
@@ -105,12 +106,12 @@ export class Lead implements AsyncDisposable {
       wall,
       log,
       nodeGoneMs: nodeGoneSeconds * 1000,
+      wrote: (revision, records) => known.note({ clusterId: clusterId(), revision, records }),
       loaded: async (revision, records) => {
-        const clusterId = kv.health().clusterId ?? '';
-        const other = await known.see({ clusterId, revision, records });
+        const other = await known.see({ clusterId: clusterId(), revision, records });
         if (!other) return clock.now();
         log.warn(
-          { clusterId, revision, records, graceSeconds: emptiedGraceSeconds },
+          { revision, records, graceSeconds: emptiedGraceSeconds },
           'the store is not as it was; nothing new is given until its nodes have said what they hold',
         );
         return clock.now() + emptiedGraceSeconds * 1000;

@@ -32,11 +32,16 @@ export class KnownStore {
     this.#last = records.load().records.get(NAME);
   }
 
+  /** What the store is by the leader's own writes. */
+  async note(now: StoreMemory): Promise<void> {
+    this.#last = now;
+    await this.#records.write(NAME, now);
+  }
+
   /** @returns true if what stands there now is not a continuation of what was known. */
   async see(now: StoreMemory): Promise<boolean> {
     const before = this.#last;
-    this.#last = now;
-    await this.#records.write(NAME, now);
+    await this.note(now);
     if (before === undefined) return false;
     // An etcd that was set up anew can have its old id, and by now a higher revision.
     const emptied = before.records > 0 && now.records === 0;

@@ -32,8 +32,8 @@ export const nodeTable = (database: Database): NodeTable =>
   database.table({
     name: 'nodes',
     key: (row: NodeRow) => row.name,
-    // Every write has a revision of its own.
-    equals: (a, b) => a.revision === b.revision,
+    // Every write has a revision of its own; a store that was set up anew counts from the start again.
+    equals: (a, b) => a.revision === b.revision && a.uid === b.uid,
   });
 
 export const nodeFactsTable = (database: Database): NodeFactsTable =>

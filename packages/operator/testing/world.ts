@@ -11,6 +11,7 @@ import {
   type PodCidrRecord,
   ResourceError,
 } from '@causeway/resources';
+import type { Clock } from '@causeway/tables';
 import { operatorConfig } from '../src/config.ts';
 import { KnownStore, type StoreMemory } from '../src/memory.ts';
 import { Operator } from '../src/operator.ts';
@@ -45,6 +46,7 @@ export interface OperatorSettings {
   readonly emptiedGraceSeconds?: number;
   readonly checkSeconds?: number;
   readonly records?: RecordStore<StoreMemory>;
+  readonly clock?: Clock;
 }
 
 export function startOperator(kv: Kv, settings: OperatorSettings = {}): Operator {
@@ -61,7 +63,7 @@ export function startOperator(kv: Kv, settings: OperatorSettings = {}): Operator
     config,
     kv,
     known: new KnownStore(settings.records ?? memoryRecords()),
-    clock: systemClock,
+    clock: settings.clock ?? systemClock,
     wall: Date.now,
     random: Math.random,
     log: silentLog,
@@ -170,5 +172,20 @@ export async function breaches(kv: Kv): Promise<string[]> {
       found.push(`${record.cidr} of ${record.node} overlaps ${next.cidr} of ${next.node}`);
     }
   });
+  return found;
+}
+
+/** What must hold once all is quiet: records and what nodes were told say the same. */
+export async function disagreements(kv: Kv, nodes: readonly TestNode[]): Promise<string[]> {
+  const found = await breaches(kv);
+  const byCidr = new Map((await records(kv)).map(({ cidr, node }) => [cidr as string, node]));
+  for (const node of nodes) {
+    for (const cidr of await node.allocated()) {
+      if (byCidr.get(cidr) !== node.name) found.push(`${node.name} has ${cidr} without a record`);
+      byCidr.delete(cidr);
+    }
+  }
+  for (const [cidr, node] of byCidr)
+    found.push(`${cidr} stands for ${node}, which does not have it`);
   return found;
 }

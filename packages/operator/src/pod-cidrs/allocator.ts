@@ -27,6 +27,8 @@ export interface AllocatorOptions {
    * be given: in a store that was replaced nodes have yet to name what they hold.
    */
   readonly loaded: (revision: number, records: number) => Promise<number>;
+  /** Told the same after each round of writes. */
+  readonly wrote: (revision: number, records: number) => Promise<void>;
 }
 
 export interface AllocatorCounts {
@@ -52,7 +54,7 @@ export class PodCidrAllocator implements Disposable {
   readonly #facts: Tracker<NodeFacts, string>;
   readonly #undo: (() => void)[];
   /** The revision at which a node was last read or written here: older news of it is passed over. */
-  readonly #known = new Map<string, number>();
+  readonly #known = new Map<string, { uid: string | undefined; revision: number }>();
   readonly #since = new Map<Prefix, PodCidrRecord>();
   /** When a node with blocks was first found to have no CiliumNode. */
   readonly #missing = new Map<string, number>();
@@ -127,6 +129,11 @@ export class PodCidrAllocator implements Disposable {
         const outcomes = await writer.write(decisions);
         this.#counts.transactionRounds++;
         for (const outcome of outcomes) this.#settle(outcome);
+        const last = Math.max(
+          0,
+          ...outcomes.map((each) => (each.type === 'won' ? each.revision : 0)),
+        );
+        if (last > 0) await this.#options.wrote(last, this.#since.size);
         // What lost to something that the tables do not show yet would lose again at once.
         if (outcomes.every(({ type }) => type === 'overtaken')) await this.#rest(20, stop);
         continue;
@@ -235,9 +242,10 @@ export class PodCidrAllocator implements Disposable {
   }
 
   #upsert(row: NodeRow): void {
-    const known = this.#known.get(row.name) ?? 0;
-    if (row.revision < known) return;
-    this.#known.set(row.name, row.revision);
+    const known = this.#known.get(row.name);
+    // Another object of the name is of another store, perhaps, whose revisions are others too.
+    if (known !== undefined && known.uid === row.uid && row.revision < known.revision) return;
+    this.#known.set(row.name, { uid: row.uid, revision: row.revision });
     this.#missing.delete(row.name);
     const node = plannerNode(row, this.#options.tables.facts.get(row.name));
     this.#planner.upsertNode(this.#giving ? node : { ...node, requested: [] });
@@ -254,7 +262,7 @@ export class PodCidrAllocator implements Disposable {
     if (decoded.type === 'object') this.#upsert(nodeRow(decoded.object));
     // Not readable: its CIDRs stay its own, and nothing is given until somebody mends it.
     else {
-      this.#known.set(name, entry.modRevision);
+      this.#known.delete(name);
       this.#planner.upsertNode({
         name,
         labels: {},
@@ -280,9 +288,11 @@ export class PodCidrAllocator implements Disposable {
     }
     const { node, cidr, pool } = decision;
     // The node's own object was written at this revision, unless nothing of it changed.
-    const known = this.#known.get(node) ?? 0;
-    if (decision.type === 'give' || (decision.type === 'reclaim' && decision.why === 'forced')) {
-      this.#known.set(node, Math.max(known, outcome.revision));
+    const known = this.#known.get(node);
+    const written =
+      decision.type === 'give' || (decision.type === 'reclaim' && decision.why === 'forced');
+    if (known !== undefined && written && outcome.revision > known.revision) {
+      this.#known.set(node, { uid: known.uid, revision: outcome.revision });
     }
     this.#count(decision);
     if (decision.type === 'give' || decision.type === 'adopt') {
