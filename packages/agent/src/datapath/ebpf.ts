@@ -233,8 +233,9 @@ export class EbpfDatapath implements NodeDatapath {
     }
     try {
       opened.attachDevice('host', { ifindex: settings.hostDevice.index, ifname: HOST_DEVICE });
-      if (settings.tunnel !== undefined) {
-        opened.attachDevice('overlay', { ifindex: settings.tunnel.index, ifname: VXLAN_DEVICE });
+      const overlay = settings.tunnel ?? settings.egressTunnel;
+      if (overlay !== undefined) {
+        opened.attachDevice('overlay', { ifindex: overlay.index, ifname: VXLAN_DEVICE });
       }
       if (settings.socketLB.enabled) opened.attachCgroup(this.#config.cgroup ?? unifiedCgroup());
       else opened.detachCgroup();
@@ -295,6 +296,14 @@ function datapathConfig(settings: DatapathSettings): DatapathConfig {
     ...(settings.tunnel === undefined
       ? {}
       : { overlay: { ifindex: settings.tunnel.index, mtu: settings.tunnel.mtu } }),
+    ...(settings.egressTunnel === undefined
+      ? {}
+      : {
+          egressOverlay: {
+            ifindex: settings.egressTunnel.index,
+            mtu: settings.egressTunnel.mtu,
+          },
+        }),
     worldByFamily: ipv4 && ipv6,
     masquerade: { ipv4: settings.masquerade && ipv4, ipv6: settings.masquerade && ipv6 },
     natPorts: { first, last },
