@@ -105,6 +105,10 @@ export class NodeBackend implements ApiBackend {
     });
   }
 
+  ipam(): unknown {
+    return this.#node.addressing.view();
+  }
+
   services(): unknown {
     return this.#node.services.list();
   }

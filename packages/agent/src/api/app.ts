@@ -39,6 +39,7 @@ export interface ApiBackend {
   identities(): unknown;
   ipcache(): unknown;
   nodes(): unknown;
+  ipam(): unknown;
   services(): unknown;
   bgp(): unknown;
   policy(): unknown;
@@ -116,6 +117,7 @@ export function apiApp(backend: ApiBackend, options: ApiOptions): Api {
   app.get('/v1/identities', (c) => jsonAnswer(c, backend.identities()));
   app.get('/v1/ipcache', (c) => jsonAnswer(c, backend.ipcache()));
   app.get('/v1/nodes', (c) => jsonAnswer(c, backend.nodes()));
+  app.get('/v1/ipam', (c) => jsonAnswer(c, backend.ipam()));
   app.get('/v1/services', (c) => jsonAnswer(c, backend.services()));
   app.get('/v1/services/why', (c) => jsonAnswer(c, backend.why(c.req.query())));
   app.get('/v1/bgp', (c) => jsonAnswer(c, backend.bgp()));

@@ -12,6 +12,7 @@ import { ClaimDuties } from '../addresses/duties.ts';
 import { FixedAddresses } from '../addresses/fixed.ts';
 import { NodeDemand } from '../addresses/node-demand.ts';
 import { NodeWriter } from '../addresses/node-writer.ts';
+import { type IpamView, ipamView } from '../addresses/view.ts';
 import type { HealthRow } from '../api/types.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import type { EndpointManager } from '../endpoints/manager.ts';
@@ -249,8 +250,40 @@ export class Addressing implements AsyncDisposable {
     }
   }
 
+  view(): IpamView {
+    const { config, foundation } = this.#options;
+    const { blocks, knownNode } = foundation;
+    const node = config.node.name;
+    return ipamView({
+      node,
+      blocks: blocks.blocks,
+      stats: this.pool.stats(),
+      demand: this.#demand.rows(),
+      operatorError: knownNode.get(node)?.operatorError,
+      claims: Array.from(this.claims.table.rows(), ({ claim }) => claim),
+      problems: this.duties.problems,
+      moved: this.duties.moved,
+      covers: (address) => blocks.covering(address) !== undefined,
+    });
+  }
+
   health(): HealthRow[] {
-    return this.#writer.health();
+    return [...this.#writer.health(), ...this.#blockHealth()];
+  }
+
+  /** What a person should look at: CIDRs that are lost or whose range others have, what nobody gives. */
+  #blockHealth(): HealthRow[] {
+    const { foundation, config } = this.#options;
+    const problems = foundation.blocks.blocks.flatMap(({ cidr, phase, holder }) => {
+      if (phase === 'taken')
+        return [`${cidr} is of the node ${holder} now, and its pods are stopped`];
+      return phase === 'lost' ? [`the store no longer says that ${cidr} is this node's`] : [];
+    });
+    const error = foundation.knownNode.get(config.node.name)?.operatorError;
+    if (error !== undefined) problems.push(`the operator gives no more: ${error}`);
+    for (const [address, problem] of this.duties.problems) problems.push(`${address}: ${problem}`);
+    if (problems.length === 0) return [];
+    return [{ name: 'addresses', healthy: false, detail: problems.slice(0, 8).join('; ') }];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -29,6 +29,7 @@ export class TwoNodes implements AsyncDisposable {
   readonly #agents = new Map<string, ChildProcess>();
   readonly #cgroup = `/sys/fs/cgroup/unified/cw-${process.pid}`;
   #etcd: ChildProcess | undefined;
+  #operator: ChildProcess | undefined;
 
   constructor() {
     sh(`ip link set lo up; ip link add br0 type bridge; ip link set br0 up
@@ -123,6 +124,8 @@ export class TwoNodes implements AsyncDisposable {
     await until(`agent ${node} listens`, async () => {
       if (child.exitCode !== null) throw new Error(`agent ${node} ended: ${this.log(node)}`);
       return (await this.ask(node, 'GET', '/v1/status').catch(() => undefined)) !== undefined;
+    }).catch((error: Error) => {
+      throw new Error(`${error.message}: ${this.log(node)}`);
     });
   }
 
@@ -187,31 +190,20 @@ export class TwoNodes implements AsyncDisposable {
     });
   }
 
-  /** Adds a pod; its namespace is `name(pod)`. */
+  /** Adds a pod; its namespace is `name(pod)`, or that of another container of the same pod. */
   async addPod(
     node: 'a' | 'b',
     pod: string,
     labels: Record<string, string> = {},
+    more: {
+      readonly annotations?: Record<string, string>;
+      readonly metadata?: Record<string, unknown>;
+      readonly container?: string;
+    } = {},
   ): Promise<Answer['body']> {
-    const ns = this.namespace(pod);
-    await this.store.apply([
-      {
-        apiVersion: 'v1',
-        kind: 'Pod',
-        metadata: { name: pod, namespace: 'shop', labels },
-        spec: {
-          nodeName: node,
-          containers: [{ name: 'c', ports: [{ name: 'web', containerPort: 8080 }] }],
-        },
-      },
-    ]);
-    const { status, body } = await this.ask(node, 'POST', '/v1/endpoints', {
-      containerId: `c-${pod}`,
-      ifname: 'eth0',
-      netns: `/run/netns/${ns}`,
-      podNamespace: 'shop',
-      podName: pod,
-    });
+    const { annotations = {}, metadata = {}, container = `c-${pod}` } = more;
+    await this.store.apply([podObject(node, pod, { labels, annotations, ...metadata })]);
+    const { status, body } = await this.attach(node, pod, container);
     if (status !== 201)
       throw new Error(`ADD of ${pod}: ${status} ${JSON.stringify(body)}\n${this.log(node)}`);
     const ips = Object.values(body.addresses);
@@ -225,6 +217,76 @@ export class TwoNodes implements AsyncDisposable {
       },
     );
     return body;
+  }
+
+  /** Asks for a pod's interface, and gives the answer, whatever it is. */
+  async tryPod(
+    node: 'a' | 'b',
+    pod: string,
+    annotations: Record<string, string> = {},
+    stored = true,
+  ): Promise<Answer> {
+    if (stored) await this.store.apply([podObject(node, pod, { annotations })]);
+    return this.attach(node, pod, `c-${pod}`);
+  }
+
+  attach(node: 'a' | 'b', pod: string, containerId: string): Promise<Answer> {
+    const place = containerId === `c-${pod}` ? pod : containerId;
+    return this.ask(node, 'POST', '/v1/endpoints', {
+      containerId,
+      ifname: 'eth0',
+      netns: `/run/netns/${this.#names.includes(this.name(place)) ? this.name(place) : this.namespace(place)}`,
+      podNamespace: 'shop',
+      podName: pod,
+    });
+  }
+
+  /** Takes a pod's interface away, and the pod out of the store if it is there. */
+  async removePod(
+    node: 'a' | 'b',
+    pod: string,
+    container = `c-${pod}`,
+    stored = true,
+  ): Promise<void> {
+    await this.ask(node, 'DELETE', `/v1/endpoints/by-container/${container}/eth0`);
+    if (stored) await this.store.delete('Pod', { namespace: 'shop', name: pod }).catch(() => {});
+  }
+
+  async startOperator(): Promise<void> {
+    const runDir = path.join(this.directory, 'operator');
+    const file = `${runDir}.yaml`;
+    fs.writeFileSync(
+      file,
+      stringify({
+        cluster: { name: 'two', id: 7 },
+        name: 'operator',
+        etcd: { endpoints: ['http://192.0.2.100:2379'] },
+        runDir,
+      }),
+    );
+    const log = fs.openSync(`${runDir}.log`, 'a');
+    this.#operator = spawn(
+      process.execPath,
+      [path.join(import.meta.dirname, 'operator-process.ts'), file],
+      { stdio: ['ignore', log, log] },
+    );
+    fs.closeSync(log);
+  }
+
+  async stopOperator(): Promise<void> {
+    const child = this.#operator;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await ended;
+  }
+
+  /** The store stops answering, as behind a broken network. */
+  pauseEtcd(): void {
+    this.#etcd?.kill('SIGSTOP');
+  }
+  resumeEtcd(): void {
+    this.#etcd?.kill('SIGCONT');
   }
 
   /** Runs a command in a namespace, with the node's cgroup; the output, or undefined if it failed. */
@@ -283,6 +345,7 @@ export class TwoNodes implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const child of this.#servers) child.kill('SIGKILL');
     for (const node of [...this.#agents.keys()]) await this.killAgent(node as 'a');
+    await this.stopOperator();
     await this.kv[Symbol.asyncDispose]();
     this.#etcd?.kill('SIGKILL');
     for (const name of this.#names) sh(`ip netns del ${name} || true`);
@@ -316,5 +379,15 @@ export const nodeObject = (name: string, number: number): unknown => ({
       { type: 'InternalIP', ip: `2001:db8::${number}` },
     ],
     ipam: { podCIDRs: [`10.7.${number}.0/24`, `fd00:7:${number}::/64`] },
+  },
+});
+
+const podObject = (node: string, pod: string, metadata: Record<string, unknown>): unknown => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { ...metadata, name: pod, namespace: 'shop' },
+  spec: {
+    nodeName: node,
+    containers: [{ name: 'c', ports: [{ name: 'web', containerPort: 8080 }] }],
   },
 });
