@@ -13,6 +13,7 @@ export {
 export type { Connection, Connections } from './src/connections.ts';
 export type { CounterRow } from './src/counters.ts';
 export { Datapath, type DeviceRole, type DeviceSpec } from './src/datapath.ts';
+export type { EdgeDevice, EdgeSpec } from './src/edge.ts';
 export type { EgressRoute, EgressRoutes } from './src/egress-routes.ts';
 export type { EndpointRow, EnforcementMaps } from './src/enforcement.ts';
 export { DatapathError, type DatapathErrorCode } from './src/errors.ts';

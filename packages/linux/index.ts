@@ -13,6 +13,7 @@ export { type Feature, type FeatureRow, Features } from './src/bpf/features.ts';
 export {
   attachCgroup,
   attachTcx,
+  attachXdp,
   BpfLink,
   type CgroupHook,
   type Direction,
@@ -20,6 +21,7 @@ export {
   queryCgroup,
   queryTcx,
   unpin,
+  type XdpMode,
 } from './src/bpf/link.ts';
 export {
   LoadedObject,

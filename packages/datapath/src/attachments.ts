@@ -36,11 +36,12 @@ const pinName = (ifname: string, direction: Direction) => `${ifname}_${direction
  * the new one by one atomic exchange: no packet meets a device without its program.
  */
 export class Attachments {
-  readonly #directory: string;
+  /** Where the pins are. */
+  readonly directory: string;
   readonly #mode: AttachMode;
 
   constructor(directory: string, mode: AttachMode) {
-    this.#directory = directory;
+    this.directory = directory;
     this.#mode = mode;
     mkdirSync(directory, { recursive: true });
   }
@@ -52,7 +53,7 @@ export class Attachments {
         attachTcFilter(program, { ifindex, direction, ...CLSACT });
         return;
       }
-      const path = join(this.#directory, pinName(ifname, direction));
+      const path = join(this.directory, pinName(ifname, direction));
       using pinned = openLink(path);
       if (pinned !== undefined && pinned.info().ifindex === ifindex) {
         pinned.update(program);
@@ -76,7 +77,7 @@ export class Attachments {
   /** Idempotent, also when the device is gone. `ifindex` matters without links only. */
   detach(ifname: string, ifindex?: number): void {
     for (const direction of DIRECTIONS) {
-      const path = join(this.#directory, pinName(ifname, direction));
+      const path = join(this.directory, pinName(ifname, direction));
       using link = openLink(path);
       if (link !== undefined) {
         unpin(path);
@@ -95,7 +96,7 @@ export class Attachments {
       const filter: TcFilter = { ifindex, direction, ...CLSACT };
       return queryTcFilter(filter)?.programId;
     }
-    using link = openLink(join(this.#directory, pinName(ifname, direction)));
+    using link = openLink(join(this.directory, pinName(ifname, direction)));
     const info = link?.info();
     return info?.ifindex === ifindex ? info.programId : undefined;
   }
@@ -104,7 +105,7 @@ export class Attachments {
   indexOf(ifname: string): number | undefined {
     let found: number | undefined;
     for (const direction of DIRECTIONS) {
-      using link = openLink(join(this.#directory, pinName(ifname, direction)));
+      using link = openLink(join(this.directory, pinName(ifname, direction)));
       if (link !== undefined) found = Math.max(found ?? 0, link.info().ifindex ?? 0);
     }
     return found;
@@ -113,10 +114,10 @@ export class Attachments {
   /** Devices for which a link is pinned; `ifindex` 0: the device is gone. */
   devices(): { readonly ifname: string; readonly ifindex: number }[] {
     const found = new Map<string, number>();
-    for (const name of readdirSync(this.#directory)) {
+    for (const name of readdirSync(this.directory)) {
       const match = /^(.+)_(ingress|egress)$/.exec(name);
       if (match === null) continue;
-      using link = openLink(join(this.#directory, name));
+      using link = openLink(join(this.directory, name));
       found.set(match[1]!, Math.max(found.get(match[1]!) ?? 0, link?.info().ifindex ?? 0));
     }
     return [...found].map(([ifname, ifindex]) => ({ ifname, ifindex }));
@@ -124,7 +125,7 @@ export class Attachments {
 
   /** One socket hook; `path` is the cgroup's directory. */
   attachCgroup(program: BpfProgram, path: string, hook: CgroupHook): void {
-    const pin = join(this.#directory, `cgroup_${hook}`);
+    const pin = join(this.directory, `cgroup_${hook}`);
     using pinned = openLink(pin);
     if (pinned !== undefined) {
       const { cgroupId } = pinned.info();
@@ -141,7 +142,7 @@ export class Attachments {
   }
 
   detachCgroup(hook: CgroupHook): void {
-    const pin = join(this.#directory, `cgroup_${hook}`);
+    const pin = join(this.directory, `cgroup_${hook}`);
     using link = openLink(pin);
     if (link === undefined) return;
     unpin(pin);
@@ -154,11 +155,11 @@ export class Attachments {
    */
   updateAll(programOf: (name: string) => BpfProgram | undefined): string[] {
     const updated: string[] = [];
-    for (const name of readdirSync(this.#directory)) {
-      using link = openLink(join(this.#directory, name));
+    for (const name of readdirSync(this.directory)) {
+      using link = openLink(join(this.directory, name));
       if (link === undefined) continue;
       const info = link.info();
-      if (info.type === 'tcx' && info.ifindex === 0) continue;
+      if ((info.type === 'tcx' || info.type === 'xdp') && info.ifindex === 0) continue;
       const program = programOf(programNameOf(name, info.programId));
       if (program === undefined || program.info.id === info.programId) continue;
       link.update(program);

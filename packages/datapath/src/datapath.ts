@@ -3,6 +3,7 @@ import { type CgroupHook, type Features, RtSocket } from '@causeway/linux';
 import type { Attachments } from './attachments.ts';
 import { Connections } from './connections.ts';
 import { type CounterRow, readCounters } from './counters.ts';
+import { type EdgeDevice, EdgeLinks, type EdgeSpec } from './edge.ts';
 import { EgressRoutes } from './egress-routes.ts';
 import { EnforcementMaps } from './enforcement.ts';
 import { DatapathError } from './errors.ts';
@@ -58,6 +59,7 @@ export class Datapath implements Disposable {
   readonly updatedLinks: readonly string[];
   readonly objects: ObjectSet;
   readonly #attachments: Attachments;
+  readonly #edge: EdgeLinks;
   readonly #features: Features;
   #used = 0;
 
@@ -66,6 +68,7 @@ export class Datapath implements Disposable {
     this.replacedMaps = objects.replacedMaps;
     this.updatedLinks = updated;
     this.#attachments = attachments;
+    this.#edge = new EdgeLinks(attachments.directory, objects.program('xdp_lb'));
     this.#features = features;
     const forget = () => this.bumpEpoch();
     this.enforcement = new EnforcementMaps(
@@ -169,6 +172,23 @@ export class Datapath implements Disposable {
 
   detachDevice(ifname: string, ifindex?: number): void {
     this.detachPod(ifname, ifindex);
+  }
+
+  /**
+   * Takes services for clients outside on this network device in XDP, which must have its other programs too. In the
+   * calling thread's namespace; idempotent.
+   */
+  attachEdge(spec: EdgeSpec): EdgeDevice {
+    return this.#edge.attach(spec);
+  }
+
+  detachEdge(ifname: string): void {
+    this.#edge.detach(ifname);
+  }
+
+  /** Devices with XDP, and whether it is in their driver. */
+  edgeDevices(): EdgeDevice[] {
+    return this.#edge.devices();
   }
 
   /** Socket hooks for all processes in a cgroup (v2) and below. Idempotent; moves them from another cgroup. */

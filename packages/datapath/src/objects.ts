@@ -24,6 +24,7 @@ export const OBJECTS = Object.freeze({
   to_network: ['to_network'],
   from_overlay: ['from_overlay'],
   external: ['external', 'external_aside', 'external_return'],
+  xdp_lb: ['xdp_lb'],
   sock: [
     'sock_connect4',
     'sock_connect6',

@@ -132,7 +132,7 @@ test('servers listen in a namespace while we stay outside', async (t) => {
   server.listen({ fd: socket.release() });
   const { port } = server.address() as AddressInfo;
   const client = ['netns', 'exec', name, 'socat', '-u', `TCP4:127.0.0.1:${port}`, '-'];
-  const { stdout } = await promisify(execFile)('ip', client, { timeout: 3000 });
+  const { stdout } = await promisify(execFile)('ip', client, { timeout: 20_000 });
   assert.equal(stdout, 'hello');
   const udp = bindUdp({ ns, address: new Uint8Array(4), port: 0, mark: 7, freeBind: true });
   assert.equal(getIntOption(udp.number, SocketOption.mark), 7);

@@ -31,7 +31,7 @@ test('who hears an advertisement knows our link-local address, and takes us for 
     here.addresses({ family: 6, ifindex: link.index }).find(({ flags }) => (flags & 0x40) === 0)
       ?.address;
   using advertiser = a.run(() => new RouterAdvertiser());
-  const end = performance.now() + 5_000;
+  const end = performance.now() + 20_000;
   for (;;) {
     const address = own();
     const sent = advertiser.send(link.index, link.mac);

@@ -29,6 +29,13 @@ struct dsr_ipv6 {
 	union addr address;
 };
 
+/* Whether the packet is one of those that carry the socket which the client called, of a connection that began at
+ * this tick. Datagrams have no SYN: all of the first seconds do, as the first may be lost. */
+inlined bool dsr_opens(const struct packet *p, __u32 began)
+{
+	return p->tuple.protocol == IPPROTO_TCP ? p->tcp_flags & TCP_SYN : now_ticks() - began < 4;
+}
+
 inlined __u32 dsr_size(bool ipv6)
 {
 	return ipv6 ? sizeof(struct dsr_ipv6) : sizeof(struct dsr_ipv4);

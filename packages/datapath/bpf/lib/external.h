@@ -13,10 +13,6 @@
 #include "tcp_reset.h"
 #include "way.h"
 
-/* Datagrams have no SYN: the socket that the client called goes with all of a connection's first seconds, as the
- * first may be lost. Ticks. */
-#define DSR_OPENING 4
-
 /* Back to the sender, out of the device that the packet came by. */
 inlined enum verdict reflect(struct __sk_buff *ctx)
 {
@@ -66,7 +62,7 @@ noinline_subprogram int external_begin(struct __sk_buff *ctx, struct packet *p, 
 		chosen.flags |= CT_DSR;
 	if (service->flags & SERVICE_NODE_PORT)
 		chosen.flags |= CT_VIRTUAL;
-	chosen.egress_rule = now_ticks(); /* when it began: see DSR_OPENING */
+	chosen.egress_rule = now_ticks(); /* when it began: see dsr_opens */
 	decided(ctx, p, COUNT_SERVICE_SELECTED);
 	return ct_create(ctx, p, flow, &chosen);
 }
@@ -86,9 +82,7 @@ noinline_subprogram int external_target(struct __sk_buff *ctx, struct packet *p,
 		if (backend) {
 			service_advance(p, &flow);
 			to->flags = flow.entry->flags;
-			to->opens = p->tuple.protocol == IPPROTO_TCP ?
-					    p->tcp_flags & TCP_SYN :
-					    now_ticks() - flow.entry->egress_rule < DSR_OPENING;
+			to->opens = dsr_opens(p, flow.entry->egress_rule);
 		}
 	}
 	if (!backend) {
@@ -101,7 +95,7 @@ noinline_subprogram int external_target(struct __sk_buff *ctx, struct packet *p,
 			return DROP_NO_BACKEND;
 		to->flags = (service->flags & SERVICE_DSR ? CT_DSR : 0) |
 			    (service->flags & SERVICE_NODE_PORT ? CT_VIRTUAL : 0);
-		to->opens = p->tuple.protocol == IPPROTO_TCP ? p->tcp_flags & TCP_SYN : 1;
+		to->opens = dsr_opens(p, now_ticks());
 		to->chosen = 1;
 	}
 	to->backend.address = backend->address;

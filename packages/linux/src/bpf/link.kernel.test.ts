@@ -123,7 +123,7 @@ test('a pinned link outlives its descriptor and is found again', async () => {
     assert.equal(unpin(path), false);
   });
   const attached = () => ns.run(() => queryTcx(ifindex, 'egress').length);
-  for (let i = 0; i < 200 && attached() > 0; i++) {
+  for (let i = 0; i < 2000 && attached() > 0; i++) {
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   assert.equal(attached(), 0);
@@ -225,6 +225,8 @@ test('a callback may close its reader, or end it by throwing', async () => {
     },
   });
   fill();
+  for (let i = 0; i < 1000 && count === 0; i++)
+    await new Promise((resolve) => setTimeout(resolve, 10));
   await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal(count, 1);
   assert.throws(() => closing.drain(), { code: 'closed' });

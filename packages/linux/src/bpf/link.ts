@@ -136,6 +136,29 @@ export function attachTcx(program: BpfProgram, ifindex: number, direction: Direc
   return BpfLink.adopt(Fd.adopt(fd, `tcx link on ${ifindex}`));
 }
 
+/** Where an XDP program runs: in the device's driver, or behind it, where the kernel has made an skb of the packet. */
+export type XdpMode = 'native' | 'generic';
+
+const xdpAttachType = 37; // BPF_XDP
+// XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE of linux/if_link.h
+const xdpFlags: Readonly<Record<XdpMode, number>> = { generic: 2, native: 4 };
+
+/**
+ * One program a device. The index is one of the calling thread's namespace. Throws UnsupportedError where the driver
+ * has no XDP of its own and `native` is asked for.
+ */
+export function attachXdp(program: BpfProgram, ifindex: number, mode: XdpMode): BpfLink {
+  const { bytes, view } = struct(16);
+  view.setBigUint64(0, 16n, true);
+  view.setUint32(8, xdpFlags[mode], true);
+  const fd = libbpf().linkCreate(program.fd.number, ifindex, xdpAttachType, bytes);
+  if (fd === -95 && mode === 'native') {
+    throw new UnsupportedError('XDP in the driver', 'a driver with XDP', callError('attach', fd));
+  }
+  if (fd < 0) throw callError(`attach ${program.info.name} to XDP of device`, fd, ifindex);
+  return BpfLink.adopt(Fd.adopt(fd, `XDP link on ${ifindex}`));
+}
+
 /** tcx programs of a device in their order; linkId 0 for those attached without a link. */
 export function queryTcx(
   ifindex: number,
