@@ -1,6 +1,5 @@
 /** The shipped lab `edge` for benchmarks: four edge nodes in front of pods that are told how many to be. */
 import { buildLab, destroyLab, inParallel, type Lab, loadLab, until } from '@causeway/lab';
-import type { Frontend } from '@causeway/loadbalancing';
 import type { Context } from './benchmark.ts';
 import { takeAwayOnInterrupt } from './interrupt.ts';
 
@@ -9,6 +8,13 @@ export const SWITCHES = ['tor-1', 'tor-2'] as const;
 /** The port of the service `web`, at its addresses and in its pods. */
 export const TALK = 7000;
 const SETTLE_MS = 60_000;
+
+/** A frontend as the agent tells it, as far as it is read here. */
+interface ServiceRow {
+  readonly name: string;
+  readonly external: boolean;
+  readonly backends: readonly unknown[];
+}
 
 export class EdgeSite implements AsyncDisposable {
   readonly lab: Lab;
@@ -46,7 +52,17 @@ export class EdgeSite implements AsyncDisposable {
     log(`bringing up lab ${own}`);
     const lab = await buildLab({ file: changed, source, name: own }, { name: own, progress: log });
     const site = new EdgeSite(lab, forget);
-    const store = await lab.cluster().store();
+    try {
+      await site.#prepare(backends);
+    } catch (error) {
+      await site[Symbol.asyncDispose]();
+      throw error;
+    }
+    return site;
+  }
+
+  async #prepare(backends: number): Promise<void> {
+    const store = await this.lab.cluster().store();
     await store.apply([
       {
         apiVersion: 'v1',
@@ -63,9 +79,8 @@ export class EdgeSite implements AsyncDisposable {
         },
       },
     ]);
-    await site.backends(backends);
-    await site.paths(EDGES);
-    return site;
+    await this.backends(backends);
+    await this.paths(EDGES);
   }
 
   /** The service's addresses for the world outside, one of each family. */
@@ -81,9 +96,9 @@ export class EdgeSite implements AsyncDisposable {
       until(
         `backends at ${name}`,
         async () => {
-          const rows = (await this.lab.agent(name).get('/v1/services')) as readonly Frontend[];
-          const ours = rows.filter(({ service, external }) => service.name === 'web' && external);
-          const seen = ours.map(({ chosen }) => chosen.length);
+          const rows = (await this.lab.agent(name).get('/v1/services')) as readonly ServiceRow[];
+          const ours = rows.filter((row) => row.name === 'web' && row.external);
+          const seen = ours.map(({ backends }) => backends.length);
           return seen.length >= 2 && seen.every((each) => each === count)
             ? undefined
             : `${seen.join(', ')} of ${count}`;
