@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { PeerState } from './events.ts';
-import { type FsmContext, fsmEvents, fsmStates, transition } from './fsm.ts';
+import { transition } from './fsm.ts';
+import { type FsmContext, fsmEvents, fsmStates } from './fsm-events.ts';
 
 const plain: FsmContext = { delayOpen: false, delayOpenRunning: false, passive: false };
 const letters: Readonly<Record<string, PeerState>> = {

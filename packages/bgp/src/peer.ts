@@ -15,7 +15,7 @@ import type {
   PeerOutput,
   PeerState,
 } from './events.ts';
-import { fsmStates } from './fsm.ts';
+import { fsmStates } from './fsm-events.ts';
 import { keepsIncoming, type OpenState } from './negotiate.ts';
 import { type ConfigChange, compareConfig, connectOptions, resolveTarget } from './reconfigure.ts';
 import { Session, type SessionOwner } from './session.ts';

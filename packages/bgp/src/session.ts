@@ -13,7 +13,8 @@ import type {
   PeerOutput,
   PeerState,
 } from './events.ts';
-import { type FsmAction, type FsmEvent, transition } from './fsm.ts';
+import { transition } from './fsm.ts';
+import type { FsmAction, FsmEvent } from './fsm-events.ts';
 import { buildOpen, checkOpen, negotiate, type OpenState } from './negotiate.ts';
 import { type TimerName, Timers } from './timers.ts';
 import { type Frame, Framer } from './wire/framer.ts';

@@ -2,7 +2,8 @@ import type { AttributeTable, SetListener } from '../rib/attribute-table.ts';
 import { SetMemo } from '../rib/memo.ts';
 import { grown, type PrefixFields } from '../rib/prefix-table.ts';
 import type { FamilyKey } from '../types.ts';
-import { type CompiledPolicy, type CompiledStatement, NextHopMode } from './compile.ts';
+import type { CompiledPolicy, CompiledStatement } from './compile.ts';
+import { NextHopMode } from './compile-set.ts';
 import type { PolicyReason } from './types.ts';
 
 /** What is the same for all routes that pass between us and one neighbour in one family. */

@@ -1,6 +1,6 @@
 import { Address, Prefix } from '@causeway/ip';
 import type { BoundPolicy } from '../policy/bound.ts';
-import { NextHopMode } from '../policy/compile.ts';
+import { NextHopMode } from '../policy/compile-set.ts';
 import type { ExportOutcome } from '../speaker/types.ts';
 import type { FamilyKey } from '../types.ts';
 import { AttributeType } from '../wire/attribute-table.ts';
