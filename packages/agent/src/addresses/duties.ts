@@ -6,6 +6,7 @@ import {
   type ClaimDuty,
   type ClaimStep,
   dutyOf,
+  isBehind,
   ownerText,
   releaseClaim,
   takeClaim,
@@ -158,7 +159,7 @@ export class ClaimDuties implements AsyncDisposable {
     cover: { readonly announced: boolean } | undefined,
   ): 'waits' | undefined | ((stored: Claim | undefined) => ClaimStep) {
     const { node, endpoints, fixed } = this.#options;
-    const { address, at, from, epoch, holder, standby } = claim;
+    const { address, at, epoch, holder, standby } = claim;
     const prefix = Prefix.host(address);
     for (const place of [
       at === node ? holder : null,
@@ -179,7 +180,7 @@ export class ClaimDuties implements AsyncDisposable {
       return (stored) =>
         stored === undefined ? { type: 'delete' } : announceClaim(stored, node, epoch);
     }
-    if (from === node) {
+    if (isBehind(claim, node)) {
       if (duty.announce || !ports.withdrawn(prefix)) return 'waits';
       return (stored) => (stored === undefined ? { type: 'delete' } : withdrawnClaim(stored, node));
     }

@@ -4,7 +4,9 @@ import {
   type BlockFacts,
   type BlockOrders,
   type BlockPhase,
+  type BlockStep,
   FIRST_PHASE,
+  ordersOf,
   type PodCidr,
   type PoolStats,
   stepBlock,
@@ -41,6 +43,8 @@ export interface KeeperPorts {
     of(cidr: Prefix): { recorded: boolean; takenBy: string | undefined } | undefined;
     follow(blocks: ReadonlyMap<Prefix, boolean>): void;
   };
+  /** No pod speaks with an address of it. */
+  readonly silent: (cidr: Prefix) => boolean;
   readonly want: (wish: PoolWish) => void;
   /** Called when something was taken by another, or has come back. */
   readonly onTaken: () => void;
@@ -161,11 +165,12 @@ export class BlockKeeper implements Disposable {
       const inUse = isUsed(stats.get(cidr)) || (ports?.claimsPending(cidr) ?? false);
       const facts =
         ports === undefined || !this.#restored
-          ? asItWas(block)
+          ? undefined
           : this.#facts(ports, block, allocated, inUse, wanted?.draining.has(cidr) ?? false);
-      const { phase, orders: its } = stepBlock(block.phase, facts);
+      const { phase, orders: its } =
+        facts === undefined ? stay(block) : stepBlock(block.phase, facts);
       if (phase === 'gone') continue;
-      const holder = phase === 'taken' ? facts.takenBy : undefined;
+      const holder = phase === 'taken' ? (facts?.takenBy ?? block.holder) : undefined;
       blocks.push({ cidr, pool, phase, ...(holder === undefined ? {} : { holder }) });
       orders.set(cidr, its);
     }
@@ -186,11 +191,14 @@ export class BlockKeeper implements Disposable {
     );
     if (wanted === undefined || (own.pools === undefined && wanted.requested.length === 0)) return;
     const named = blocks.filter((block) => !isStatic(block));
+    const gone = named.filter(
+      ({ cidr }) => !orders.get(cidr)?.keep && (!orders.get(cidr)?.stop || ports.silent(cidr)),
+    );
     ports.want({
       requested: wanted.requested,
-      returned: new Set(named.filter(({ phase }) => phase === 'returning').map(({ cidr }) => cidr)),
+      returned: new Set(gone.map(({ cidr }) => cidr)),
       named: named
-        .filter(({ phase }) => phase === 'lost')
+        .filter(({ cidr }) => orders.get(cidr)?.ask)
         .map(({ cidr, pool }) => ({ cidr, pool })),
     });
   }
@@ -286,19 +294,13 @@ export class BlockKeeper implements Disposable {
   }
 }
 
-/** Before the endpoints are restored nothing is known of use: every block stays where it was. */
-function asItWas(block: HeldBlock): BlockFacts {
-  const { phase, holder } = block;
-  const leaves = phase === 'withdrawing' || phase === 'returning' || phase === 'taken';
-  return {
-    allocated: phase !== 'lost',
-    recorded: isStatic(block) || !UNSURE.has(phase),
-    takenBy: holder,
-    claimsKnown: isStatic(block),
-    announced: phase === 'ready' || leaves,
-    drain: phase === 'draining' || leaves,
-    empty: leaves || phase === 'learning',
-  };
+/**
+ * Before the endpoints are restored nothing is known of use: every block stays where it was. Only what was always the
+ * node's is told of at once.
+ */
+function stay(block: HeldBlock): BlockStep {
+  const phase = block.phase === 'learning' && isStatic(block) ? 'announcing' : block.phase;
+  return { phase, orders: ordersOf(phase) };
 }
 
 /** Phases in which the operator's record is waited for, or missed. */

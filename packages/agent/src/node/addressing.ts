@@ -17,6 +17,7 @@ import type { HealthRow } from '../api/types.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import type { EndpointManager } from '../endpoints/manager.ts';
 import { NodeAddressPool } from '../endpoints/pool.ts';
+import { inForce } from '../endpoints/record.ts';
 import { addressList, type EndpointTable } from '../endpoints/table.ts';
 import type { Foundation } from './foundation.ts';
 
@@ -146,6 +147,7 @@ export class Addressing implements AsyncDisposable {
       announced: (cidr) => this.#announced(cidr),
       withdrawn: (cidr) => this.#withdrawn(cidr),
       records: this.#records,
+      silent: (cidr) => this.#silent(cidr),
       want: (wish) => this.#writer.want(wish),
       onTaken: () => this.#stopTaken(),
     });
@@ -229,6 +231,16 @@ export class Addressing implements AsyncDisposable {
         };
       }
     }
+  }
+
+  #silent(cidr: Prefix): boolean {
+    return !Array.from(this.#options.endpoints.rows()).some(
+      ({ record }) =>
+        inForce(record) &&
+        (addressList(record) as Address[]).some(
+          (each) => Prefix.contains(cidr, each) && this.claims.table.get(each) === undefined,
+        ),
+    );
   }
 
   /** Pods of CIDRs that others have are stopped; those whose CIDR came back go on. */
