@@ -175,6 +175,7 @@ test('whatever order steps come in, one endpoint is active and a way to it is an
         if (claim.holder === null) assert.ok(duties.every((duty) => !duty.announce));
         for (const [index, duty] of duties.entries()) {
           // Whoever draws traffic has the endpoint or sends on to who has.
+          // A route is kept for as long as nobody else has one.
           if (duty.announce) assert.ok(duty.endpoint === 'active' || duty.forwardTo === claim.at);
           assert.notEqual(duty.forwardTo, nodes[index]);
         }

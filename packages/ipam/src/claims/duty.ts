@@ -1,3 +1,4 @@
+import { isBehind } from './steps.ts';
 import type { Claim, ClaimDuty } from './types.ts';
 
 /**
@@ -6,8 +7,9 @@ import type { Claim, ClaimDuty } from './types.ts';
  */
 export function dutyOf(claim: Claim, node: string, covers: boolean): ClaimDuty {
   const { address, at, holder, from, announced, standby } = claim;
+  const elsewhere = at !== null && at !== node && holder !== null;
   const here = at === node && holder !== null;
-  const before = from === node && !announced;
+  const before = elsewhere && from === node && !announced;
   const silent = !here && standby?.node === node;
   return {
     address,
@@ -16,7 +18,6 @@ export function dutyOf(claim: Claim, node: string, covers: boolean): ClaimDuty {
     holder: here ? holder : silent ? standby.holder : undefined,
     announce: !covers && (here || before),
     publish: here,
-    forwardTo:
-      at !== null && at !== node && holder !== null && (covers || from === node) ? at : undefined,
+    forwardTo: elsewhere && (covers || isBehind(claim, node)) ? at : undefined,
   };
 }

@@ -1,4 +1,5 @@
 import type { Address } from '@causeway/ip';
+import { isUnused } from './steps.ts';
 import type { Claim } from './types.ts';
 
 /** A released claim whose time is over; `expireClaim` with both values ends it if nothing has happened since. */
@@ -25,9 +26,9 @@ export class ClaimExpiry {
   observe(claims: Iterable<Claim>, now: number): ExpiredClaim[] {
     const expired: ExpiredClaim[] = [];
     const watched = new Map<Address, Watched>();
-    for (const { address, epoch, releasedAt, holder, standby, reservation, ttlSeconds } of claims) {
-      if (holder !== null || standby !== null || reservation !== null || ttlSeconds === null)
-        continue;
+    for (const claim of claims) {
+      const { address, epoch, releasedAt, ttlSeconds } = claim;
+      if (!isUnused(claim) || ttlSeconds === null) continue;
       const before = this.#watched.get(address);
       const same =
         before?.epoch === epoch && before.releasedAt === releasedAt && before.since <= now;

@@ -33,6 +33,7 @@ export function parseClaim(value: unknown): Claim {
     epoch: count('epoch', root.epoch),
     announced: flag('announced', root.announced),
     from: orNull('from', root.from, name),
+    behind: names('behind', root.behind),
     standby: orNull('standby', root.standby, (field, given) => {
       const { node, holder } = object(field, given);
       return { node: name(`${field}.node`, node), holder: name(`${field}.holder`, holder) };
@@ -74,6 +75,11 @@ function address(field: string, value: unknown): Address {
 function name(field: string, value: unknown): string {
   if (typeof value === 'string' && value.length > 0 && value.length <= 512) return value;
   throw invalid(field, value);
+}
+
+function names(field: string, value: unknown): string[] {
+  if (!Array.isArray(value)) throw invalid(field, value);
+  return value.map((one, index) => name(`${field}[${index}]`, one));
 }
 
 function count(field: string, value: unknown): number {

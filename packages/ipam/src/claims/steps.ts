@@ -36,7 +36,8 @@ export function takeClaim(claim: Claim | undefined, wish: ClaimWish, to: ClaimPl
   if (!sameOwner(claim.owner, wish.owner)) return heldByAnother(claim);
   if (claim.at === to.node) {
     if (claim.holder === to.holder) return { type: 'same', claim };
-    return write({ ...claim, holder: to.holder, releasedAt: null });
+    // A new epoch, so that whoever has seen the claim lie unused does not end it now.
+    return write({ ...claim, holder: to.holder, epoch: claim.epoch + 1, releasedAt: null });
   }
   const standby = claim.standby?.node === to.node ? null : claim.standby;
   return write({ ...moved(claim, to), standby });
@@ -68,13 +69,36 @@ export function announceClaim(claim: Claim, node: string, epoch: number): ClaimS
   return claim.announced ? { type: 'same', claim } : write({ ...claim, announced: true });
 }
 
-/** The node before has withdrawn its route. */
+/** Whether the record waits for this node to say that nothing of an earlier endpoint is left there. */
+export function isBehind(claim: Claim, node: string): boolean {
+  return claim.from === node || claim.behind.includes(node);
+}
+
+/** The node before has withdrawn its route, and has no endpoint with the address. */
 export function withdrawnClaim(claim: Claim, node: string): ClaimStep {
-  if (claim.from !== node) return { type: 'same', claim };
-  if (!claim.announced && claim.holder !== null) {
+  if (!isBehind(claim, node)) return { type: 'same', claim };
+  if (claim.from === node && !claim.announced && claim.holder !== null) {
     return refused(claim, 'claim-moved', `is not announced by ${claim.at} yet`, 'keep the route');
   }
-  return write({ ...claim, from: null });
+  return write(withoutBehind(claim, node));
+}
+
+/** The node is gone for good: what it had is released, and nothing is waited for from it. */
+export function forgetNode(claim: Claim, node: string, wallMs: number): ClaimStep {
+  const { at, standby } = claim;
+  if (at !== node && standby?.node !== node && !isBehind(claim, node)) {
+    return { type: 'same', claim };
+  }
+  const rest = withoutBehind(claim, node);
+  const left = { ...rest, standby: standby?.node === node ? null : standby };
+  if (at !== node) return write(left);
+  const releasedAt = claim.releasedAt ?? wallMs;
+  return write({ ...left, at: null, holder: null, announced: false, from: null, releasedAt });
+}
+
+function withoutBehind(claim: Claim, node: string): Claim {
+  const from = claim.from === node ? null : claim.from;
+  return { ...claim, from, behind: claim.behind.filter((one) => one !== node) };
 }
 
 /** The container is gone. `wallMs` is for people to read. */
@@ -87,7 +111,7 @@ export function releaseClaim(
     return write({ ...claim, standby: null });
   }
   if (claim.at !== node || claim.holder !== holder) return { type: 'same', claim };
-  // What the node before still gets has nowhere to go.
+  // What nodes before still get has nowhere to go.
   return write({ ...claim, holder: null, announced: false, from: null, releasedAt: wallMs });
 }
 
@@ -135,9 +159,14 @@ export function switchClaim(claim: Claim, node: string): ClaimStep {
 
 /** The end of a claim that `ClaimExpiry` names. Refused if anything has happened to it since. */
 export function expireClaim(claim: Claim, epoch: number, releasedAt: number | null): ClaimStep {
-  const idle = claim.holder === null && claim.standby === null && claim.reservation === null;
-  if (idle && claim.epoch === epoch && claim.releasedAt === releasedAt) return { type: 'delete' };
+  if (isUnused(claim) && claim.epoch === epoch && claim.releasedAt === releasedAt)
+    return { type: 'delete' };
   return refused(claim, 'claim-in-use', 'is in use again', 'leave it');
+}
+
+/** Nobody has the address or waits for it, and no node may still answer for it: it can end. */
+export function isUnused({ holder, standby, reservation, behind }: Claim): boolean {
+  return holder === null && standby === null && reservation === null && behind.length === 0;
 }
 
 function fresh({ address, owner, partner, home, ttlSeconds, reservation }: ClaimWish): Claim {
@@ -151,6 +180,7 @@ function fresh({ address, owner, partner, home, ttlSeconds, reservation }: Claim
     epoch: 0,
     announced: false,
     from: null,
+    behind: [],
     standby: null,
     releasedAt: null,
     ttlSeconds,
@@ -161,6 +191,9 @@ function fresh({ address, owner, partner, home, ttlSeconds, reservation }: Claim
 function moved(claim: Claim, { node, holder }: ClaimPlace): Claim {
   // Who announces now goes on until the new one does. One that never came to announce is passed over.
   const announcer = claim.holder === null ? null : claim.announced ? claim.at : claim.from;
+  const before = claim.holder === null || claim.at === null ? [] : [claim.at];
+  const behind = new Set([...claim.behind, ...before]);
+  behind.delete(node);
   return {
     ...claim,
     at: node,
@@ -168,6 +201,7 @@ function moved(claim: Claim, { node, holder }: ClaimPlace): Claim {
     epoch: claim.epoch + 1,
     announced: false,
     from: announcer === node ? null : announcer,
+    behind: [...behind].sort(),
     releasedAt: null,
   };
 }

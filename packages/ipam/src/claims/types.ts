@@ -13,7 +13,7 @@ export type ClaimOwner =
 
 /**
  * `causeway/allocations/addresses/<address>`: an address that stays with its owner. The record is changed by
- * compare-and-swap only; `epoch` counts its moves, so that a message from before a move changes nothing.
+ * compare-and-swap only; `epoch` counts its endpoints, so that what was meant for one before changes nothing.
  */
 export interface Claim {
   readonly address: Address;
@@ -31,6 +31,8 @@ export interface Claim {
   readonly announced: boolean;
   /** The node before `at`, until it has seen that `at` is announced. */
   readonly from: string | null;
+  /** Nodes that had the endpoint before and have not said yet that nothing of it is left there. */
+  readonly behind: readonly string[];
   /** A second endpoint with the address, made ready and silent on this node: the switch makes it the first. */
   readonly standby: { readonly node: string; readonly holder: string } | null;
   /** Wall clock of the release in milliseconds, to be read by people; expiry goes by the leader's own waiting. */

@@ -1,4 +1,4 @@
-import { type Address, Prefix } from '@causeway/ip';
+import { Address, Prefix } from '@causeway/ip';
 import { IpamError } from '../errors.ts';
 import { NodeIpam } from '../ipam.ts';
 import { FIRST_PHASE, ordersOf, stepBlock } from '../node/block-life.ts';
@@ -45,7 +45,7 @@ function factsOf(world: World, host: Host, block: Host['blocks'][number]): Block
     allocated,
     recorded: host.recorded.includes(cidr) || (world.fault === 'use-unrecorded' && allocated),
     takenBy: host.taken.includes(cidr) && world.fault !== 'ignore-taken' ? 'another' : undefined,
-    claimsKnown: host.claimsKnown || world.fault === 'use-unannounced-claims',
+    claimsKnown: host.claimsKnown || world.fault === 'use-claims-unknown',
     announced: host.announced.includes(cidr),
     drain: block.drain || host.closed.some((closed) => overlaps(closed, cidr)),
     empty:
@@ -142,14 +142,15 @@ function ipamOf(world: World, host: Host): NodeIpam {
   const owner = (address: string) => ({ containerId: address, ifname: 'eth0' });
   const records = [...host.resting, ...host.pods].map((address) => ({
     owner: owner(address),
-    ipv4: address as Address,
+    [Address.family(address as Address)]: address as Address,
   }));
   ipam.restore(records, 0);
   if (world.fault !== 'no-quarantine') {
     for (const address of host.resting) ipam.release(owner(address), 0);
   }
   for (const address of host.pods) {
-    if (ipam.lookup(owner(address))?.ipv4?.address !== address) {
+    const lease = ipam.lookup(owner(address));
+    if ((lease?.ipv4 ?? lease?.ipv6)?.address !== address) {
       throw new Violation(`the address of pod ${address} has changed under it`);
     }
   }
@@ -161,8 +162,9 @@ export function add(world: World, state: State, index: number): string | undefin
   const host = state.hosts[index] as Host;
   const owner = { containerId: 'new', ifname: 'eth0' };
   try {
-    const lease = ipamOf(world, host).allocate(owner, { ipv4: 'any' }, 0);
-    const address = lease.ipv4?.address;
+    const wanted = { [Prefix.family(world.range)]: 'any' };
+    const lease = ipamOf(world, host).allocate(owner, wanted, 0);
+    const address = (lease.ipv4 ?? lease.ipv6)?.address;
     if (address === undefined) return undefined;
     // A node that has not heard that its block was taken does what it did before.
     const unaware = state.ghost.unaware[index]?.some((cidr) => Prefix.contains(cidr, address));

@@ -9,10 +9,11 @@ const name = (node: number): string => `n${node}`;
 const indexOf = (node: string): number => Number(node.slice(1));
 
 export function poolOf(world: World, closed: readonly Prefix[]): PoolSpec {
+  const large = { ipv4MaskSize: world.large, ipv6MaskSize: world.large };
   return {
     name: 'a',
-    ipv4: { cidrs: [world.range], maskSize: world.common },
-    blockSizes: [{ matches: ({ size }) => size === 'large', ipv4MaskSize: world.large }],
+    [Prefix.family(world.range)]: { cidrs: [world.range], maskSize: world.common },
+    blockSizes: [{ matches: ({ size }) => size === 'large', ...large }],
     closed,
   };
 }
@@ -28,7 +29,7 @@ export function plannerOf(
     planner.upsertNode({
       name: name(index),
       labels: index === 0 ? { size: 'large' } : {},
-      requested: [{ pool: 'a', ipv4: requested, ipv6: 0 }],
+      requested: [{ pool: 'a', ipv4: 0, ipv6: 0, [Prefix.family(world.range)]: requested }],
       allocated: [{ pool: 'a', cidrs: allocated }],
     });
   }
@@ -75,9 +76,9 @@ export function commit(world: World, state: State, op: Operator, decision: Decis
   const record = store.records.find(([cidr]) => cidr === decision.cidr);
   const gives = decision.type === 'give' || decision.type === 'adopt';
   const leads = op.term === 'leading' || world.fault === 'no-fence';
-  const fresh = op.nodes[node]?.fresh === true || world.fault === 'no-compare';
+  const fresh = op.nodes[node]?.fresh === true;
   const fits = gives ? record === undefined : record?.[1] === node;
-  if (!leads || !fresh || !(fits || world.fault === 'no-compare')) return false;
+  if (!leads || !fresh || !fits) return false;
   const before = store.nodes[node] ?? { requested: 0, allocated: [] };
   const without = before.allocated.filter((cidr) => cidr !== decision.cidr);
   const named = decision.type === 'give' || decision.type === 'adopt';

@@ -80,10 +80,9 @@ export interface State {
 /** Ways to break the world, to show that the search would see it. */
 export type Fault =
   | 'no-fence'
-  | 'no-compare'
   | 'no-quarantine'
   | 'use-unrecorded'
-  | 'use-unannounced-claims'
+  | 'use-claims-unknown'
   | 'give-back-in-use'
   | 'ignore-taken'
   | 'forget-records'
@@ -154,7 +153,14 @@ export function copyOf({ store, ops, hosts, ghost, left }: State): State {
   };
 }
 
-export const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+/** Equal by value. */
+export function same(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  const left = Object.values(a);
+  const right = Object.values(b);
+  return left.length === right.length && left.every((value, index) => same(value, right[index]));
+}
 
 /** A node's object in the store changes: whoever has read it has an old copy, but the writer. */
 export function putNode(state: State, node: number, object: NodeObject): void {

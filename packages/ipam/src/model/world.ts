@@ -255,5 +255,5 @@ function atRest(world: World, state: State): void {
   const undone = leader === undefined ? undefined : planOf(world, leader)[0];
   if (leader === undefined) throw new Violation('at rest nobody leads');
   if (undone !== undefined)
-    throw new Violation(`at rest ${undone.cidr} could still be ${undone.type}d`);
+    throw new Violation(`at rest there is still to do: ${undone.type} ${undone.cidr}`);
 }
