@@ -18,8 +18,8 @@ import {
   decodeClaim,
   encodeClaim,
   expireClaim,
+  forgetNode,
   ownerText,
-  releaseClaim,
   reserveClaim,
   unreserveClaim,
 } from '@causeway/ipam';
@@ -201,17 +201,20 @@ export class ClaimKeeper implements Disposable {
   async #speakForGone(signal: AbortSignal): Promise<void> {
     const { kv, tables, wall } = this.#options;
     for (const { claim } of [...this.#claims.values()]) {
-      const { at, holder, owner, address } = claim;
-      if (at === null || holder === null || tables.nodes.has(at)) continue;
-      const node = await kv.get(registryKey('CiliumNode', { name: at }), { signal });
-      const pod = owner.type === 'pod' ? owner.pod : `${owner.name}-${owner.ordinal}`;
-      const key = registryKey('Pod', { namespace: owner.namespace, name: pod });
-      if (node !== undefined || (await kv.get(key, { signal })) !== undefined) continue;
-      await this.#step(
-        address,
-        (now) => now && releaseClaim(now, { node: at, holder }, wall()),
-        signal,
+      const { at, holder, owner, address, standby, behind } = claim;
+      const named = new Set(
+        [...behind, at, standby?.node].filter((name) => typeof name === 'string'),
       );
+      for (const name of named) {
+        if (tables.nodes.has(name)) continue;
+        const node = await kv.get(registryKey('CiliumNode', { name }), { signal });
+        const pod = owner.type === 'pod' ? owner.pod : `${owner.name}-${owner.ordinal}`;
+        const key = registryKey('Pod', { namespace: owner.namespace, name: pod });
+        const runs =
+          name === at && holder !== null && (await kv.get(key, { signal })) !== undefined;
+        if (node !== undefined || runs) continue;
+        await this.#step(address, (now) => now && forgetNode(now, name, wall()), signal);
+      }
     }
   }
 
