@@ -43,6 +43,12 @@ const answers: ReadonlySet<KvErrorCode> = new Set<KvErrorCode>([
   'unauthenticated',
 ]);
 
+/**
+ * A deadline that is told so many ms late was not kept by us: this process had no time, and the answer may lie
+ * in the socket.
+ */
+const LATE_MS = 250;
+
 /** The contract over any transport: deadlines, paging, leases, watches and health. */
 export class Client implements Kv {
   readonly #transport: Transport;
@@ -53,6 +59,9 @@ export class Client implements Kv {
   readonly #watches = new Set<Watch>();
   readonly #listeners = new Set<(health: KvHealth) => void>();
   readonly #probing: Promise<void>;
+  #asking: Promise<void> | undefined;
+  /** Since when it is in doubt whether the store answers: a deadline was told late. */
+  #doubtSince: number | undefined;
   #connected = false;
   #since: number;
   #heard = Number.NEGATIVE_INFINITY;
@@ -74,14 +83,28 @@ export class Client implements Kv {
     const { signal } = this.#stop;
     const { probeInterval } = this.#options;
     while (!signal.aborted) {
-      if (this.#clock.now() - this.#heard >= probeInterval || !this.#connected) {
-        await this.#call('probe', undefined, (call) => this.#transport.probe(call)).catch(() => {});
-      }
+      if (this.#clock.now() - this.#heard >= probeInterval || !this.#connected) await this.#ask();
       await this.#clock.sleep(
         this.#connected ? probeInterval : Math.min(1000, probeInterval),
         signal,
       );
     }
+  }
+
+  #ask(): Promise<void> {
+    this.#asking ??= this.#askUntilSure().finally(() => {
+      this.#asking = undefined;
+    });
+    return this.#asking;
+  }
+
+  async #askUntilSure(): Promise<void> {
+    const probe = () =>
+      this.#call('probe', undefined, (call) => this.#transport.probe(call)).catch(() => {});
+    await probe();
+    // It was the one that came too late itself.
+    if (this.#doubtSince !== undefined) await probe();
+    this.#doubtSince = undefined;
   }
 
   /** Runs one call under its deadline, the caller's signal and this client's life. */
@@ -94,15 +117,17 @@ export class Client implements Kv {
       ? AbortSignal.any([options.signal, this.#stop.signal])
       : this.#stop.signal;
     if (signal.aborted) throw closed(about, signal);
+    const deadline = options?.deadline ?? this.#options.deadline;
+    const began = this.#clock.now();
     try {
-      const result = await run({ signal, deadline: options?.deadline ?? this.#options.deadline });
+      const result = await run({ signal, deadline });
       this.#hear(result.header);
       return result;
     } catch (error) {
       if (signal.aborted) throw closed(about, signal);
       const failure =
         error instanceof KvError ? error : new KvError('internal', about, String(error), error);
-      this.#fail(failure);
+      this.#fail(failure, began, deadline);
       throw failure;
     }
   }
@@ -114,6 +139,7 @@ export class Client implements Kv {
       for (const lease of this.#leases.values()) lease.check();
     }
     this.#heard = this.#clock.now();
+    this.#doubtSince = undefined;
     this.#endpoint = header.endpoint;
     this.#clusterId = header.clusterId;
     this.#revision = header.revision;
@@ -121,14 +147,36 @@ export class Client implements Kv {
     else if (moved) this.#notify();
   }
 
-  #fail(error: KvError): void {
-    this.#lastError = { code: error.code, message: error.message, at: this.#clock.now() };
+  /** That a watch was not answered in time may be our own fault: a call must show it. */
+  #watchFailed(error: KvError): void {
+    if (error.code === 'deadline') this.#doubt(error);
+    else this.#fail(error, this.#clock.now(), 0);
+  }
+
+  #doubt(error: KvError): void {
+    const now = this.#clock.now();
+    this.#lastError = { code: error.code, message: error.message, at: now };
+    if (!this.#connected || this.#doubtSince !== undefined) return;
+    this.#doubtSince = now;
+    void this.#ask();
+  }
+
+  #fail(error: KvError, began: number, deadline: number): void {
+    const now = this.#clock.now();
+    const late = now - began > deadline + LATE_MS;
+    const again = this.#doubtSince !== undefined && began >= this.#doubtSince;
+    if (error.code === 'deadline' && late && !again) {
+      this.#doubt(error);
+      return;
+    }
+    this.#lastError = { code: error.code, message: error.message, at: now };
     if (error.code === 'unavailable' || error.code === 'deadline') {
       if (this.#connected) this.#turn(false);
     } else if (answers.has(error.code) && !this.#connected) this.#turn(true);
   }
 
   #turn(connected: boolean): void {
+    this.#doubtSince = undefined;
     this.#connected = connected;
     this.#since = this.#clock.now();
     this.#notify();
@@ -296,7 +344,7 @@ export class Client implements Kv {
       deadline: this.#options.deadline,
       pageSize: this.#options.pageSize,
       onHeader: (header) => this.#hear(header),
-      onError: (error) => this.#fail(error),
+      onError: (error) => this.#watchFailed(error),
       onClosed: (closedWatch) => this.#watches.delete(closedWatch),
     });
     if (watch.status().state !== 'closed') this.#watches.add(watch);

@@ -75,13 +75,17 @@ export class Endpoint {
     const { stubs } = await this.#opening;
     const due = this.#clock.now() + wait;
     const channel = stubs.kv.getChannel();
+    let last = false;
     while (!signal.aborted) {
       const state = channel.getConnectivityState(true);
       if (state === connectivityState.READY) return stubs;
       const left = due - this.#clock.now();
-      if (state === connectivityState.SHUTDOWN || left <= 0) break;
+      if (state === connectivityState.SHUTDOWN || last) break;
+      // Time may have run out while we had no processor: the sockets are looked at once more.
+      last = left <= 0;
       await new Promise<void>((resolve) => {
-        channel.watchConnectivityState(state, Date.now() + Math.min(left, 250), () => resolve());
+        const patience = Math.min(Math.max(left, 20), 250);
+        channel.watchConnectivityState(state, Date.now() + patience, () => resolve());
       });
     }
     signal.throwIfAborted();
@@ -113,7 +117,8 @@ export class Endpoint {
       // Ours alone: the stubs of one endpoint share one channel's sub-channels, and no other client's.
       'grpc.use_local_subchannel_pool': 1,
       'grpc.keepalive_time_ms': this.#keepAlive,
-      'grpc.keepalive_timeout_ms': this.#keepAlive / 2,
+      // Loading eBPF programs keeps the loop busy for seconds: their acknowledgement must have the time for it.
+      'grpc.keepalive_timeout_ms': this.#keepAlive,
       'grpc.keepalive_permit_without_calls': 1,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 3_000,
