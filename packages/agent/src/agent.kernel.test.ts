@@ -132,7 +132,7 @@ isolated(import.meta.filename, () => {
   }
 
   async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-    for (let i = 0; i < 250; i++) {
+    for (let i = 0; i < 1000; i++) {
       if (await condition()) return;
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
@@ -155,9 +155,11 @@ isolated(import.meta.filename, () => {
 
   test('without its node the agent says what it waits for; with it, it serves', async () => {
     await using _agent = await start();
-    const { body } = await ask('GET', '/v1/status');
-    assert.equal(body.cni.ready, false);
-    assert.match(body.cni.reasons.join(), /no CiliumNode named a/);
+    await until('it says what it waits for', async () => {
+      const { body } = await ask('GET', '/v1/status');
+      assert.equal(body.cni.ready, false);
+      return /no CiliumNode named a/.test(body.cni.reasons.join());
+    });
     const refused = await ask('POST', '/v1/endpoints', {
       containerId: 'x',
       ifname: 'eth0',
@@ -479,8 +481,9 @@ isolated(import.meta.filename, () => {
 
   test('an empty store is no reason to take anything away, and is said to be the reason', async () => {
     await using _agent = await start();
-    const { body } = await ask('GET', '/v1/status');
-    assert.match(body.reasons.join(), /holds no object at all/);
+    await until('the reason is said', async () =>
+      /holds no object at all/.test((await ask('GET', '/v1/status')).body.reasons.join()),
+    );
     await store.apply([
       ownNode,
       { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } },

@@ -174,7 +174,8 @@ isolated(import.meta.filename, () => {
     await until('pods and the node itself still reach the service', () =>
       ['cli', 'a'].every(
         (from) =>
-          nodes.run(from, 'socat -T 1 - TCP:10.96.0.10:80,connect-timeout=1', 'a') !== undefined,
+          nodes.run(from, 'socat -t 5 -T 5 - TCP:10.96.0.10:80,connect-timeout=1', 'a') !==
+          undefined,
       ),
     ).catch(async (error) => {
       const why = await nodes.ask('a', 'GET', '/v1/services');

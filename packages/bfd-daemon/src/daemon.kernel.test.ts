@@ -46,7 +46,7 @@ async function start(end: 'ours' | 'theirs') {
   await eventually(
     'it takes requests',
     () => (child.exitCode === null ? client.ask('GET', '/v1/status').catch(() => undefined) : true),
-    10_000,
+    30_000,
     () => log,
   );
   return {
@@ -70,7 +70,7 @@ const up = (daemon: { rows: () => Promise<SessionRow[]> }) =>
       const rows = await daemon.rows();
       return (rows.length === 2 && rows.every(({ state }) => state === 'up')) || undefined;
     },
-    10_000,
+    30_000,
     async () => JSON.stringify(await daemon.rows()),
   );
 

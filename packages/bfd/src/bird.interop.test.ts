@@ -76,7 +76,7 @@ test('BIRD: every kind of authentication comes up; a wrong key does not', async 
           ((await bfd.sessions()).every(({ state }) => state === 'up') &&
             (await bird.sessions()).every(({ state }) => state === 'up')) ||
           undefined,
-        10_000,
+        30_000,
         said,
       );
     await bfd.configure(specs(type, 'a good secret'));
@@ -88,7 +88,7 @@ test('BIRD: every kind of authentication comes up; a wrong key does not', async 
     await eventually(
       `${type} falls with another key`,
       async () => (await bfd.sessions()).every(({ state }) => state === 'down') || undefined,
-      5000,
+      30_000,
       said,
     );
     for (const { packets } of await bfd.sessions())

@@ -62,7 +62,7 @@ const everyKind = (
 const fromUs = (interval: number) => everyKind(theirs, far.ours, far.theirs, interval);
 const fromThem = (interval: number) => everyKind(ours, far.theirs, far.ours, interval);
 
-const allUp = (bfd: Bfd, count: number, ms = 10_000) =>
+const allUp = (bfd: Bfd, count: number, ms = 30_000) =>
   eventually(
     'all sessions are up',
     async () => {
@@ -323,7 +323,7 @@ test('a device that goes and comes back with another number takes its session wi
         ? rows
         : undefined;
     },
-    5000,
+    30_000,
     async () => JSON.stringify(await us.sessions()),
   );
   assert.equal(gone?.signal, 'failed');

@@ -81,7 +81,7 @@ export function foreignSuite(foreign: Foreign): void {
       what: string,
       mine: (row: SessionRow) => boolean,
       its: (s: ForeignSession) => boolean,
-      ms = 10_000,
+      ms = 30_000,
     ) =>
       eventually(
         what,
@@ -129,7 +129,7 @@ export function foreignSuite(foreign: Foreign): void {
             const sessions = (await them?.sessions()) ?? [];
             return sessions.every(({ state }) => state === 'down') ? Date.now() : undefined;
           },
-          5000,
+          30_000,
           said,
         );
         await both(
@@ -167,7 +167,7 @@ export function foreignSuite(foreign: Foreign): void {
                 ({ polling, intervals, detectionTime }) =>
                   !polling && intervals.transmit === 300 && detectionTime === 900,
               ) || undefined,
-            5000,
+            30_000,
             said,
           );
           await them?.reload(foreign.config(50, 3));
@@ -202,7 +202,7 @@ export function foreignSuite(foreign: Foreign): void {
                   ? signal === 'administrative' && lastDown?.reason === 'neighbor-admin-down'
                   : signal === 'failed' && lastDown?.reason === 'detection-expired'),
             ) || undefined,
-          5000,
+          30_000,
           said,
         );
         await foreign.enable(them!);
@@ -215,7 +215,7 @@ export function foreignSuite(foreign: Foreign): void {
         await eventually(
           'it hears that we end',
           async () => (await them?.sessions())?.every(({ state }) => state === 'down') || undefined,
-          5000,
+          30_000,
         );
         bfd = await startOurs();
         await bfd.configure(allSessions(50, foreign.minTtl));

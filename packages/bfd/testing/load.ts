@@ -78,7 +78,7 @@ export async function runLoaded(
       );
       return settled && its.every(({ state }) => state === 'up') ? mine : undefined;
     },
-    15_000,
+    30_000,
     async () => JSON.stringify([await bfd.sessions(), await them.sessions()]),
   );
   using _load = options.loaded ? await load(site) : undefined;

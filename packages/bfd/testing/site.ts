@@ -148,7 +148,7 @@ export class Site implements Disposable {
 export async function eventually<T>(
   what: string,
   ask: () => Promise<T | undefined> | T | undefined,
-  timeoutMs = 10_000,
+  timeoutMs = 30_000,
   said: () => Promise<string> | string = () => '',
 ): Promise<T> {
   const end = performance.now() + timeoutMs;

@@ -4,6 +4,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 
 const NAME = `t-cli-${process.pid}`;
 const PROGRAM = join(import.meta.dirname, '../bin/causeway');
@@ -132,9 +133,10 @@ test('policy: what-if, apply, trace with its exit status, the drop explained, an
       stdio: ['ignore', 'pipe', 'inherit'],
     },
   );
-  const first = new Promise<string>((resolve) =>
-    createInterface({ input: monitor.stdout }).once('line', resolve),
-  );
+  let first: string | undefined;
+  createInterface({ input: monitor.stdout }).once('line', (line) => {
+    first = line;
+  });
   const address = (json('endpoint', 'get', 'server') as { addresses: { ipv4: string } }).addresses
     .ipv4;
   const connect = () =>
@@ -148,11 +150,15 @@ test('policy: what-if, apply, trace with its exit status, the drop explained, an
       '/dev/null',
       `TCP:${address}:80,connect-timeout=1`,
     );
-  // From apply to enforced takes a moment.
+  // From apply to enforced takes a moment, and so does the monitor until it listens.
   let last = connect();
-  for (let i = 0; i < 20 && last.code === 0; i++) last = connect();
+  for (let i = 0; i < 60 && (last.code === 0 || first === undefined); i++) {
+    last = connect();
+    await setTimeout(50);
+  }
   assert.notEqual(last.code, 0);
-  const event = JSON.parse(await first) as { node: string; type: string; text: string };
+  assert.ok(first !== undefined, 'the monitor tells of a drop');
+  const event = JSON.parse(first) as { node: string; type: string; text: string };
   monitor.kill('SIGTERM');
   assert.equal(
     await new Promise((resolve) => monitor.once('close', resolve)),
@@ -171,7 +177,7 @@ test('policy: what-if, apply, trace with its exit status, the drop explained, an
     /default\/server +\d+ +enforced +off/,
   );
   assert.match(causeway('endpoint', 'audit', 'server').out, /audit: true/);
-  for (let i = 0; i < 20 && last.code !== 0; i++) last = connect();
+  for (let i = 0; i < 60 && last.code !== 0; i++) last = connect();
   assert.equal(last.code, 0, 'audit lets it pass');
   assert.match(causeway('endpoint', 'audit', 'server', '--off').out, /audit: false/);
   assert.match(causeway('delete', 'cnp', 'protected-db').out, /deleted/);

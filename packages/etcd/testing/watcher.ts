@@ -52,7 +52,7 @@ export class Watcher implements AsyncDisposable {
 export async function eventually(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  limit = 8000,
+  limit = 25_000,
 ): Promise<void> {
   const end = Date.now() + limit;
   while (!(await condition())) {

@@ -85,9 +85,9 @@ export const identity = (local: number): NumericIdentity => NumericIdentity((1 <
 
 /** Waits until `check` holds; fails with its text after ten seconds. */
 export async function eventually(what: string, check: () => boolean): Promise<void> {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 30_000;
   while (!check()) {
-    if (Date.now() > end) throw new Error(`not within 10 s: ${what}`);
+    if (Date.now() > end) throw new Error(`not within 30 s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

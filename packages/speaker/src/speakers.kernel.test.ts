@@ -266,9 +266,11 @@ for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
     await until(async () => assert.equal((await b.prefixes('view=received&peer=a')).length, 2));
     using events = b.events();
     const missing: string[] = [];
-    let stop = false;
+    const stop = new AbortController();
+    using end = new DisposableStack();
+    end.defer(() => stop.abort());
     const watch = (async () => {
-      while (!stop) {
+      while (!stop.signal.aborted) {
         const seen = await b.prefixes();
         for (const prefix of ['10.1.0.0/24', 'fd01::/64'])
           if (!seen.includes(prefix)) missing.push(prefix);
@@ -284,7 +286,7 @@ for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
       assert.equal(restarting, undefined);
       assert.ok((await b.routes('view=received&peer=a')).every(({ stale }) => stale === undefined));
     });
-    stop = true;
+    stop.abort();
     await watch;
     assert.deepEqual(missing, []);
     const types = events.seen.map(({ type }) => type);

@@ -142,7 +142,7 @@ export class DaemonProcess implements AsyncDisposable {
   async stop(how: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
     if (this.#over) return;
     this.signal(how);
-    const timer = setTimeout(() => this.signal('SIGKILL'), 3000);
+    const timer = setTimeout(() => this.signal('SIGKILL'), 10_000);
     await this.ended;
     clearTimeout(timer);
   }
@@ -183,7 +183,7 @@ export function output(argv: readonly string[], input?: string): Promise<string>
 export async function eventually<T>(
   what: string,
   ask: () => Promise<T | undefined> | T | undefined,
-  timeoutMs = 10_000,
+  timeoutMs = 30_000,
   state: () => Promise<string> | string = () => '',
 ): Promise<T> {
   const end = performance.now() + timeoutMs;

@@ -94,7 +94,7 @@ isolated(import.meta.filename, () => {
     );
 
   async function until(what: string, condition: () => boolean): Promise<void> {
-    for (let i = 0; i < 200; i++) {
+    for (let i = 0; i < 1000; i++) {
       if (condition()) return;
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
@@ -196,6 +196,6 @@ isolated(import.meta.filename, () => {
     assert.equal(vxlan?.kind, 'vxlan');
     socket.apply(request.setLink({ name: 'up0' }, { mtu: 1400 }));
     await until('MTU follows the device', () => socket.link({ name: 'cw_vxlan' })?.mtu === 1350);
-    assert.ok(host.health().every((row) => row.healthy));
+    await until('all is well', () => host.health().every((row) => row.healthy));
   });
 });

@@ -26,7 +26,7 @@ before(async () => {
     stdio: ['ignore', 'inherit', 'inherit'],
   });
   client = new AgentClient('here', join(directory, 'agent.sock')).beside('BFD daemon', 'bfd.sock');
-  const until = performance.now() + 10_000;
+  const until = performance.now() + 30_000;
   for (;;) {
     try {
       await client.get('/v1/status');

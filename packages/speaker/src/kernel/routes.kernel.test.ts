@@ -93,7 +93,7 @@ function world(settings = config): World {
 }
 
 async function until(check: () => void): Promise<void> {
-  const end = performance.now() + 3_000;
+  const end = performance.now() + 20_000;
   for (;;) {
     try {
       check();

@@ -9,7 +9,7 @@ import type { PeerView } from '../views/peer.ts';
 import type { RouteView } from '../views/route.ts';
 
 const PROGRAM = path.join(import.meta.dirname, 'speaker-process.ts');
-const START_MS = 15_000;
+const START_MS = 30_000;
 
 /** A speaker as a process of its own in a network namespace, and its API. */
 export class TestSpeaker {
@@ -130,7 +130,7 @@ export const sleep = (ms: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Tries until nothing is thrown. */
-export async function until<T>(check: () => Promise<T> | T, seconds = 10): Promise<T> {
+export async function until<T>(check: () => Promise<T> | T, seconds = 30): Promise<T> {
   const end = performance.now() + seconds * 1000;
   for (;;) {
     try {

@@ -293,7 +293,7 @@ export class InteropSite implements AsyncDisposable {
   }
 
   /** Waits until both sides call the session established. */
-  async up(plan: SessionPlan, timeoutMs = 15_000): Promise<PeerView> {
+  async up(plan: SessionPlan, timeoutMs = 40_000): Promise<PeerView> {
     return eventually(
       `session ${plan.key} with ${this.kind.name} is up`,
       async () => {
