@@ -87,10 +87,7 @@ export class Datapath implements Disposable {
       },
       ({ nodePorts }) => this.#use(UseFlag.external | (nodePorts ? UseFlag.nodePorts : 0)),
     );
-    this.egress = new EgressRoutes(this.map('egressRoutes'), () => {
-      this.#use(UseFlag.egress);
-      this.bumpEpoch();
-    });
+    this.egress = new EgressRoutes(this.map('egressRoutes'), () => this.#use(UseFlag.egress));
     this.connections = new Connections(this.map('conntrack'), this.map('nat'));
     this.natExceptions = natExceptionSet(this.map('natExceptions'));
     this.protectedSockets = protectedSocketSet(this.map('protectedSockets'), forget);

@@ -37,12 +37,15 @@ const same = (a: EgressRoute, b: EgressRoute): boolean =>
   a.egressAddress === b.egressAddress &&
   (a.excluded ?? false) === (b.excluded ?? false);
 
-/** The ways out by egress gateways. A change holds from the next packet on, also of flows that are there. */
+/**
+ * The ways out by egress gateways. Another gateway takes over with the next packet, and gives a connection the port that
+ * it had, as that depends on the connection alone. A connection that began before there was a policy stays as it is.
+ */
 export class EgressRoutes {
   readonly #map: MapOf<typeof egressRoutes>;
   readonly #onChange: () => void;
 
-  /** `onChange` after every change: connections must be asked about anew. */
+  /** `onChange` after every write: there is something to look for. */
   constructor(map: MapOf<typeof egressRoutes>, onChange: () => void) {
     this.#map = map;
     this.#onChange = onChange;
@@ -56,9 +59,7 @@ export class EgressRoutes {
 
   /** False when there was none. */
   delete(route: Pick<EgressRoute, 'source' | 'destination'>): boolean {
-    const deleted = this.#map.delete(keyFor(route));
-    if (deleted) this.#onChange();
-    return deleted;
+    return this.#map.delete(keyFor(route));
   }
 
   /** Makes these all that there are; adds before it removes. */
@@ -72,7 +73,7 @@ export class EgressRoutes {
     const gone = [...present].filter(([name]) => !wanted.has(name));
     this.#map.setAll(changed.map(([, route]) => [keyFor(route), rowOf(route)] as const));
     this.#map.deleteAll(gone.map(([, route]) => keyFor(route)));
-    if (changed.length + gone.length > 0) this.#onChange();
+    if (changed.length > 0) this.#onChange();
   }
 
   *routes(): IterableIterator<EgressRoute> {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { Address } from '@causeway/ip';
 import { skbContext } from '@causeway/linux';
 import fc from 'fast-check';
 import { frame, type Payload } from './testing/frames.ts';
@@ -17,6 +18,12 @@ const PROGRAMS = [
 ] as const;
 /** Bytes behind the Ethernet header below which the kernel makes no test run. */
 const SHORTEST = 40;
+const outside = {
+  ipv4: Address.parse('203.0.113.7'),
+  ipv6: Address.parse('2001:db8:c::7'),
+};
+const vip = { ipv4: Address.parse('198.18.0.9'), ipv6: Address.parse('fd00:18::9') };
+const XDP_VERDICTS = new Set([1, 2, 3, 4]); // XDP_DROP, PASS, TX, REDIRECT
 const verdicts = new Set<number>(Object.values(VERDICTS));
 
 describe('hostile frames', () => {
@@ -48,6 +55,28 @@ describe('hostile frames', () => {
       port: 80,
       backends: [{ id: 1, address: other.ipv4, port: 8080 }],
     });
+    const backends = {
+      ipv4: [other.ipv4, Address.parse('10.9.0.2')],
+      ipv6: [other.ipv6, Address.parse('fd00:9::2')],
+    };
+    let id = 10;
+    for (const family of ['ipv4', 'ipv6'] as const) {
+      for (const [protocol, forwarding] of [
+        ['TCP', 'dsr'],
+        ['UDP', 'snat'],
+      ] as const) {
+        id += 10;
+        putService(rig.datapath, {
+          id,
+          address: vip[family],
+          port: 80,
+          protocol,
+          algorithm: 'maglev',
+          backends: backends[family].map((address, i) => ({ id: id + i, address, port: 8080 })),
+          external: { forwarding },
+        });
+      }
+    }
   });
   after(() => rig[Symbol.dispose]());
 
@@ -64,13 +93,23 @@ describe('hostile frames', () => {
     }
   }
 
+  /** Runs of XDP have no device; they see what the wire brought. */
+  function judgedEarly(bytes: Uint8Array): void {
+    const { returnValue } = rig.ns.run(() =>
+      rig.datapath.objects.program('xdp_lb').testRun({ data: bytes }),
+    );
+    assert.ok(XDP_VERDICTS.has(returnValue), `xdp_lb returned ${returnValue}`);
+  }
+
   test('any bytes under any EtherType get a verdict', () => {
     fc.assert(
       fc.property(
         fc.constantFrom(0x0800, 0x86dd, 0x0806, 0x88cc),
         fc.uint8Array({ minLength: SHORTEST, maxLength: 120 }),
         (type, body) => {
-          judged(Uint8Array.from([...new Uint8Array(12), type >> 8, type & 255, ...body]));
+          const bytes = Uint8Array.from([...new Uint8Array(12), type >> 8, type & 255, ...body]);
+          judged(bytes);
+          judgedEarly(bytes);
         },
       ),
       { numRuns: 40 },
@@ -93,20 +132,24 @@ describe('hostile frames', () => {
       fc.property(
         fc.constantFrom(...payloads),
         fc.boolean(),
+        fc.boolean(),
         fc.array(fc.tuple(fc.nat(80), fc.nat(255)), { maxLength: 3 }),
         fc.nat(80),
-        (payload, v6, changes, cut) => {
+        (payload, v6, external, changes, cut) => {
+          const family = v6 ? 'ipv6' : 'ipv4';
           const bytes = frame({
-            source: v6 ? pod.ipv6 : pod.ipv4,
-            destination: v6 ? other.ipv6 : other.ipv4,
+            source: external ? outside[family] : pod[family],
+            destination: external ? vip[family] : other[family],
             payload,
-            ...(v6 && { extensions: [0, 60] }),
+            ...(v6 && !external && { extensions: [0, 60] }),
           });
           for (const [at, value] of changes) if (at >= 14 && at < bytes.length) bytes[at] = value;
-          judged(bytes.subarray(0, Math.max(14 + SHORTEST, bytes.length - cut)));
+          const left = bytes.subarray(0, Math.max(14 + SHORTEST, bytes.length - cut));
+          judged(left);
+          judgedEarly(left);
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 80 },
     );
   });
 

@@ -24,6 +24,8 @@ export interface NodeSiteOptions {
   /** 1 to 250: the node's number in all addresses. */
   readonly number: number;
   readonly tunnel?: boolean;
+  /** A tunnel for egress gateways alone. */
+  readonly egressTunnel?: boolean;
   readonly datapath?: Partial<Omit<DatapathOptions, 'config' | 'bpffsRoot'>> & {
     readonly config?: Partial<DatapathOptions['config']>;
   };
@@ -59,7 +61,7 @@ export class NodeSite implements Disposable {
   readonly #undo = new DisposableStack();
 
   constructor(options: NodeSiteOptions) {
-    const { name, number, tunnel = false } = options;
+    const { name, number, tunnel = false, egressTunnel = false } = options;
     this.number = number;
     this.tunnel = tunnel;
     this.nsName = `cwdp${name}${process.pid}`;
@@ -71,7 +73,8 @@ export class NodeSite implements Disposable {
     try {
       this.ns = this.#undo.use(Netns.create(this.nsName));
       this.#undo.defer(() => Netns.remove(this.nsName));
-      const { host, overlay } = this.#devices(tunnel);
+      const { host, overlay } = this.#devices(tunnel || egressTunnel);
+      const device = overlay !== undefined && { ifindex: overlay, mtu: 1450 };
       ensureBpffs('/sys/fs/bpf');
       this.#undo.defer(() => rmSync(this.bpffsRoot, { recursive: true, force: true }));
       this.options = {
@@ -84,7 +87,7 @@ export class NodeSite implements Disposable {
           ipv6: true,
           host,
           gateways: { ipv4: this.gateway4, ipv6: this.gateway6 },
-          ...(overlay !== undefined && { overlay: { ifindex: overlay, mtu: 1450 } }),
+          ...(device && (tunnel ? { overlay: device } : { egressOverlay: device })),
           ...options.datapath?.config,
         },
       };
@@ -158,7 +161,8 @@ export class NodeSite implements Disposable {
   /** Again after a restart of the datapath. */
   attachOwnDevices(datapath = this.datapath): void {
     this.ns.run(() => {
-      const { host, overlay } = this.options.config;
+      const { host, overlay: own, egressOverlay } = this.options.config;
+      const overlay = own ?? egressOverlay;
       datapath.attachDevice('host', { ifname: 'cw_host', ifindex: host.ifindex });
       if (overlay !== undefined) {
         datapath.attachDevice('overlay', { ifname: 'cw_vxlan', ifindex: overlay.ifindex });
