@@ -91,10 +91,15 @@ export class BlockKeeper implements Disposable {
     return this.#blocks;
   }
 
+  /** CIDRs that pods have or will have addresses of, in the order in which they came. */
+  serving(): Prefix[] {
+    return this.#blocks.filter(({ phase }) => !LEAVING.has(phase)).map(({ cidr }) => cidr);
+  }
+
   /** The CIDR of this node that holds the address, and whether the others are told of it. */
   covering(address: Address): { readonly announced: boolean } | undefined {
     for (const { cidr, phase } of this.#blocks) {
-      if (phase === 'withdrawing' || phase === 'returning' || phase === 'taken') continue;
+      if (LEAVING.has(phase)) continue;
       if (!Prefix.contains(cidr, address)) continue;
       return { announced: phase === 'ready' || phase === 'draining' || phase === 'lost' };
     }
@@ -302,6 +307,9 @@ function stay(block: HeldBlock): BlockStep {
   const phase = block.phase === 'learning' && isStatic(block) ? 'announcing' : block.phase;
   return { phase, orders: ordersOf(phase) };
 }
+
+/** Phases in which a block is no longer of use to anybody here. */
+const LEAVING: ReadonlySet<BlockPhase> = new Set(['withdrawing', 'returning', 'taken']);
 
 /** Phases in which the operator's record is waited for, or missed. */
 const UNSURE: ReadonlySet<BlockPhase> = new Set(['learning', 'lost', 'taken', 'returning']);

@@ -3,8 +3,9 @@ import { type Log, StateDirectory } from '@causeway/daemon';
 import type { Kv } from '@causeway/etcd';
 import { Mac } from '@causeway/ip';
 import { RtSocket } from '@causeway/linux';
-import { etcdStore } from '@causeway/resources';
+import { etcdStore, type ResourceStore } from '@causeway/resources';
 import { type Clock, Database } from '@causeway/tables';
+import { askForFirstCidrs } from '../addresses/first-cidrs.ts';
 import { heldBlocksRecord } from '../addresses/held.ts';
 import { BlockKeeper } from '../addresses/keeper.ts';
 import { type ClusterTables, clusterTables, reachable } from '../cluster/tables.ts';
@@ -29,6 +30,8 @@ import {
 
 const DEVICES_MS = 20_000;
 const OWN_NODE_MS = 2_000;
+/** How long a node without a CIDR waits for the operator before it goes on without one. */
+const FIRST_CIDRS_MS = 5_000;
 
 /**
  * What has to stand before programs can be loaded: the tables, and the node's own devices, whose
@@ -52,9 +55,15 @@ export class Foundation implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #socket = RtSocket.open();
   readonly #keeper: OwnNodeKeeper;
+  readonly #resources: ResourceStore;
+  readonly #clock: Clock;
+  readonly #log: Log;
 
   constructor(config: AgentConfig, kv: Kv, clock: Clock, random: () => number, log: Log) {
     this.#config = config;
+    this.#resources = etcdStore(kv);
+    this.#clock = clock;
+    this.#log = log;
     this.store = storeTables(this.database);
     this.trust = new StoreTrust(kv, clock);
     this.cluster = clusterTables(this.database, this.trust, this.#stop.signal);
@@ -88,7 +97,7 @@ export class Foundation implements AsyncDisposable {
     });
     const { name } = config.node;
     this.sources = new StoreSources(
-      etcdStore(kv),
+      this.#resources,
       this.store,
       {
         name,
@@ -119,9 +128,22 @@ export class Foundation implements AsyncDisposable {
       );
     }
     // The programs are told the gateways: loading them before those are known means loading them twice.
-    if (this.ownNode.size > 0) return;
+    if (this.blocks.blocks.length > 0) return;
     const patience = AbortSignal.any([signal, AbortSignal.timeout(OWN_NODE_MS)]);
     await this.store.storedNode.whenInitialized(patience).catch(() => {});
+    const given = AbortSignal.any([signal, AbortSignal.timeout(FIRST_CIDRS_MS)]);
+    await askForFirstCidrs(
+      {
+        store: this.#resources,
+        node: this.#config.node.name,
+        families: this.#config.families,
+        known: this.knownNode,
+        tables: this.store.addressing,
+        clock: this.#clock,
+        log: this.#log,
+      },
+      given,
+    ).catch(() => {});
     // One turn for the plan that follows from it.
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
@@ -141,7 +163,8 @@ export class Foundation implements AsyncDisposable {
         config.routingMode === 'native' && carriesEgress(config)
           ? { index: this.#device(VXLAN_DEVICE).index, mtu: plan.mtu.tunnel }
           : undefined,
-      gateways: gatewaysOf(plan),
+      // Of a CIDR that is about to be published, too: the programs are not loaded again for it.
+      gateways: gatewaysOf(this.blocks.serving()),
       masquerade: config.masquerade.enabled,
       natPorts: config.masquerade.ports,
       socketLB: config.socketLB,

@@ -43,7 +43,7 @@ export function agentStatus(parts: StatusParts): AgentStatus {
       name: config.node.name,
       addresses: plan.nodeAddresses,
       podCIDRs: plan.gateways.map(({ prefix }) => prefix),
-      gateways: gatewaysOf(plan),
+      gateways: gatewaysOf(plan.gateways.map(({ prefix }) => prefix)),
     },
     modes: {
       routing: config.routingMode,
