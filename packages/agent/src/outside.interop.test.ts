@@ -154,8 +154,18 @@ isolated(import.meta.filename, () => {
     for (const address of VIPS) await everybody(address);
   });
 
-  test('DSR: the backend sees the client, on whichever node it is', async () => {
+  const label = (node: 'a' | 'b', labels: Record<string, string>) =>
+    nodes.store.apply([
+      { ...(nodeObject(node, node === 'a' ? 1 : 2) as object), metadata: { name: node, labels } },
+    ]);
+
+  test('DSR, by XDP at the edge: the backend sees the client, on whichever node it is', async () => {
     await serve({}, { 'service.cilium.io/forwarding-mode': 'dsr' });
+    await label('a', { 'causeway.io/edge': '' });
+    await until('node a takes services in XDP', async () => {
+      const { body } = await nodes.ask('a', 'GET', '/v1/status');
+      return JSON.stringify(body).includes('"name":"edge-xdp","healthy":true');
+    });
     for (const [address, client] of [
       [VIPS[0]!, CLIENT.ipv4],
       [VIPS[1]!, CLIENT.ipv6],
@@ -266,9 +276,9 @@ isolated(import.meta.filename, () => {
       nodes.run('out', `ip -6 route replace 2001:db8:9::9/128 via 2001:db8::${number}`);
     };
     back('b');
+    await label('a', { way: 'second' });
+    await label('b', { way: 'first' });
     await nodes.store.apply([
-      { ...(nodeObject('a', 1) as object), metadata: { name: 'a', labels: { way: 'second' } } },
-      { ...(nodeObject('b', 2) as object), metadata: { name: 'b', labels: { way: 'first' } } },
       {
         apiVersion: 'cilium.io/v2',
         kind: 'CiliumEgressGatewayPolicy',

@@ -161,6 +161,16 @@ export class EbpfDatapath implements NodeDatapath {
     }
   }
 
+  setEdge(devices: readonly NetworkDevice[], mode: 'auto' | 'native' | 'generic') {
+    const wanted = new Set(devices.map(({ name }) => name));
+    for (const { ifname } of this.#current.edgeDevices()) {
+      if (!wanted.has(ifname)) this.#current.detachEdge(ifname);
+    }
+    return devices.map(({ name, index }) =>
+      this.#current.attachEdge({ ifname: name, ifindex: index, mode }),
+    );
+  }
+
   setHostAddresses(addresses: readonly Address[]): void {
     this.#hosts = addresses;
     this.#writeHosts();

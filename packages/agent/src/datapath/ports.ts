@@ -86,6 +86,14 @@ export interface NodeDatapath extends Disposable {
   configure(settings: DatapathSettings): void;
   /** Attaches to these devices, and lets go of all others that were attached before. */
   setDevices(devices: readonly NetworkDevice[]): void;
+  /**
+   * Takes services for clients outside in XDP on these devices, after `setDevices`, and on no others.
+   * @returns the devices with the mode that XDP runs in. Throws for the first that cannot have it.
+   */
+  setEdge(
+    devices: readonly NetworkDevice[],
+    mode: 'auto' | 'native' | 'generic',
+  ): readonly { readonly ifname: string; readonly mode: 'native' | 'generic' }[];
   setHostAddresses(addresses: readonly Address[]): void;
   setProtected(sockets: readonly ProtectedSocket[]): void;
   setNatExceptions(prefixes: readonly Prefix[]): void;

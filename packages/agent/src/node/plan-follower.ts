@@ -1,8 +1,11 @@
 import { type Log, messageWithCauses } from '@causeway/daemon';
 import { Address, Mac } from '@causeway/ip';
+import type { Labels } from '@causeway/resources';
 import type { BlockKeeper } from '../addresses/keeper.ts';
+import type { HealthRow } from '../api/types.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import type { DatapathSettings, NetworkDevice, NodeDatapath } from '../datapath/ports.ts';
+import { edgeRole } from '../edge/role.ts';
 import type { EndpointTable } from '../endpoints/table.ts';
 import { addressesOf } from '../host/devices.ts';
 import type { HostNetwork } from '../host/network.ts';
@@ -14,6 +17,8 @@ export interface PlanFollowerOptions {
   readonly config: AgentConfig;
   readonly host: HostNetwork;
   readonly datapath: NodeDatapath;
+  /** Of this node, as the store has them. */
+  readonly labels: () => Labels;
   /** What the programs were loaded with. */
   readonly loaded: DatapathSettings;
   readonly settings: (plan: HostPlan) => DatapathSettings;
@@ -28,11 +33,21 @@ export class PlanFollower {
   readonly #told = new Map<string, string>();
   #settings: string;
   #held: readonly Address[] = [];
+  #edge: ReturnType<NodeDatapath['setEdge']> = [];
+  #edgeProblem: string | undefined;
   #datapathProblem: string | undefined;
 
   constructor(options: PlanFollowerOptions) {
     this.#options = options;
     this.#settings = JSON.stringify(options.loaded);
+  }
+
+  /** XDP at the edge, where this node has it; what is wrong with it keeps no pod waiting. */
+  health(): HealthRow[] {
+    const problem = this.#edgeProblem;
+    if (problem === undefined && this.#edge.length === 0) return [];
+    const modes = this.#edge.map(({ ifname, mode }) => `${ifname} ${mode}`).join(', ');
+    return [{ name: 'edge-xdp', healthy: problem === undefined, detail: problem ?? modes }];
   }
 
   /** What keeps pods from being attached. */
@@ -72,9 +87,28 @@ export class PlanFollower {
     this.#tell('hosts', [...new Set([...hosts, ...gateways, ...this.#held])], (value) =>
       datapath.setHostAddresses(value),
     );
+    this.#tellEdge(devices);
     const native = [...config.nativeRoutingCIDRs, ...config.masquerade.exceptions];
     const own = plan.gateways.map(({ prefix }) => prefix);
     this.#tell('exceptions', [...native, ...own], (value) => datapath.setNatExceptions(value));
+  }
+
+  #tellEdge(devices: readonly NetworkDevice[]): void {
+    const { config, datapath, labels, log } = this.#options;
+    const role = edgeRole(labels());
+    const mode = config.loadBalancing.edgeXDP;
+    const isEdge = (role === 'edge' || role === 'draining') && mode !== 'off';
+    try {
+      this.#tell('edge', isEdge ? devices : [], (value) => {
+        this.#edge = datapath.setEdge(value, mode === 'off' ? 'auto' : mode);
+        if (value.length > 0) log.info({ devices: this.#edge }, 'services are taken in XDP');
+      });
+      this.#edgeProblem = undefined;
+    } catch (error) {
+      const problem = `no XDP, the programs behind it do its work: ${messageWithCauses(error)}`;
+      if (this.#edgeProblem !== problem) log.error({ error: problem }, 'an edge device');
+      this.#edgeProblem = problem;
+    }
   }
 
   /** Plans come often and mostly say the same again: the kernel is told only what is new. */

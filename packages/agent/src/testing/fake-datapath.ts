@@ -29,6 +29,7 @@ export class FakeDatapath implements NodeDatapath {
   settings: DatapathSettings | undefined;
   loads = 0;
   devices: readonly NetworkDevice[] = [];
+  edge: readonly { readonly ifname: string; readonly mode: 'native' | 'generic' }[] = [];
   hosts: readonly Address[] = [];
   protectedSockets: readonly ProtectedSocket[] = [];
   natExceptions: readonly Prefix[] = [];
@@ -110,6 +111,10 @@ export class FakeDatapath implements NodeDatapath {
   }
   setDevices(devices: readonly NetworkDevice[]): void {
     this.devices = devices;
+  }
+  setEdge(devices: readonly NetworkDevice[]) {
+    this.edge = devices.map(({ name }) => ({ ifname: name, mode: 'generic' as const }));
+    return this.edge;
   }
   setHostAddresses(addresses: readonly Address[]): void {
     this.hosts = addresses;
