@@ -1,4 +1,10 @@
+export { type ClaimView, claimViews, switchAddress } from './src/claims/views.ts';
 export { type OperatorConfig, operatorConfig } from './src/config.ts';
 export { type RunOptions, runOperator } from './src/daemon.ts';
 export { OperatorError, type OperatorErrorCode } from './src/errors.ts';
 export { requestRelease } from './src/requests.ts';
+export { type DrainReport, drainReport } from './src/views/drain.ts';
+export { planView } from './src/views/plan.ts';
+export { type NodeView, nodeViews, type PoolView, poolViews } from './src/views/pools.ts';
+export { type AddressReport, whyAddress } from './src/views/why.ts';
+export { readWorld, type World } from './src/views/world.ts';

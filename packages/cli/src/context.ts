@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';
 import { dirname, join } from 'node:path';
+import type { Kv } from '@causeway/etcd';
 import type { ResourceStore } from '@causeway/resources';
 import { AgentClient } from './agent-client.ts';
 import { CliError } from './errors.ts';
@@ -11,6 +12,8 @@ export interface Target {
   readonly agents: readonly AgentClient[];
   /** Connects at the first call; `close` when done. */
   store(): Promise<ResourceStore>;
+  /** What the registry stands in, connected as for `store`. */
+  kv(): Promise<Kv>;
   close(): Promise<void>;
 }
 
@@ -75,6 +78,7 @@ async function labTarget(context: string): Promise<Target> {
     name: context,
     agents,
     store: () => cluster.store(),
+    kv: () => cluster.kv(),
     close: () => lab[Symbol.asyncDispose](),
   };
   if (node === undefined) return target;
@@ -102,15 +106,17 @@ async function fileTarget(wanted: string | undefined): Promise<Target> {
       value: name,
       hint: `known: ${Object.keys(file.contexts).join(', ') || '(none)'}; or lab:NAME/CLUSTER`,
     });
-  let open: { store: ResourceStore } & AsyncDisposable;
+  let open: ({ store: ResourceStore; kv: Kv } & AsyncDisposable) | undefined;
+  const opened = async () => {
+    const { connectStore } = await import('./store.ts');
+    open ??= await connectStore(found.etcd);
+    return open;
+  };
   return {
     name: name ?? 'this machine',
     agents: Object.entries(found.agents).map(([node, socket]) => new AgentClient(node, socket)),
-    async store() {
-      const { connectStore } = await import('./store.ts');
-      open ??= await connectStore(found.etcd);
-      return open.store;
-    },
+    store: async () => (await opened()).store,
+    kv: async () => (await opened()).kv,
     async close() {
       await open?.[Symbol.asyncDispose]();
     },

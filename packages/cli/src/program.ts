@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import { addAgentQueries } from './program/agents.ts';
 import { addBgp } from './program/bgp.ts';
+import { addIpam } from './program/ipam.ts';
 import { addLab } from './program/lab.ts';
 import { addPrograms } from './program/programs.ts';
 import { addResources } from './program/resources.ts';
@@ -15,6 +16,8 @@ Examples:
   causeway policy trace --from default/visitor --to default/protected-db --port 6379
   causeway policy what-if -f examples/recipes/deny-all.yaml
   causeway bgp why 10.40.3.0/24                         each path, why it lost, whom it goes to
+  causeway ipam pools                                   what is given, what is free, who waits
+  causeway ipam why 10.40.3.7                           whose an address is, and why
   causeway drops                                        what is dropped, and which rule did it
 
 Contexts:
@@ -48,6 +51,8 @@ export function buildProgram(): Command {
   program.commandsGroup('What the agents know and do:');
   addAgentQueries(program);
   addBgp(program);
+  program.commandsGroup('Addresses:');
+  addIpam(program);
   program.commandsGroup('Labs:');
   addLab(program);
   program.commandsGroup('Programs and settings:');

@@ -1,4 +1,4 @@
-import { connectKv } from '@causeway/etcd';
+import { connectKv, type Kv } from '@causeway/etcd';
 import { etcdStore, type ResourceStore } from '@causeway/resources';
 import type { StoreAddress } from './context.ts';
 
@@ -6,7 +6,7 @@ import type { StoreAddress } from './context.ts';
 export async function connectStore({
   endpoints,
   tls,
-}: StoreAddress): Promise<{ store: ResourceStore } & AsyncDisposable> {
+}: StoreAddress): Promise<{ store: ResourceStore; kv: Kv } & AsyncDisposable> {
   const kv = connectKv({ endpoints, ...(tls === undefined ? {} : { tls }) });
-  return { store: etcdStore(kv), [Symbol.asyncDispose]: () => kv[Symbol.asyncDispose]() };
+  return { store: etcdStore(kv), kv, [Symbol.asyncDispose]: () => kv[Symbol.asyncDispose]() };
 }

@@ -1,5 +1,6 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { constants } from 'node:os';
+import type { Kv } from '@causeway/etcd';
 import type { ResourceStore } from '@causeway/resources';
 import { LabError } from './errors.ts';
 import { type CommandOptions, type CommandResult, run } from './host/process.ts';
@@ -32,6 +33,8 @@ export interface LabClusterFace {
   readonly operators: readonly LabOperator[];
   /** The cluster's registry, connected at the first call and closed with the lab's face. */
   store(): Promise<ResourceStore>;
+  /** What the registry stands in. */
+  kv(): Promise<Kv>;
   kubelet(): Promise<Kubelet>;
 }
 
@@ -261,11 +264,12 @@ export class Lab implements AsyncDisposable {
     const etcd = new LabEtcd(this.context, plan);
     const agents = plan.nodes.map((node) => new LabAgent(this.context, plan, node));
     const operators = plan.operators.map((each) => new LabOperator(this.context, plan, each));
-    const store = async (): Promise<ResourceStore> => {
+    const opened = (): Promise<OpenStore> => {
       const open = this.#stores.get(plan.name) ?? openStore(etcd.socket);
       this.#stores.set(plan.name, open);
-      return (await open).store;
+      return open;
     };
+    const store = async (): Promise<ResourceStore> => (await opened()).store;
     const agentSocket = (node: string): string => this.agent(node).socket;
     return {
       plan,
@@ -273,6 +277,7 @@ export class Lab implements AsyncDisposable {
       agents,
       operators,
       store,
+      kv: async () => (await opened()).kv,
       kubelet: async () =>
         new Kubelet({ context: this.context, store: await store(), agentSocket }),
     };

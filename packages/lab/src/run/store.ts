@@ -1,8 +1,10 @@
+import type { Kv } from '@causeway/etcd';
 import type { ResourceStore } from '@causeway/resources';
 
 /** A connection to a cluster's registry. */
 export interface OpenStore extends AsyncDisposable {
   readonly store: ResourceStore;
+  readonly kv: Kv;
 }
 
 /** Connects through the Unix socket that the lab keeps beside the store. */
@@ -12,5 +14,5 @@ export async function openStore(socket: string): Promise<OpenStore> {
     import('@causeway/resources'),
   ]);
   const kv = await connectKv({ endpoints: [`unix:${socket}`] });
-  return { store: etcdStore(kv), [Symbol.asyncDispose]: () => kv[Symbol.asyncDispose]() };
+  return { store: etcdStore(kv), kv, [Symbol.asyncDispose]: () => kv[Symbol.asyncDispose]() };
 }

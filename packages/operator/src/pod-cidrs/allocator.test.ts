@@ -142,6 +142,11 @@ test('a node that is deleted gives its CIDRs after its grace; by force a living 
     assert.equal(await allocator?.forceRelease('b'), true);
     assert.deepEqual(await b.allocated(), []);
     assert.deepEqual(await records(kv), []);
+    // Its wishes have gone too: until it asks anew it is given nothing.
+    await b.change(() => {});
+    await new TestNode(kv, 'c').ask('default', 10);
+    await until('c is served', async () => (await records(kv)).length === 1);
+    assert.equal((await records(kv))[0]?.node, 'c');
     await b.ask('default', 10);
     await until('b is served again', async () => (await b.allocated()).length === 1);
   }));

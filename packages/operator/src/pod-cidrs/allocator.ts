@@ -300,6 +300,19 @@ export class PodCidrAllocator implements Disposable {
       const state = decision.type === 'adopt' ? 'adopted' : 'given';
       this.#since.set(cidr, { cidr, pool, node, since, state });
     } else this.#since.delete(cidr);
+    if (decision.type === 'reclaim' && decision.why === 'forced') this.#forget(node);
+  }
+
+  /** The node's wishes went with its blocks: before the watch says so it must not be given them again. */
+  #forget(name: string): void {
+    const row = this.#options.tables.nodes.get(name);
+    if (row === undefined) return;
+    const node = plannerNode(row, this.#options.tables.facts.get(name));
+    const allocated = row.allocated.map(({ pool, cidrs }) => ({
+      pool,
+      cidrs: cidrs.filter((cidr) => this.#since.get(cidr)?.node === name),
+    }));
+    this.#planner.upsertNode({ ...node, requested: [], allocated });
   }
 
   #count(decision: Decision): void {
