@@ -36,6 +36,7 @@ export function plannerOf(
   return planner;
 }
 
+const REMEMBERED = 20_000;
 const plans = new Map<string, Decision[]>();
 
 /** The plan of a view. It depends on nothing else, so it is remembered. */
@@ -46,6 +47,7 @@ export function planOf(world: World, op: Operator): Decision[] {
   if (plan === undefined) {
     plan = plannerOf(world, op).plan();
     if (world.fault === 'never-release') plan = plan.filter(({ type }) => type !== 'release');
+    if (plans.size === REMEMBERED) plans.clear();
     plans.set(key, plan);
   }
   return plan;
