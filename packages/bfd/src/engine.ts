@@ -3,6 +3,7 @@ import type { StateChange } from './changes.ts';
 import { DeadlineHeap } from './deadline-heap.ts';
 import { type DiscardReason, noDiscards } from './discards.ts';
 import { BfdError } from './errors.ts';
+import { type Seal, sealed } from './seal.ts';
 import { Session, type SessionTools } from './session.ts';
 import { checkSpec, type SessionSpec, sameSpec, sessionKey } from './spec.ts';
 import type { Discriminator, Hops } from './values.ts';
@@ -33,8 +34,8 @@ export type BfdEffect =
 export interface EngineOptions extends SessionTools {
   /** The most sessions at a time; 4,096 unless told. */
   readonly limit?: number;
-  /** The upper 16 bits of all our discriminators, not zero, so that a filter can tell them; random unless told. */
-  readonly discriminatorPrefix?: number;
+  /** Of all our discriminators, so that a filter can tell them; without, they are any numbers. */
+  readonly seal?: Seal;
 }
 
 /** What `configure` did to each session, by its key. */
@@ -254,10 +255,10 @@ export class BfdEngine {
   /** Random, so that a stranger cannot guess it and an old session's packets do not meet a new one. */
   #discriminator(): Discriminator {
     for (;;) {
-      const { random, discriminatorPrefix: prefix } = this.#options;
+      const { random, seal } = this.#options;
       const chance = random() >>> 0;
-      const value = prefix === undefined ? chance : ((prefix << 16) | (chance & 0xffff)) >>> 0;
-      if (value !== 0 && !this.#byDiscriminator.has(value)) return value as Discriminator;
+      const value = seal === undefined ? (chance as Discriminator) : sealed(seal, chance);
+      if (value !== 0 && !this.#byDiscriminator.has(value)) return value;
     }
   }
 

@@ -33,6 +33,11 @@ export interface PeerTimers {
   readonly connectRetry?: number;
   /** Default none: OPEN goes at once. */
   readonly delayOpen?: number;
+  /**
+   * Longest wait for the neighbour's OPEN once connected. RFC 4271 section 8.2.2 suggests a HoldTimer of 4 minutes for
+   * it, which is the default.
+   */
+  readonly open?: number;
   /** First pause after a session fell; doubles while it keeps falling, up to 60. Default 1. */
   readonly idleHold?: number;
 }

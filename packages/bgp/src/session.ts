@@ -33,8 +33,8 @@ import { decodeRouteRefresh } from './wire/route-refresh.ts';
 import type { ParsedUpdate } from './wire/update.ts';
 import { UpdateParser } from './wire/update-parser.ts';
 
-/** RFC 4271 section 8.2.2: "a HoldTimer value of 4 minutes is suggested" until one is agreed. */
-const largeHold = 240_000;
+/** Seconds, until a hold time is agreed. RFC 4271 section 8.2.2: "a HoldTimer value of 4 minutes is suggested". */
+const largeHold = 240;
 /** RFC 9687 section 4. */
 const leastSendHold = 480_000;
 const defaultConnectRetry = 5;
@@ -267,7 +267,7 @@ export class Session {
         timers.stop('delayOpen');
         break;
       case 'start-hold-large':
-        timers.hold = now + largeHold;
+        timers.hold = now + 1000 * (owner.config.timers?.open ?? largeHold);
         break;
       case 'start-hold': {
         const { holdTime } = this.negotiated as Negotiated;

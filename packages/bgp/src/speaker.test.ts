@@ -211,6 +211,44 @@ test('what does not come again in time goes, or stays as long-lived stale and go
   assert.equal(loc(c).length, 0);
 });
 
+test('a policy that changes while a neighbour is away is asked about the routes that are kept of it', () => {
+  const { network, b, c } = row(300);
+  const refusing: PolicyLibrary = {
+    policies: {
+      all: {
+        statements: [
+          decide('reject', { match: { prefixes: [{ prefix: '10.0.1.0/24' }] } }),
+          decide('accept'),
+        ],
+      },
+    },
+  };
+  network.kill(b);
+  network.run(1_000);
+  c.speaker.setPolicies(refusing, network.now);
+  network.run(1_000);
+  assert.deepEqual(
+    loc(c).map(({ prefix, stale }) => [prefix, stale]),
+    [['10.0.0.0/24', 'graceful-restart']],
+  );
+  // The same when they are kept for long, and by the neighbour's own configuration.
+  network.run(65_000);
+  const kept = c.speaker.peerConfig('b')!;
+  c.speaker.setPolicies(open, network.now);
+  network.run(1_000);
+  assert.deepEqual(
+    loc(c).map(({ prefix, stale }) => [prefix, stale]),
+    [
+      ['10.0.0.0/24', 'long-lived'],
+      ['10.0.1.0/24', 'long-lived'],
+    ],
+  );
+  const [{ import: _policy, ...family }] = kept.families as [(typeof kept.families)[number]];
+  c.speaker.updatePeer({ ...kept, families: [family] }, network.now);
+  network.run(1_000);
+  assert.deepEqual(loc(c), [], 'an external neighbour without a policy (RFC 8212)');
+});
+
 test('deferral ends by the clock when an expected neighbour never comes', () => {
   const events: SpeakerEvent[] = [];
   const speaker = new Speaker(

@@ -99,3 +99,28 @@ test('a directory in the place of a record, or a file in that of the refused, is
     fs.rmSync(dir, { recursive: true });
   }
 });
+
+test('a file where the directory should be, or one above it, is set aside and reported once', async () => {
+  const top = fs.mkdtempSync(path.join(os.tmpdir(), `cw-state-${process.pid}-`));
+  try {
+    for (const below of ['speaker', 'speaker/config']) {
+      fs.rmSync(path.join(top, 'speaker'), { recursive: true, force: true });
+      const file = path.join(top, below);
+      fs.mkdirSync(path.dirname(file), { recursive: true });
+      fs.writeFileSync(file, 'what somebody put here');
+      const state = new StateDirectory(path.join(top, 'speaker/config'), kind);
+      const { records, refused } = state.load();
+      assert.equal(records.size, 0);
+      assert.deepEqual(
+        refused.map(({ name, error }) => [name, error.code, error.field]),
+        [[path.basename(file), 'state-corrupt', file]],
+      );
+      assert.equal(fs.readFileSync(`${file}.refused`, 'utf8'), 'what somebody put here');
+      await state.write('a', { name: 'a', size: 1 });
+      assert.deepEqual([...state.load().records.keys()], ['a']);
+      assert.deepEqual(state.load().refused, []);
+    }
+  } finally {
+    fs.rmSync(top, { recursive: true, force: true });
+  }
+});

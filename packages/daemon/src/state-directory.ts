@@ -31,11 +31,36 @@ export class StateDirectory<T> implements RecordStore<T> {
   readonly #directory: string;
   readonly #kind: RecordKind<T>;
   #temporaries = 0;
+  #obstacle: RefusedFile | undefined;
 
   constructor(directory: string, kind: RecordKind<T>) {
     this.#directory = directory;
     this.#kind = kind;
+    this.#setAsideObstacle();
     fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+  }
+
+  /** A file where the directory, or one above it, should be must not keep a program from starting. */
+  #setAsideObstacle(): void {
+    let file = this.#directory;
+    // Nothing is below a file: what is above it is found first.
+    while (!fs.existsSync(file)) {
+      const above = path.dirname(file);
+      if (above === file) return;
+      file = above;
+    }
+    if (fs.statSync(file).isDirectory()) return;
+    const aside = `${file}.refused`;
+    fs.rmSync(aside, { recursive: true, force: true });
+    fs.renameSync(file, aside);
+    this.#obstacle = {
+      name: path.basename(file),
+      error: new DaemonError(
+        'state-corrupt',
+        `${file} is no directory, where state is kept: it is ${aside} now`,
+        { field: file, hint: `look at ${aside}, and remove it` },
+      ),
+    };
   }
 
   async write(name: string, value: T): Promise<void> {
@@ -82,7 +107,8 @@ export class StateDirectory<T> implements RecordStore<T> {
    */
   load(): { records: Map<string, T>; refused: RefusedFile[] } {
     const records = new Map<string, T>();
-    const refused: RefusedFile[] = [];
+    const refused: RefusedFile[] = this.#obstacle === undefined ? [] : [this.#obstacle];
+    this.#obstacle = undefined;
     for (const entry of fs.readdirSync(this.#directory, { withFileTypes: true })) {
       const isRecord = entry.name.endsWith('.json');
       // A directory in a record's place would refuse every write to come.

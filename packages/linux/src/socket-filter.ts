@@ -33,6 +33,8 @@ const instruction = (code: number, k: number, ifTrue = 0, ifFalse = 0): FilterIn
 export const filterStep = Object.freeze({
   loadByte: (offset: number) => instruction(0x30, offset), // BPF_LD | BPF_B | BPF_ABS
   loadWord: (offset: number) => instruction(0x20, offset), // BPF_LD | BPF_W | BPF_ABS
+  /** Modulo 2^32. */
+  multiply: (k: number) => instruction(0x24, k), // BPF_ALU | BPF_MUL | BPF_K
   shiftRight: (bits: number) => instruction(0x74, bits), // BPF_ALU | BPF_RSH | BPF_K
   skipIfEqual: (k: number, ifTrue: number, ifFalse: number) =>
     instruction(0x15, k, ifTrue, ifFalse), // BPF_JMP | BPF_JEQ | BPF_K

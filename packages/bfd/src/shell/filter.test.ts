@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { Address } from '@causeway/ip';
 import { type FilterInstruction, longestFilter } from '@causeway/linux';
 import fc from 'fast-check';
+import { isSealed, sealed } from '../seal.ts';
 import { inletFilter } from './filter.ts';
 
 /** Runs a filter as the kernel does (linux/filter.h), over an IP header and a UDP datagram. */
@@ -19,6 +20,9 @@ function takes(filter: readonly FilterInstruction[], ip: Uint8Array, udp: Uint8A
       case 0x20:
         if (offset + 4 > bytes.length) return false;
         accumulator = new DataView(bytes.buffer, bytes.byteOffset).getUint32(offset);
+        break;
+      case 0x24:
+        accumulator = Math.imul(accumulator, k) >>> 0;
         break;
       case 0x74:
         accumulator >>>= k;
@@ -47,7 +51,7 @@ function packetOf(source: Address, ttl: number, yourDiscriminator: number) {
   return { ip, udp };
 }
 
-const prefix = 0xbeef;
+const seal = { factor: 0x9e37_79b1, mark: 0xbeef };
 const peers = ['10.0.0.1', '10.0.0.2', 'fd00::1', 'fd00::2', 'fe80::1'].map((text) =>
   Address.parse(text),
 );
@@ -60,14 +64,17 @@ test('it takes what names one of ours or comes from a peer, from as far as it ma
     ),
   );
   const ttl = fc.constantFrom(0, 1, 254, 255);
-  const discriminator = fc.constantFrom(0, 1, 0xbeef0000, 0xbeef1234, 0xbef01234, 0x0000beef);
+  const discriminator = fc.oneof(
+    fc.constantFrom(0, 1, 0xbeef0000, 0xbeef1234),
+    fc.nat(0xffff).map((low) => sealed(seal, low)),
+  );
   const hops = fc.constantFrom('single' as const, 'multi' as const);
   fc.assert(
     fc.property(source, ttl, discriminator, hops, (from, distance, your, kind) => {
-      const filter = inletFilter(kind, Address.family(from), prefix, peers);
+      const filter = inletFilter(kind, Address.family(from), seal, peers);
       const { ip, udp } = packetOf(from, distance, your);
       const near = kind === 'multi' || distance === 255;
-      const ours = your === 0 ? peers.includes(from) : your >>> 16 === prefix;
+      const ours = your === 0 ? peers.includes(from) : isSealed(seal, your);
       assert.equal(takes(filter, ip, udp), near && ours);
       assert.equal(takes(filter, ip, udp.subarray(0, 19)), false, 'cut short');
     }),
@@ -79,7 +86,7 @@ test('more peers than fit leave the rest to the core, and no jump is too long', 
   const many = (count: number) =>
     Array.from({ length: count }, (_, i) => Address.add(Address.parse('fd00::'), i + 1));
   for (const count of [0, 1, 450, 455, 5000]) {
-    const filter = inletFilter('single', 'ipv6', prefix, many(count));
+    const filter = inletFilter('single', 'ipv6', seal, many(count));
     assert.ok(filter.length <= longestFilter);
     for (const { ifTrue, ifFalse } of filter) assert.ok(ifTrue < 256 && ifFalse < 256);
     const stranger = packetOf(Address.parse('fe80::9'), 255, 0);

@@ -1,9 +1,19 @@
 import { Address } from '@causeway/ip';
 import { type FilterInstruction, filterStep, longestFilter } from '@causeway/linux';
+import type { Seal } from '../seal.ts';
 import type { Hops } from '../values.ts';
 
-const { accept, loadByte, loadWord, ofNetwork, refuse, shiftRight, skipIfAtLeast, skipIfEqual } =
-  filterStep;
+const {
+  accept,
+  loadByte,
+  loadWord,
+  multiply,
+  ofNetwork,
+  refuse,
+  shiftRight,
+  skipIfAtLeast,
+  skipIfEqual,
+} = filterStep;
 
 /** Where the fields stand: TTL or hop limit and source in the IP header, Your Discriminator behind that of UDP. */
 const at = {
@@ -15,21 +25,22 @@ const at = {
 /**
  * What the kernel may drop for us, because the core would: the thread runs before everything else on
  * the machine, so a flood must not reach it. On one hop what does not come with TTL 255; what names a
- * session by another upper half than all of ours have; and what names none and does not come from a
+ * session by a number without our seal; and what names none and does not come from a
  * peer. With more peers than fit, the last is left to the core.
  */
 export function inletFilter(
   hops: Hops,
   family: 'ipv4' | 'ipv6',
-  discriminatorPrefix: number,
+  { factor, mark }: Seal,
   peers: Iterable<Address>,
 ): FilterInstruction[] {
   const ttl = hops === 'multi' ? [] : [loadByte(at.ttl[family]), skipIfAtLeast(255, 1, 0), refuse];
   const named = [
     loadWord(at.yourDiscriminator),
-    skipIfEqual(0, 4, 0),
+    skipIfEqual(0, 5, 0),
+    multiply(factor),
     shiftRight(16),
-    skipIfEqual(discriminatorPrefix, 0, 1),
+    skipIfEqual(mark, 0, 1),
     accept,
     refuse,
   ];

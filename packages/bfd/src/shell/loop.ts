@@ -2,6 +2,7 @@ import { createHash, randomFillSync } from 'node:crypto';
 import { type EventFd, type Netns, PollSet, type Preference } from '@causeway/linux';
 import { type BfdEffect, BfdEngine } from '../engine.ts';
 import type { SessionRow } from '../row.ts';
+import { drawSeal, type Seal } from '../seal.ts';
 import type { Session } from '../session.ts';
 import { arrivalOf, now } from './clock.ts';
 import { type Events, rowsInOneTurn } from './events.ts';
@@ -32,8 +33,8 @@ export interface LoopOptions {
 export class Loop implements Disposable {
   readonly #options: LoopOptions;
   readonly #engine: BfdEngine;
-  /** Drawn anew by each process: the upper half of its discriminators. */
-  readonly #prefix: number;
+  /** Drawn anew by each process. */
+  readonly #seal: Seal;
   readonly #inlets: readonly Inlet[];
   readonly #outlets: Outlets;
   readonly #events: Events;
@@ -63,10 +64,10 @@ export class Loop implements Disposable {
   constructor(options: LoopOptions) {
     this.#options = options;
     const random = randomNumbers();
-    this.#prefix = 1 + (random() % 0xffff);
+    this.#seal = drawSeal(random);
     this.#engine = new BfdEngine({
       random,
-      discriminatorPrefix: this.#prefix,
+      seal: this.#seal,
       digest: (algorithm, bytes) => createHash(algorithm).update(bytes).digest(),
       ...(options.limit === undefined ? {} : { limit: options.limit }),
     });
@@ -200,7 +201,7 @@ export class Loop implements Disposable {
     switch (command.type) {
       case 'configure': {
         const { results, effects } = this.#engine.configure(command.sessions, now());
-        filterInlets(this.#inlets, this.#prefix, this.#engine.sessions());
+        filterInlets(this.#inlets, this.#seal, this.#engine.sessions());
         for (const session of this.#engine.sessions()) this.#outlets.await(session);
         this.#openSockets();
         this.#do(effects);

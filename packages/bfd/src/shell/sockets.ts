@@ -14,6 +14,7 @@ import {
 } from '@causeway/linux';
 import { BfdError } from '../errors.ts';
 import type { SessionProblem } from '../row.ts';
+import type { Seal } from '../seal.ts';
 import type { Session } from '../session.ts';
 import { bfdPort, type Hops, sourcePorts } from '../values.ts';
 import { inletFilter } from './filter.ts';
@@ -62,16 +63,13 @@ export function openInlets(ns: Netns | undefined): Inlet[] {
 /** Lets the inlets take what is for these sessions. */
 export function filterInlets(
   inlets: readonly Inlet[],
-  discriminatorPrefix: number,
+  seal: Seal,
   sessions: Iterable<Session>,
 ): void {
   const peers: Record<Hops, Address[]> = { single: [], multi: [] };
   for (const { spec } of sessions) peers[spec.hops].push(spec.remote);
   for (const { receiver, hops, family } of inlets)
-    attachSocketFilter(
-      receiver.fd.number,
-      inletFilter(hops, family, discriminatorPrefix, peers[hops]),
-    );
+    attachSocketFilter(receiver.fd.number, inletFilter(hops, family, seal, peers[hops]));
 }
 
 function openReceiver(ns: Netns | undefined, hops: Hops, family: 'ipv4' | 'ipv6'): UdpReceiver {

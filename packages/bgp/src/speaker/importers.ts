@@ -32,9 +32,12 @@ export class Importers {
     this.#binder = binder;
   }
 
-  /** The importer for a neighbour whose session is up, in place of the one it has. True: it is another. */
+  /**
+   * The importer for a neighbour whose session is up, or whose paths are kept, in place of the one it has. True: it is
+   * another.
+   */
   assign(peer: SpeakerPeer, family: PeerFamily): boolean {
-    const negotiated = peer.negotiated!;
+    const negotiated = (peer.negotiated ?? peer.former)!;
     const speaker = this.#speaker();
     const policy = this.#policy(family.config.import);
     const external = negotiated.kind === 'external';
@@ -85,6 +88,12 @@ export class Importers {
 
   forgetPolicy(policy: CompiledPolicy): void {
     this.#numbers.delete(policy);
+  }
+
+  /** Of families that are neither exchanged nor kept. */
+  settle(peer: SpeakerPeer): void {
+    for (const family of peer.families.values())
+      if (family.negotiated === undefined && family.restart === undefined) this.unassign(family);
   }
 
   unassign(family: PeerFamily): void {

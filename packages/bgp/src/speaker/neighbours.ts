@@ -72,6 +72,7 @@ export class Neighbours {
         this.#parts.restarts.purge(peer, family);
       }
     }
+    this.#parts.importers.settle(peer);
     this.#parts.roster.forgetIfGone(peer);
   }
 

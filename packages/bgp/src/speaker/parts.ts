@@ -13,6 +13,7 @@ import { Groups } from './groups.ts';
 import { Importers } from './importers.ts';
 import { DecideJob, type Job } from './jobs.ts';
 import { LocalPaths } from './locals.ts';
+import type { SpeakerPeer } from './peer.ts';
 import { Policies } from './policies.ts';
 import { Restarts } from './restart.ts';
 import { Roster } from './roster.ts';
@@ -30,6 +31,7 @@ export class Parts {
   readonly ribs: Readonly<Record<FamilyKey, Rib>>;
   readonly locals: LocalPaths;
   readonly groups: Groups;
+  readonly importers: Importers;
   readonly policies: Policies;
   readonly roster: Roster;
   readonly sessions: Sessions;
@@ -65,8 +67,12 @@ export class Parts {
     const groups = new Groups(config, policies.get, binder, locals, (index) => this.#wake(index));
     this.groups = groups;
     const importers = new Importers(config, policies.get, binder);
+    this.importers = importers;
     policies.attach({ roster, ribs, importers, groups, addJob });
-    const settled = roster.forgetIfGone.bind(roster);
+    const settled = (peer: SpeakerPeer) => {
+      importers.settle(peer);
+      roster.forgetIfGone(peer);
+    };
     this.restarts = new Restarts({ timers, addJob, event, settled });
     this.deferral = new Deferral(
       restarting && {

@@ -50,6 +50,8 @@ export interface SpeakerPeer {
   state: PeerState;
   since: number;
   negotiated: Negotiated | undefined;
+  /** Of the session before, while there is none: paths of it may be kept, and policies still be asked about them. */
+  former: Negotiated | undefined;
   connection: ConnectionId | undefined;
   /** Where its connections come from. */
   address: Address | undefined;

@@ -75,7 +75,9 @@ export class Policies {
       const concerned = new Map<number, PeerFamily>();
       for (const peer of peers) {
         const family = peer.families.get(key);
-        if (family?.negotiated === undefined || peer.negotiated === undefined) continue;
+        const isUp = family?.negotiated !== undefined && peer.negotiated !== undefined;
+        const isKept = family?.restart !== undefined && peer.former !== undefined;
+        if (family === undefined || !(isUp || isKept)) continue;
         if (importers.assign(peer, family) || always) concerned.set(peer.index, family);
       }
       if (concerned.size === 0) continue;
@@ -86,7 +88,10 @@ export class Policies {
 
   /** Rules that do not touch the session: import and export anew. True: something differs. */
   replace(peer: SpeakerPeer): boolean {
-    if (peer.negotiated === undefined) return false;
+    if (peer.negotiated === undefined) {
+      this.reimport([peer]);
+      return false;
+    }
     const { groups } = this.#parts;
     let differs = false;
     for (const family of peer.families.values()) {

@@ -57,6 +57,7 @@ export class Roster {
       state: 'idle',
       since: now,
       negotiated: undefined,
+      former: undefined,
       connection: undefined,
       address: undefined,
       lastDown: undefined,

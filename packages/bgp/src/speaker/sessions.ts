@@ -160,6 +160,8 @@ export class Sessions {
       importers.assign(peer, family);
     }
     restarts.up(peer);
+    importers.settle(peer);
+    peer.former = undefined;
     deferral.up(peer.name, negotiated, now);
     for (const family of peer.families.values()) {
       if (family.negotiated !== undefined) groups.join(peer, family);
@@ -178,11 +180,10 @@ export class Sessions {
       feeds.peerDown(peer);
       for (const family of peer.families.values()) groups.leave(peer, family);
       retained = restarts.down(peer, reason, negotiated, now);
-      for (const family of peer.families.values()) {
-        importers.unassign(family);
-        family.negotiated = undefined;
-      }
+      for (const family of peer.families.values()) family.negotiated = undefined;
+      peer.former = negotiated;
       peer.negotiated = undefined;
+      importers.settle(peer);
       peer.connection = undefined;
       peer.awake = false;
       deferral.down(peer.name, now);

@@ -22,6 +22,9 @@ export function coreConfigOf(settings: Settings): CoreConfig {
 /** RFC 4724 section 3 lets it be chosen; this is what routers commonly say. */
 const RESTART_TIME = 120;
 
+/** What a neighbour that we do not know beforehand has for its first word. */
+const RANGE_OPEN_SECONDS = 30;
+
 /** What the kernel says of the way to a neighbour. */
 export interface Surroundings {
   /** Subnets of ours that the neighbour is in. */
@@ -81,6 +84,8 @@ export function instantiate(
     peer,
     asn: asns,
     passive: true,
+    // Who connects and says nothing would hold one of the range's places.
+    timers: { open: RANGE_OPEN_SECONDS, ...template.timers },
   };
 }
 

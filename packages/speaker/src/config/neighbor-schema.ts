@@ -60,6 +60,8 @@ const timers = z.strictObject({
   keepalive: seconds(1, 21_845).exactOptional(),
   connectRetry: seconds(1, 65_535).exactOptional(),
   delayOpen: seconds(0, 3600).exactOptional(),
+  /** Longest wait for the neighbour's OPEN. Default 240; in a range, where anybody may connect, 30. */
+  open: seconds(1, 3600).exactOptional(),
   idleHold: seconds(0.1, 3600).exactOptional(),
 });
 
