@@ -10,6 +10,7 @@ import type { KnownStore } from './memory.ts';
 import { Part, type PartStatus } from './part.ts';
 import { keepPlan } from './plan/keeper.ts';
 import { PodCidrAllocator } from './pod-cidrs/allocator.ts';
+import { removeDrained } from './pod-cidrs/drained.ts';
 import { PodCidrReports } from './pod-cidrs/reports.ts';
 import { FenceLost } from './pod-cidrs/writer.ts';
 import { serveRequests } from './requests.ts';
@@ -152,6 +153,10 @@ export class Lead implements AsyncDisposable {
     const reports = new PodCidrReports(store, tables, log);
     while (!signal.aborted) {
       if (this.#allocator !== undefined) await reports.round(this.#allocator, signal);
+      // Of a store whose nodes have yet to say what they hold nothing is known to be empty.
+      if (this.#allocator?.giving) {
+        await removeDrained(this.#allocator, store, tables, log, signal);
+      }
       good();
       await clock.sleep(REPORT_MS, signal);
     }

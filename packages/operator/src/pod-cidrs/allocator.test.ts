@@ -168,3 +168,34 @@ test('objects that cannot be read stop nobody, and keep what they hold', () =>
     assert.equal(JSON.parse(held?.text ?? '{}').node, 'a');
     await kv.delete('causeway/allocations/pod-cidrs/ipv4/nonsense');
   }));
+
+test('a range that is closed is given no more, empties, and leaves its pool by itself', () =>
+  world(async (kv) => {
+    const store = etcdStore(kv);
+    const closing = (closed: string[]) => ({
+      apiVersion: 'causeway.io/v1',
+      kind: 'PodIPPoolOptions',
+      metadata: { name: 'one' },
+      spec: { closed },
+    });
+    await store.apply([pool('one', { ipv4: { cidrs: ['10.1.0.0/22'], maskSize: 24 } })]);
+    await using _operator = startOperator(kv);
+    const [a, b] = ['a', 'b'].map((name) => new TestNode(kv, name)) as [TestNode, TestNode];
+    await a.ask('one', 10);
+    await until('a is served', async () => (await a.allocated()).length === 1);
+    assert.deepEqual(await a.allocated(), ['10.1.0.0/24']);
+    // Half of a range closes: what is held there counts as no capacity, so that another block comes first.
+    await store.apply([closing(['10.1.0.0/23'])]);
+    await until('a has another', async () => (await a.allocated()).length === 2);
+    assert.deepEqual(await a.allocated(), ['10.1.0.0/24', '10.1.2.0/24']);
+    await b.ask('one', 10);
+    await until('b is served', async () => (await b.allocated()).length === 1);
+    assert.deepEqual(await b.allocated(), ['10.1.3.0/24']);
+    const ranges = async () =>
+      (await store.get('CiliumPodIPPool', { name: 'one' })).spec.ipv4?.cidrs;
+    assert.deepEqual(await ranges(), ['10.1.0.0/22']);
+    await a.giveBack('10.1.0.0/24');
+    await until('the range has gone', async () => (await ranges())?.join() === '10.1.2.0/23');
+    const { spec } = await store.get('PodIPPoolOptions', { name: 'one' });
+    assert.deepEqual(spec.closed, []);
+  }));
