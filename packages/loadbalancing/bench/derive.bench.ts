@@ -2,7 +2,7 @@
  * node packages/loadbalancing/bench/derive.bench.ts: services of ten backends each, from objects to map
  * writes. Prints JSON, milliseconds, medians of five.
  */
-import { type Algorithm, Balancer, maglevTable } from '../index.ts';
+import { type Algorithm, Balancer, maglevTable, SLOTS_PER_CHUNK } from '../index.ts';
 
 const BACKENDS = 10;
 
@@ -94,4 +94,21 @@ const keys = Array.from({ length: 1000 }, (_, i) => ({ key: `10.0.${i >> 8}.${i 
 result['maglev table of 131071 slots, 1000 backends, ms'] = median(
   Array.from({ length: 5 }, () => time(() => void maglevTable(keys, 131_071))),
 );
+
+/** Bytes of slot rows, key and value, that one address for clients outside takes. */
+function slotBytes(backends: number): number {
+  const balancer = new Balancer({
+    node: 'n1',
+    defaultAlgorithm: 'maglev',
+    resolveSelectors: false,
+  });
+  const [service] = objects(1);
+  balancer.applyService(service);
+  balancer.applyEndpointSlice(slice(0, backends));
+  const writes = balancer.flush().filter(({ type }) => type === 'slots-put');
+  return writes.length * (8 + 4 * SLOTS_PER_CHUNK);
+}
+for (const backends of [1, 2, 10, 100, 1_000]) {
+  result[`slots of one address with ${backends} backends, bytes`] = slotBytes(backends);
+}
 console.log(JSON.stringify(result, null, 2));

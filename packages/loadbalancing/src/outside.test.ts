@@ -195,6 +195,26 @@ test('health: what fails is drained on its own node’s word; if all fail, none 
   assert.deepEqual(maps.backendsOf(VIP), ['10.1.0.1:8080']);
 });
 
+test('a second service of the same pods does not keep the first one’s clients at a backend that drains', () => {
+  const checked = service({ sessionAffinity: 'ClientIP' }, { 'causeway.io/health-check': 'tcp' });
+  const twin = {
+    ...service({ clusterIPs: ['10.96.0.2'], sessionAffinity: 'ClientIP' }, {}, '192.0.2.20'),
+    metadata: { name: 'twin', namespace: 'shop' },
+  };
+  const { balancer, maps, flush } = start([checked, twin, pod(1, 'a'), pod(2, 'b')]);
+  const state = () =>
+    [...maps.backends.values()].find((each) => each.socket === '10.1.0.1:8080')?.state;
+  assert.equal(state(), 'active');
+  const failing = new Map([['10.1.0.1:8080/TCP', 'no answer']]);
+  balancer.setFailing('a', new Map([['shop/web', failing]]));
+  flush();
+  assert.equal(state(), 'terminating');
+  assert.equal(maps.backendsOf('192.0.2.20:80/TCP').length, 2, 'the other spreads over it still');
+  balancer.setFailing('a', new Map());
+  flush();
+  assert.equal(state(), 'active');
+});
+
 test('an address that was given and is taken away, or is another kind’s by now, is served no more', () => {
   const { maps, apply } = start([service(), pod(1, 'a')]);
   assert.ok(maps.services.has(VIP));

@@ -159,6 +159,29 @@ for (const [path, object] of [
     'metadata.annotations[service.cilium.io/lb-algorithm]',
     service({}, { annotations: { 'service.cilium.io/lb-algorithm': 'luck' } }),
   ],
+  ['spec.externalIPs', service({ externalIPs: ['127.0.0.1'] })],
+  ['spec.externalIPs', service({ externalIPs: ['fe80::1'] })],
+  [
+    'spec.loadBalancerSourceRanges[1]',
+    service({ type: 'LoadBalancer', loadBalancerSourceRanges: ['10.0.0.0/8', '10.0.0.0'] }),
+  ],
+  ...(
+    [
+      ['service.cilium.io/forwarding-mode', 'hybrid'],
+      ['causeway.io/health-check', 'udp'],
+      ['causeway.io/health-check', 'http:ready'],
+      ['causeway.io/health-check', 'http:/ready HTTP/1.1\r\nx: y'],
+      ['causeway.io/health-check-interval', '100ms'],
+      ['causeway.io/health-check-interval', '1h'],
+      ['causeway.io/health-check-timeout', '10s'],
+      ['causeway.io/health-check-port', '0'],
+      ['causeway.io/health-check-healthy', '11'],
+      ['causeway.io/health-check-unhealthy', 'many'],
+    ] as const
+  ).map(([name, value]) => [
+    `metadata.annotations[${name}]`,
+    service({}, { annotations: { 'causeway.io/health-check': 'tcp', [name]: value } }),
+  ]),
 ] as [string, unknown][]) {
   test(`refused at ${path}: ${JSON.stringify(object).slice(70, 150)}`, () => {
     const parsed = parseService(object);

@@ -31,13 +31,16 @@ interface Programmed extends ServiceKey {
   readonly row: ServiceRow;
   readonly sourceRanges: readonly Prefix[];
   /** Backends that it refers to, with the state it sees them in. */
-  readonly backends: ReadonlyMap<string, 'active' | 'terminating'>;
+  readonly backends: ReadonlyMap<string, UserState>;
 }
+
+/** How one frontend sees a backend; `drained`: its pod is ready, and new connections shall not go there. */
+type UserState = 'active' | 'terminating' | 'drained';
 
 interface KnownBackend {
   readonly backend: Backend;
   /** frontend key → state. */
-  readonly users: Map<string, 'active' | 'terminating'>;
+  readonly users: Map<string, UserState>;
   sent: 'active' | 'terminating' | undefined;
 }
 
@@ -54,6 +57,8 @@ export class Program {
   readonly #backendIds: CountingIds;
   readonly #services = new Map<string, Programmed>();
   readonly #backends = new Map<string, KnownBackend>();
+  /** Of the changes under way. */
+  readonly #tables = new Map<string, Uint32Array>();
   /** Of an earlier run, not claimed yet. */
   readonly #leftServices = new Set<string>();
   readonly #leftBackends: Set<string>;
@@ -88,7 +93,7 @@ export class Program {
       };
       const { sourceRanges } = each;
       const at = { address, port, protocol };
-      const backends = new Map<string, 'active'>();
+      const backends = new Map<string, UserState>();
       this.#services.set(key, { ...at, slotsOf: undefined, row, sourceRanges, backends });
       this.#leftServices.add(key);
     }
@@ -147,6 +152,7 @@ export class Program {
       else this.#put(key, frontend, steps);
       this.#leftServices.delete(key);
     }
+    this.#tables.clear();
     return [
       ...steps.backends,
       ...steps.slots,
@@ -158,7 +164,7 @@ export class Program {
 
   /** Notes which backends a frontend refers to now; `touched` gets those where that changes. */
   #refer(key: string, frontend: Frontend | undefined, touched: Set<string>): void {
-    const before = this.#services.get(key)?.backends ?? new Map<string, 'active'>();
+    const before = this.#services.get(key)?.backends ?? new Map<string, UserState>();
     const after = new Map((frontend?.backends ?? []).map((each) => [each.key, each] as const));
     for (const backendKey of before.keys()) {
       if (after.has(backendKey)) continue;
@@ -188,7 +194,11 @@ export class Program {
       if (backendId !== undefined) steps.oldBackends.push({ type: 'backend-delete', backendId });
       return;
     }
-    const state = [...known.users.values()].includes('active') ? 'active' : 'terminating';
+    // The state ends clients' affinity. Where one service drains it, another that has no health check must not keep
+    // the first one's clients there; what its own clients lose is a habit.
+    const states = [...known.users.values()];
+    const usable = states.includes('active') && !states.includes('drained');
+    const state = usable ? 'active' : 'terminating';
     if (known.sent === state) return;
     known.sent = state;
     const { address, port, protocol } = known.backend;
@@ -264,13 +274,23 @@ export class Program {
     return backends.map(({ key, weight }) => [this.#backendIds.get(key)!, weight] as const);
   }
 
+  /** A service's addresses and node ports mostly lead to the same backends: their table is made once. */
+  #tableOf(chosen: readonly Backend[]): Uint32Array {
+    const key = JSON.stringify(this.#weighed(chosen));
+    const known = this.#tables.get(key);
+    if (known !== undefined) return known;
+    const table = weightedTable(chosen);
+    this.#tables.set(key, table);
+    return table;
+  }
+
   /** The backend ids that slots hold, in order. */
   #slotTable({ algorithm }: Frontend, chosen: readonly Backend[]): Uint32Array {
     const ids = chosen.map(({ key }) => this.#backendIds.get(key)!);
     const equal = chosen.every(({ weight }) => weight === chosen[0]!.weight);
     // Of unequal backends also a random choice is made among slots that are shared out by weight.
     if (algorithm === 'random' && equal) return Uint32Array.from(ids);
-    return weightedTable(chosen).map((index) => ids[index]!);
+    return this.#tableOf(chosen).map((index) => ids[index]!);
   }
 
   #remove(key: string, steps: Steps): void {
@@ -301,8 +321,10 @@ interface Steps {
  * Established flows go on at every backend that is there; only an active one is for new flows, also for clients that
  * affinity ties to it.
  */
-const mapState = ({ state, excluded }: Backend): 'active' | 'terminating' =>
-  state === 'active' && excluded !== 'weight' && excluded !== 'failing' ? 'active' : 'terminating';
+const mapState = ({ state, excluded }: Backend): UserState => {
+  if (excluded === 'weight' || excluded === 'failing') return 'drained';
+  return state === 'active' ? 'active' : 'terminating';
+};
 
 function dropSlots(row: ServiceRow, into: MapOperation[]): void {
   const { serviceId, generation } = row;

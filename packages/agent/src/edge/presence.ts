@@ -7,8 +7,8 @@ import { reconcilerHealth } from '../health.ts';
 /** Nodes that others rely on at the edge say that they live, each by a key on a short lease. */
 export const PRESENCE_PREFIX = 'causeway/state/edge/';
 
-/** Seconds until a node that says nothing more is held for dead; the lease's least is the store's to say. */
-const TTL = 5;
+/** Seconds until a node that says nothing more is held for dead: not so few that a busy store or node seems dead. */
+const TTL = 10;
 const MAX_NODES = 10_000;
 
 export interface PresenceOptions {
