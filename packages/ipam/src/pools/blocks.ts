@@ -10,7 +10,10 @@ export function blockCapacity(cidr: Prefix): number {
   return count > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(count);
 }
 
-/** Lengths of the blocks that this node is given of the pool, in the order in which they are tried. */
+/**
+ * Lengths of the blocks that this node is given of the pool, in the order in which they are tried. A length that
+ * leaves no room for a pod beside the gateway is left out.
+ */
 export function blockLengths(pool: PoolSpec, family: Family, node: PlannerNode): number[] {
   const common = pool[family]?.maskSize;
   if (common === undefined) return [];
@@ -21,7 +24,9 @@ export function blockLengths(pool: PoolSpec, family: Family, node: PlannerNode):
       (minPods === undefined || (node.pods !== undefined && node.pods >= minPods)),
   );
   const own = family === 'ipv4' ? rule?.ipv4MaskSize : rule?.ipv6MaskSize;
-  if (own === undefined || own === common) return [common];
+  const width = family === 'ipv4' ? 32 : 128;
   // A larger block that no longer fits anywhere is made up of common ones; a smaller one is the rule's wish.
-  return own < common ? [own, common] : [own];
+  const lengths =
+    own === undefined || own === common ? [common] : own < common ? [own, common] : [own];
+  return lengths.filter((length) => Number.isInteger(length) && length >= 0 && length < width);
 }

@@ -1,7 +1,8 @@
-import { type Family, Prefix, subtract } from '@causeway/ip';
+import { type Family, Prefix } from '@causeway/ip';
 import { blockCapacity, blockLengths } from './blocks.ts';
 import { type Entry, Ledger } from './ledger.ts';
 import { type PoolFamily, PoolRangesIndex } from './ranges.ts';
+import { closedFreeOf, drainOf, usageOf } from './report.ts';
 import type {
   CidrRecord,
   Decision,
@@ -170,49 +171,14 @@ export class PoolPlanner {
   }
 
   usage(): PoolUsage[] {
-    return Array.from(this.#ranges.all(), ({ spec, family, cidrs, closed, free }) => {
-      const nodes = new Set<string>();
-      let given = 0n;
-      let blocks = 0;
-      for (const cidr of cidrs) {
-        for (const holder of this.#ledger.holders(cidr)) {
-          nodes.add(holder.node);
-          given += Prefix.covers(cidr, holder.cidr) ? Prefix.size(holder.cidr) : Prefix.size(cidr);
-          blocks += 1;
-        }
-      }
-      const sum = (list: readonly Prefix[]) =>
-        list.reduce((all, one) => all + Prefix.size(one), 0n);
-      const open = subtract(cidrs, closed);
-      return {
-        pool: spec.name,
-        family,
-        size: sum(cidrs),
-        given,
-        free: free.size,
-        closed: sum(cidrs) - sum(open),
-        blocks,
-        nodes: nodes.size,
-        waiting: this.#waiting.count(spec.name, family),
-        largestFree: free.largest,
-      };
-    });
+    return Array.from(this.#ranges.all(), (one) =>
+      usageOf(one, this.#ledger, this.#waiting.count(one.spec.name, one.family)),
+    );
   }
 
   /** What a drain of the prefix has left to wait for. */
   drain(cidr: Prefix): DrainView {
-    const holders = Array.from(this.#ledger.holders(cidr), ({ cidr: held, node, pool }) => ({
-      cidr: held,
-      node,
-      pool: pool ?? '',
-    }));
-    return {
-      cidr,
-      pool: this.#ranges.around(cidr)?.spec.name,
-      closed: this.#ranges.closed(cidr),
-      empty: holders.length === 0,
-      holders,
-    };
+    return drainOf(cidr, this.#ranges, this.#ledger);
   }
 
   /** Closed ranges that nobody holds a part of: they can be taken out of their pools. */
@@ -359,7 +325,7 @@ export class PoolPlanner {
   #take({ node, pool, family }: Want): Prefix | undefined {
     const free = this.#ranges.get(pool.name, family)?.free;
     for (const length of blockLengths(pool, family, node)) {
-      const cidr = blockCapacity(lengthProbe(family, length)) > 0 ? free?.take(length) : undefined;
+      const cidr = free?.take(length);
       if (cidr === undefined) continue;
       this.#ledger.set({ cidr, pool: pool.name, node: node.name, state: 'giving' });
       return cidr;
@@ -372,9 +338,9 @@ export class PoolPlanner {
     known: Map<PoolFamily | undefined, bigint>,
   ): void {
     const ranges = this.#ranges.get(pool.name, family);
-    const closedFree = known.get(ranges) ?? this.#closedFree(ranges);
+    const closedFree = known.get(ranges) ?? closedFreeOf(ranges, this.#ledger);
     known.set(ranges, closedFree);
-    const maskSize = blockLengths(pool, family, node).at(-1) ?? 0;
+    const maskSize = blockLengths(pool, family, node).at(-1) ?? pool[family]?.maskSize ?? 0;
     const refusal: Refusal = {
       type: 'exhausted',
       node: node.name,
@@ -388,18 +354,4 @@ export class PoolPlanner {
     this.#refusals.set(node.name, [...(this.#refusals.get(node.name) ?? []), refusal]);
     this.#waiting.add(pool.name, family, node.name, maskSize);
   }
-
-  #closedFree(ranges: PoolFamily | undefined): bigint {
-    let sum = 0n;
-    for (const cidr of ranges?.closed ?? []) {
-      const held = Array.from(this.#ledger.holders(cidr), (holder) => holder.cidr);
-      for (const piece of subtract([cidr], held)) sum += Prefix.size(piece);
-    }
-    return sum;
-  }
-}
-
-/** Any prefix of the length. */
-function lengthProbe(family: Family, length: number): Prefix {
-  return `${family === 'ipv4' ? '0.0.0.0' : '::'}/${length}` as Prefix;
 }
