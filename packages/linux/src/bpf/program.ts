@@ -21,6 +21,11 @@ export interface TestRunInput {
   /** The program's context: skbContext() for tc programs. */
   readonly context?: Uint8Array;
   readonly repeat?: number;
+  /**
+   * XDP, Linux 5.18: the frames are real and go where the program sends them, so many at a time; none comes back, and
+   * what the program or a receiver changed in one may be found in a later one.
+   */
+  readonly live?: number;
   /** Room for the frame that comes out, bytes; by default the input's length and 256. */
   readonly outputSize?: number;
 }
@@ -35,6 +40,7 @@ export interface TestRunResult {
 }
 
 const optionsSize = 80; // struct bpf_test_run_opts
+const liveFrames = 2; // BPF_F_TEST_XDP_LIVE_FRAMES
 
 /** A loaded program, held by its descriptor. */
 export class BpfProgram extends BpfObject {
@@ -70,7 +76,12 @@ export class BpfProgram extends BpfObject {
     }
     const data = input.data && stableCopy(input.data);
     const context = input.context && stableCopy(input.context);
-    const room = data === undefined ? 0 : (input.outputSize ?? data.length + 256);
+    const { live } = input;
+    if (live !== undefined && !(Number.isInteger(live) && live >= 1 && live <= 64)) {
+      throw invalidArgument('test run', 'live frames go 1 to 64 at a time', live);
+    }
+    const room =
+      data === undefined || live !== undefined ? 0 : (input.outputSize ?? data.length + 256);
     const dataOut = stableBytes(room);
     const contextOut = stableBytes(context?.length ?? 0);
     const { bytes, view } = struct(optionsSize);
@@ -85,6 +96,10 @@ export class BpfProgram extends BpfObject {
     view.setUint32(52, context?.length ?? 0, true);
     // The kernel refuses repeat for programs whose context it cannot reset (sock_addr and the like).
     view.setInt32(60, repeat === 1 ? 0 : repeat, true);
+    if (live !== undefined) {
+      view.setUint32(68, liveFrames, true);
+      view.setUint32(76, live, true);
+    }
     const result = libbpf().testRun(this.fd.number, bytes);
     if (result < 0) throw callError('test run of program', result, this.info.name);
     return {
