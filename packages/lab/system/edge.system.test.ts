@@ -82,7 +82,7 @@ test('a service gets addresses of its pool; all edge nodes announce them, and cl
   }
 });
 
-test('an edge node is cut off and comes back: connections live on, on other edge nodes', async () => {
+test('an edge node is cut off, comes back, or drains: connections live on, on other edge nodes', async () => {
   const addresses = await vips();
   const places = lab()
     .pods.filter(({ labels }) => labels.app === 'web')
@@ -117,8 +117,31 @@ test('an edge node is cut off and comes back: connections live on, on other edge
   await paths(own, EDGES);
   const back = sumFlows(await flows.check(15));
   assert.ok(back.kept >= 0.99, `${back.lost} of ${back.flows} were lost when it came back`);
+  await edgeLabel('e3', 'draining');
+  await paths(own, ['e1', 'e2', 'e4']);
+  const drained = sumFlows(await flows.check(15));
+  assert.ok(drained.kept >= 0.99, `${drained.lost} of ${drained.flows} were lost as it drained`);
+  await edgeLabel('e3', 'true');
+  await paths(own, EDGES);
   await (await lab().cluster().store()).delete('Service', { namespace: 'default', name: 'flows' });
 });
+
+async function edgeLabel(name: string, value: string): Promise<void> {
+  const store = await lab().cluster().store();
+  await until(
+    `${name} has its label`,
+    async () => {
+      const node = await store.get('CiliumNode', { name });
+      const labels = { ...node.metadata.labels, 'causeway.io/edge': value };
+      // Its agent and the operator write it too.
+      return store.update({ ...node, metadata: { ...node.metadata, labels } }).then(
+        () => undefined,
+        (error: Error) => error.message,
+      );
+    },
+    { timeoutMs: SETTLE_MS },
+  );
+}
 
 test('pods leave by the egress gateway with its address, and by the standby when it is gone', async () => {
   const text = readFileSync(

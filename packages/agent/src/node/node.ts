@@ -6,7 +6,7 @@ import { Balancer } from '@causeway/loadbalancing';
 import { MeshReader } from '@causeway/mesh';
 import { PolicyEngine } from '@causeway/policy';
 import type { Clock, Database } from '@causeway/tables';
-import type { AgentStatus } from '../api/types.ts';
+import type { AgentStatus, HealthRow } from '../api/types.ts';
 import { BgpController, type BgpSources } from '../bgp/controller.ts';
 import { SpeakerClient } from '../bgp/speaker-client.ts';
 import { type ClusterTables, reachable } from '../cluster/tables.ts';
@@ -379,6 +379,14 @@ export class Node implements AsyncDisposable {
     return controller;
   }
 
+  /** Policies that are there and not carried out are nothing to keep quiet about. */
+  #unheededEgress(): HealthRow[] {
+    const { size } = this.#options.foundation.store.egressPolicies;
+    if (size === 0) return [];
+    const detail = `${size} CiliumEgressGatewayPolicies are not carried out here; set egressGateway.enabled to true`;
+    return [{ name: 'egress-gateway', healthy: false, detail }];
+  }
+
   #edgeOfBgp(): BgpSources['outside'] {
     const { outside, egress } = this;
     const { nodes } = this.#cluster;
@@ -460,7 +468,7 @@ export class Node implements AsyncDisposable {
         this.services.health(),
         ...this.#plans.health(),
         ...this.outside.rows(),
-        ...(this.egress?.health() ?? []),
+        ...(this.egress?.health() ?? this.#unheededEgress()),
         ...(this.bgp?.health() ?? []),
         ...this.#membership.health(),
         ...this.addressing.health(),
