@@ -24,6 +24,7 @@ const subcodes: Readonly<Record<Cease['how'], number>> = {
   'config-change': CeaseSubcode.configChange,
   'max-prefix': CeaseSubcode.maxPrefixes,
   'out-of-resources': CeaseSubcode.outOfResources,
+  'too-many-attributes': CeaseSubcode.outOfResources,
   collision: CeaseSubcode.collision,
   'bfd-down': CeaseSubcode.bfdDown,
   rejected: CeaseSubcode.rejected,
@@ -35,6 +36,7 @@ const final: ReadonlySet<Cease['how']> = new Set([
   'admin-reset',
   'de-configured',
   'max-prefix',
+  'too-many-attributes',
   'bfd-down',
 ]);
 

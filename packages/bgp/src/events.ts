@@ -27,6 +27,8 @@ export type StopHow =
   | 'config-change'
   | 'max-prefix'
   | 'out-of-resources'
+  /** The neighbour's routes have more distinct attributes than we keep; its routes go at once. */
+  | 'too-many-attributes'
   /** The process goes and means to come back: TCP is closed without NOTIFICATION, so that helpers keep our routes. */
   | 'detach';
 

@@ -37,6 +37,7 @@ function eventOf({ why }: DownReason): number {
     case 'config-change':
     case 'max-prefix':
     case 'out-of-resources':
+    case 'too-many-attributes':
     case 'detach':
     case 'collision':
       return EVENT.automaticStop;

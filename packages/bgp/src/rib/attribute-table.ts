@@ -8,6 +8,9 @@ export interface SetListener {
 }
 
 const firstCapacity = 256;
+/** Tables are not made smaller than this. */
+const leastCapacity = 4096;
+const leastArena = 1 << 18;
 /** As in PrefixTable: the number below, some of the hash above. */
 const idMask = 0xffffff;
 
@@ -21,6 +24,8 @@ export class AttributeTable {
   size = 0;
   /** Sets with a MED other than 0: while there is none, comparing paths is a total order. */
   withMed = 0;
+  /** Of sets that somebody holds. */
+  liveBytes = 0;
 
   bytes: Uint8Array = new Uint8Array(16384);
   offset = new Uint32Array(firstCapacity);
@@ -172,6 +177,7 @@ export class AttributeTable {
     }
     slots[hole] = 0;
     const units = unitsOf(this.length[id]!);
+    this.liveBytes -= units * 16;
     const list = this.#blocks.get(units);
     if (list === undefined) this.#blocks.set(units, [this.offset[id]!]);
     else list.push(this.offset[id]!);
@@ -186,6 +192,7 @@ export class AttributeTable {
 
   #allocate(length: number): number {
     const units = unitsOf(length);
+    this.liveBytes += units * 16;
     const reused = this.#blocks.get(units)?.pop();
     if (reused !== undefined) return reused;
     const offset = this.#arenaEnd;
@@ -197,9 +204,59 @@ export class AttributeTable {
     return offset;
   }
 
+  /**
+   * Gives back memory that a larger table needed: sets move together in the arena, and columns end behind the greatest
+   * number in use. Views of before mean nothing then.
+   */
+  shrink(): void {
+    if (this.bytes.length > leastArena && this.liveBytes < this.bytes.length / 4) this.#pack();
+    if (this.capacity > leastCapacity && this.size < this.capacity / 4) this.#cutColumns();
+  }
+
+  #pack(): void {
+    const old = this.bytes;
+    const bytes = new Uint8Array(Math.max(leastArena, (this.liveBytes * 1.25) & ~15));
+    let end = 0;
+    for (let id = 1; id < this.#end; id++) {
+      if (this.refs[id] === 0) continue;
+      const start = this.offset[id]!;
+      const length = this.length[id]!;
+      bytes.set(old.subarray(start, start + length), end);
+      this.offset[id] = end;
+      end += unitsOf(length) * 16;
+    }
+    this.bytes = bytes;
+    this.#arenaEnd = end;
+    this.#blocks.clear();
+    // At once, not when the collector comes by.
+    (old.buffer as ArrayBuffer).transfer(0);
+  }
+
+  #cutColumns(): void {
+    let end = this.#end;
+    while (end > 1 && this.refs[end - 1] === 0) end--;
+    const capacity = Math.max(leastCapacity, (end * 1.25 + 16) & ~15);
+    if (capacity > this.capacity / 2) return;
+    this.#end = end;
+    this.#free = 0;
+    for (let id = end - 1; id > 0; id--) {
+      if (this.refs[id] !== 0) continue;
+      this.offset[id] = this.#free;
+      this.#free = id;
+    }
+    this.capacity = capacity;
+    this.#resizeColumns();
+    this.#fillSlots(Math.max(leastCapacity, 2 ** Math.ceil(Math.log2(capacity))) * 2);
+  }
+
   #grow(): void {
     // Wide rows: rather often and little than half of it empty.
     this.capacity = (this.capacity * 1.25) & ~15;
+    this.#resizeColumns();
+    if (this.capacity > this.#slots.length / 2) this.#fillSlots(this.#slots.length * 2);
+  }
+
+  #resizeColumns(): void {
     const capacity = this.capacity;
     this.offset = grown(this.offset, capacity);
     this.length = grown(this.length, capacity);
@@ -214,9 +271,11 @@ export class AttributeTable {
     this.clusterListLength = grown(this.clusterListLength, capacity);
     this.flags = grown(this.flags, capacity);
     this.#hash = grown(this.#hash, capacity);
-    if (capacity <= this.#slots.length / 2) return;
-    this.#slots = new Int32Array(this.#slots.length * 2);
-    this.#mask = this.#slots.length - 1;
+  }
+
+  #fillSlots(length: number): void {
+    this.#slots = new Int32Array(length);
+    this.#mask = length - 1;
     for (let id = 1; id < this.#end; id++) {
       if (this.refs[id] === 0) continue;
       let at = spread(this.#hash[id]!) & this.#mask;

@@ -12,6 +12,8 @@ interface CollectorContext {
   readonly limit: (rib: Rib) => void;
   /** Neighbours that have not taken `pending` changes or more are to be let go. */
   readonly letGo: (rib: Rib, pending: number, now: number) => void;
+  /** What is gone needs no room any more. */
+  readonly shrink: () => void;
 }
 
 /**
@@ -40,7 +42,7 @@ export class Collector {
 
   work(now: number): void {
     if (now < this.#at) return;
-    const { ribs, limit, letGo } = this.#context;
+    const { ribs, limit, letGo, shrink } = this.#context;
     this.#isOn = false;
     this.#at = now + pauseMs;
     for (const rib of ribs) {
@@ -49,6 +51,7 @@ export class Collector {
       if (rib.graveyard.limbo > mostLimbo + (rib.prefixes.size - rib.graveyard.limbo) / 2)
         letGo(rib, mostLimbo, now);
     }
+    shrink();
     this.look();
   }
 }

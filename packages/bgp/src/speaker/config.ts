@@ -14,6 +14,7 @@ export interface MaxPrefixes {
 }
 
 export interface SpeakerFamilyConfig extends PeerFamilyConfig {
+  /** Default: 4,000,000, `reset`, again after 300 seconds. */
   readonly maxPrefixes?: MaxPrefixes;
   /** Name of a policy. Absent: internal neighbours everything, external nothing (RFC 8212). */
   readonly import?: string;
@@ -75,6 +76,11 @@ export interface SpeakerConfig {
   readonly multipath?: MultipathConfig;
   readonly decision?: DecisionConfig;
   readonly gracefulRestart?: RestartConfig;
+  /**
+   * Most bytes of distinct path attributes, of all neighbours together. Beyond it the neighbour whose routes need most
+   * of them falls. Default 512 MiB: a full table of the Internet has some 20.
+   */
+  readonly attributeBytes?: number;
   /** Policies by name and their sets. */
   readonly policies: PolicyLibrary;
 }

@@ -1,7 +1,14 @@
 import type { PeerInput } from '../events.ts';
 import { mostOfOne } from '../rib/peer-counts.ts';
+import type { MaxPrefixes } from './config.ts';
 import type { PeerFamily, SpeakerPeer } from './peer.ts';
 import type { SpeakerEvent } from './types.ts';
+
+/**
+ * Some times what the Internet has, so that no neighbour of a network that is run well comes near it, and far less than
+ * there are numbers for: one that announces without end falls before others cannot be served.
+ */
+const unlessConfigured: MaxPrefixes = { limit: 4_000_000, action: 'reset', restartAfter: 300 };
 
 /** How many routes a neighbour may have, and what comes of more. */
 export class Limits {
@@ -37,8 +44,8 @@ export class Limits {
   }
 
   checkMax(peer: SpeakerPeer, family: PeerFamily, now: number): void {
-    const max = family.config.maxPrefixes;
-    if (max === undefined || family.limited) return;
+    const max = family.config.maxPrefixes ?? unlessConfigured;
+    if (family.limited) return;
     const count = family.rib.counts(peer.index).received;
     const tell = (level: 'warning' | 'limit') =>
       this.#event({

@@ -96,6 +96,9 @@ export class Parts {
       timers,
       addJob,
       columns,
+      sets,
+      ribs,
+      config,
       roster,
       importers,
       groups,
@@ -107,6 +110,7 @@ export class Parts {
       ribs: Object.values(ribs),
       limit: (one) => feeds.limit(one),
       letGo: (one, pending, at) => this.sessions.letGo(one, pending, at),
+      shrink: () => sets.shrink(),
     });
     deferral.start(now);
   }

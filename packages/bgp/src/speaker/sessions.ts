@@ -1,8 +1,11 @@
 import type { PeerInput, PeerOutput } from '../events.ts';
+import type { AttributeTable } from '../rib/attribute-table.ts';
 import { type PeerColumns, PeerKind } from '../rib/peer-columns.ts';
 import type { Rib } from '../rib/rib.ts';
 import { Family, type FamilyKey, RouterId } from '../types.ts';
 import type { RouteRefreshMessage } from '../wire/route-refresh.ts';
+import { AttributeLimit } from './attribute-limit.ts';
+import type { SpeakerConfig } from './config.ts';
 import type { Deferral } from './deferral.ts';
 import type { Feeds } from './feeds.ts';
 import type { Groups } from './groups.ts';
@@ -22,6 +25,9 @@ interface SessionsContext {
   readonly timers: Timers;
   readonly addJob: (job: Job) => void;
   readonly columns: PeerColumns;
+  readonly sets: AttributeTable;
+  readonly ribs: Readonly<Record<FamilyKey, Rib>>;
+  readonly config: () => SpeakerConfig;
   readonly roster: Roster;
   readonly importers: Importers;
   readonly groups: Groups;
@@ -33,6 +39,7 @@ interface SessionsContext {
 /** Carries inputs to the neighbours' sessions, and what comes of them into the RIBs, the groups and the world. */
 export class Sessions {
   readonly limits: Limits;
+  readonly #attributes: AttributeLimit;
   readonly #context: SessionsContext;
   readonly #refreshes: Refreshed;
 
@@ -43,6 +50,10 @@ export class Sessions {
       (event) => this.#event(event),
       (peer, input, now) => this.handle(peer, input, now),
     );
+    this.#attributes = new AttributeLimit({
+      ...context,
+      handle: (peer, input, now) => this.handle(peer, input, now),
+    });
   }
 
   handle(peer: SpeakerPeer, input: PeerInput, now: number): void {
@@ -206,9 +217,11 @@ export class Sessions {
     receive(peer, update);
     for (const block of update.announced) {
       const family = peer.families.get(block.family);
-      if (family?.config.maxPrefixes !== undefined) this.limits.checkMax(peer, family, now);
-      if (block.addPath && family !== undefined) this.limits.checkCrowded(peer, family);
+      if (family === undefined) continue;
+      this.limits.checkMax(peer, family, now);
+      if (block.addPath) this.limits.checkCrowded(peer, family);
     }
+    if (update.announced.length > 0) this.#attributes.check(now);
     if (update.endOfRib !== undefined) {
       const family = peer.families.get(update.endOfRib);
       if (family?.negotiated === undefined) return;

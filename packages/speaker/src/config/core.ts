@@ -3,7 +3,16 @@ import type { DynamicNeighbor, Neighbor, Settings } from './settings.ts';
 
 /** The settings as the core takes them. Neighbours go one by one: `peerConfigOf`. */
 export function coreConfigOf(settings: Settings): CoreConfig {
-  const { asn, routerId, clusterId, multipath, decision, library, gracefulRestart } = settings;
+  const {
+    asn,
+    routerId,
+    clusterId,
+    multipath,
+    decision,
+    attributeBytes,
+    library,
+    gracefulRestart,
+  } = settings;
   const { restartTime, deferral } = gracefulRestart ?? {};
   return {
     asn,
@@ -11,6 +20,7 @@ export function coreConfigOf(settings: Settings): CoreConfig {
     ...(clusterId === undefined ? {} : { clusterId }),
     ...(multipath === undefined ? {} : { multipath }),
     ...(decision === undefined ? {} : { decision }),
+    ...(attributeBytes === undefined ? {} : { attributeBytes }),
     gracefulRestart: {
       ...(restartTime === undefined ? {} : { restartTime }),
       ...(deferral === undefined ? {} : { deferral }),

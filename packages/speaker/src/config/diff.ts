@@ -12,7 +12,7 @@ export interface Difference<T> {
  * looked at, unless the speaker's own settings changed, of which the core knows whom they concern.
  */
 export interface SettingsDiff {
-  /** AS, router id, cluster id, multipath, decision or restart settings. */
+  /** AS, router id, cluster id, multipath, decision, restart settings or limits. */
   readonly speaker: boolean;
   readonly library: boolean;
   readonly neighbors: Difference<Neighbor>;
@@ -33,6 +33,7 @@ const SPEAKER_KEYS = [
   'gracefulRestart',
   'multipath',
   'decision',
+  'attributeBytes',
 ] as const;
 
 export function diffSettings(

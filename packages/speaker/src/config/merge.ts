@@ -82,6 +82,7 @@ export function mergeOwners(owners: ReadonlyMap<string, OwnerConfig>): Settings 
     gracefulRestart: one('gracefulRestart'),
     multipath: one('multipath'),
     decision: one('decision'),
+    attributeBytes: one('attributeBytes'),
     neighbors: new Map(
       Array.from(neighbors, ([name, { value, owner, field }]) => [
         name,

@@ -77,6 +77,12 @@ export const speakerConfigSchema = z.strictObject({
       missingMedWorst: z.boolean().exactOptional(),
     })
     .exactOptional(),
+  /** Most bytes of distinct path attributes; beyond it the neighbour with most of them falls. Default 512 MiB. */
+  attributeBytes: z
+    .int()
+    .min(1 << 20)
+    .max(2 ** 31)
+    .exactOptional(),
   neighbors: z.array(neighborSchema).max(MOST_NEIGHBORS).default([]),
   dynamicNeighbors: z.array(dynamicNeighborSchema).max(1000).default([]),
   ...libraryFields,

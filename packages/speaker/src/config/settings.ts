@@ -39,6 +39,7 @@ export interface Settings {
   readonly gracefulRestart: OwnerConfig['gracefulRestart'];
   readonly multipath: MultipathConfig | undefined;
   readonly decision: DecisionConfig | undefined;
+  readonly attributeBytes: number | undefined;
   readonly neighbors: ReadonlyMap<string, Neighbor>;
   readonly dynamicNeighbors: ReadonlyMap<string, DynamicNeighbor>;
   readonly library: PolicyLibrary;
