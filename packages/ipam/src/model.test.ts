@@ -18,6 +18,16 @@ const SETS: readonly (readonly string[])[] = [
   [],
 ];
 
+/** Some are inside of the sets, some are on the edge, some are outside. */
+const CLAIMABLE = [
+  '10.0.0.2',
+  '10.0.0.5',
+  '10.0.0.9',
+  '10.0.1.3',
+  'fd00::3',
+  'fd00::9',
+] as Address[];
+
 const QUARANTINE = 50;
 /** Histories are played without and with giving early. */
 const LEAST_REST = [50, 15] as const;
@@ -27,6 +37,7 @@ type Step =
   | { type: 'release'; pod: number }
   | { type: 'wait'; ms: number }
   | { type: 'cidrs'; set: number; draining: number }
+  | { type: 'claim'; at: number; ends: boolean }
   | { type: 'reload' }
   | { type: 'crash' };
 
@@ -56,6 +67,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       draining: fc.integer({ min: -4, max: 3 }),
     }),
   },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      type: fc.constant('claim' as const),
+      at: fc.nat({ max: 5 }),
+      ends: fc.boolean(),
+    }),
+  },
   { weight: 1, arbitrary: fc.constant({ type: 'reload' as const }) },
   { weight: 1, arbitrary: fc.constant({ type: 'crash' as const }) },
 );
@@ -68,6 +87,7 @@ class World {
   readonly #options: { quarantineMs: number; leastRestMs: number };
   readonly held = new Map<string, { v4?: Address; v6?: Address }>();
   readonly releasedAt = new Map<Address, number>();
+  readonly claimed = new Set<Address>();
 
   constructor(leastRestMs: number) {
     this.#options = { quarantineMs: QUARANTINE, leastRestMs };
@@ -85,6 +105,17 @@ class World {
       case 'wait':
         this.now += one.ms;
         return;
+      case 'claim': {
+        const address = CLAIMABLE[one.at] as Address;
+        if (one.ends) {
+          this.claimed.delete(address);
+          this.ipam.unclaim(address);
+        } else {
+          this.claimed.add(address);
+          this.ipam.claim(address);
+        }
+        return;
+      }
       case 'cidrs':
         this.#setCidrs(one.set, one.draining);
         return;
@@ -93,11 +124,14 @@ class World {
         // Another clock after the restart: only time left may count.
         const before = this.ipam.snapshot(this.now);
         this.ipam = NodeIpam.fromSnapshot(this.#options, stored, this.now);
+        // Claims are the store's, not the snapshot's.
+        for (const address of this.claimed) this.ipam.claim(address);
         assert.deepEqual(sorted(this.ipam.snapshot(this.now)), sorted(before));
         return;
       }
       case 'crash': {
         this.ipam = new NodeIpam({ cidrs: this.cidrs, ...this.#options });
+        for (const address of this.claimed) this.ipam.claim(address);
         const records = Array.from(this.held, ([key, { v4, v6 }]) => ({
           owner: { containerId: key.slice(0, key.indexOf('/')), ifname: 'eth0' },
           ...(v4 && { ipv4: v4 }),
@@ -152,6 +186,7 @@ class World {
     assert.ok(cidr && !cidr.draining, `${address} is in no CIDR that gives`);
     const shape = layout(cidr.prefix);
     assert.ok(!shape.reserved.includes(shape.offsetOf(address) as bigint));
+    assert.ok(!this.claimed.has(address), `${address} is kept for its claim`);
     const released = this.releasedAt.get(address);
     assert.ok(
       released === undefined || this.now - released >= this.#options.leastRestMs,
@@ -174,7 +209,8 @@ class World {
         // What rests in a CIDR on its way out rests to the end.
         const late = leaving.some((one) => Prefix.contains(one, address));
         const resting = rest < (late ? QUARANTINE : this.#options.leastRestMs);
-        const busy = taken.has(address) || gateways.has(address) || resting;
+        const busy =
+          taken.has(address) || this.claimed.has(address) || gateways.has(address) || resting;
         assert.ok(busy || shape.reserved.includes(i), `${address} is free`);
       }
     }
@@ -221,8 +257,8 @@ class World {
     }
     let used = 0n;
     for (const pool of this.ipam.stats(this.now)) {
-      const sum = pool.reserved + pool.used + pool.quarantined + pool.blocked + pool.free;
-      assert.equal(sum, pool.size, pool.prefix);
+      const { reserved, used: inUse, quarantined, claimed, blocked, free } = pool;
+      assert.equal(reserved + inUse + quarantined + claimed + blocked + free, pool.size);
       used += pool.used;
     }
     const strays = this.ipam.leases().flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6]);

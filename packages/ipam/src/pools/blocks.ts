@@ -1,4 +1,4 @@
-import { type Family, Prefix } from '@causeway/ip';
+import { type Address, type Family, Prefix } from '@causeway/ip';
 import { layout } from '../layout.ts';
 import type { PlannerNode, PoolSpec } from './types.ts';
 
@@ -8,6 +8,12 @@ export function blockCapacity(cidr: Prefix): number {
   const { size, reserved } = layout(cidr);
   const count = size - BigInt(reserved.length);
   return count > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(count);
+}
+
+/** Addresses of the block that no pod can have: the gateway, and what the family reserves. */
+export function reservedOf(cidr: Prefix): Address[] {
+  const { reserved, addressAt } = layout(cidr);
+  return reserved.map(addressAt);
 }
 
 /**

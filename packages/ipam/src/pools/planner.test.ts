@@ -159,6 +159,18 @@ test('a node that is gone, or taken by force, loses its blocks; a lost transacti
   assert.deepEqual([...planner.records()], []);
 });
 
+test('a block is not given whose gateway is an address that somebody keeps', () => {
+  const planner = new PoolPlanner();
+  planner.setPools([pool('a', ['10.0.0.0/23'], 24)]);
+  planner.upsertNode(node('n1', 1));
+  const isClaimed = (address: string) => address === '10.0.0.1';
+  assert.deepEqual(short(planner.plan({ isClaimed })), ['give n1 10.0.1.0/24']);
+  planner.upsertNode(node('n2', 1));
+  assert.deepEqual(planner.plan({ isClaimed }), []);
+  assert.equal(planner.refusals()[0]?.type, 'exhausted');
+  assert.equal(planner.usage()[0]?.free, 256n);
+});
+
 test('of pools that overlap the first has the range, and nodes keep their own pod CIDRs', () => {
   const planner = new PoolPlanner();
   planner.upsertNode(node('old', 0, { podCidrs: [p('10.0.0.0/24')] }));

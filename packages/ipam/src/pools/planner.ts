@@ -1,5 +1,5 @@
-import { type Family, Prefix } from '@causeway/ip';
-import { blockCapacity, blockLengths } from './blocks.ts';
+import { type Address, type Family, Prefix } from '@causeway/ip';
+import { blockCapacity, blockLengths, reservedOf } from './blocks.ts';
 import { type Entry, Ledger } from './ledger.ts';
 import { type PoolFamily, PoolRangesIndex } from './ranges.ts';
 import { closedFreeOf, drainOf, usageOf } from './report.ts';
@@ -31,6 +31,8 @@ export interface PlanLimits {
   readonly decisions?: number;
   /** May the blocks of a node that has no CiliumNode be taken? Default: yes. */
   readonly mayReclaim?: (node: string) => boolean;
+  /** Is the address kept for an owner? A block is not given in which it would be the gateway. Default: none is. */
+  readonly isClaimed?: (address: Address) => boolean;
 }
 
 /**
@@ -104,7 +106,11 @@ export class PoolPlanner {
   }
 
   /** What to do next, the names in order. An empty plan means that all is as asked, or refused. */
-  plan({ decisions: limit = 500, mayReclaim = () => true }: PlanLimits = {}): Decision[] {
+  plan({
+    decisions: limit = 500,
+    mayReclaim = () => true,
+    isClaimed = () => false,
+  }: PlanLimits = {}): Decision[] {
     for (const node of this.#waiting.wake(this.#ranges.all(), limit)) this.#dirty.add(node);
     const decisions: Decision[] = [];
     const wants: Want[] = [];
@@ -132,7 +138,7 @@ export class PoolPlanner {
       if (refusals.length > 0) this.#refusals.set(name, refusals);
     }
     this.#dirty = later;
-    this.#give(wants, decisions, limit);
+    this.#give(wants, decisions, limit, isClaimed);
     return decisions;
   }
 
@@ -299,7 +305,12 @@ export class PoolPlanner {
   }
 
   /** One block each in turn, so that those who ask at once share what is left. */
-  #give(wants: readonly Want[], decisions: Decision[], limit: number): void {
+  #give(
+    wants: readonly Want[],
+    decisions: Decision[],
+    limit: number,
+    isClaimed: (address: Address) => boolean,
+  ): void {
     const closedFree = new Map<PoolFamily | undefined, bigint>();
     for (let round = wants; round.length > 0; ) {
       const next: Want[] = [];
@@ -309,7 +320,7 @@ export class PoolPlanner {
           this.#dirty.add(node.name);
           continue;
         }
-        const cidr = this.#take(want);
+        const cidr = this.#take(want, isClaimed);
         if (cidr === undefined) {
           this.#exhausted(want, closedFree);
           continue;
@@ -322,10 +333,19 @@ export class PoolPlanner {
     }
   }
 
-  #take({ node, pool, family }: Want): Prefix | undefined {
+  #take(
+    { node, pool, family }: Want,
+    isClaimed: (address: Address) => boolean,
+  ): Prefix | undefined {
     const free = this.#ranges.get(pool.name, family)?.free;
     for (const length of blockLengths(pool, family, node)) {
-      const cidr = free?.take(length);
+      const passedOver: Prefix[] = [];
+      let cidr = free?.take(length);
+      while (cidr !== undefined && reservedOf(cidr).some(isClaimed)) {
+        passedOver.push(cidr);
+        cidr = free?.take(length);
+      }
+      for (const one of passedOver) free?.add(one);
       if (cidr === undefined) continue;
       this.#ledger.set({ cidr, pool: pool.name, node: node.name, state: 'giving' });
       return cidr;
