@@ -21,6 +21,9 @@ int from_network(struct __sk_buff *ctx)
 	bool parsed = false;
 	int reason;
 
+	/* What a switch floods is another's; the stack drops it, or has use for what is for all. */
+	if (unlikely(ctx->pkt_type != PACKET_HOST))
+		return VERDICT_PASS;
 	/* Not IP, or broken: the stack may judge, no pod is concerned. */
 	if (parse_l3(ctx, &p))
 		return VERDICT_PASS;

@@ -35,18 +35,33 @@ noinline_subprogram int network_identifier(struct __sk_buff *ctx)
 	return (int)(key.tunnel_id & 0xffffff);
 }
 
-/* From a pod elsewhere to the world, if this node is its egress gateway. */
-inlined enum verdict to_world(struct __sk_buff *ctx, struct packet *p)
+/* For an address that lives elsewhere by now: this node was its home, and others have yet to learn of it. */
+inlined enum verdict onwards(struct __sk_buff *ctx, struct packet *p)
+{
+	const struct ipcache_entry *peer = ipcache_lookup(&p->tuple.daddr);
+
+	if (!overlay_ifindex || !peer || addr_is_zero(&peer->tunnel_endpoint))
+		return drop(ctx, p, DROP_NO_ENDPOINT);
+	/* The hop limit ends what two nodes send to each other. */
+	if (p->ttl <= 1)
+		return drop(ctx, p, DROP_TTL_EXCEEDED);
+	if (route_frame(ctx, p, NULL, NULL))
+		return drop(ctx, p, DROP_WRITE_FAILED);
+	return to_tunnel(ctx, p, &peer->tunnel_endpoint, p->source_identity, overlay_ifindex);
+}
+
+/* For nobody here: from a pod elsewhere to the world, if this node is its egress gateway, or to a pod that moved. */
+inlined enum verdict to_others(struct __sk_buff *ctx, struct packet *p)
 {
 	const struct egress_route *route =
 		runtime_uses(USE_EGRESS) ? egress_lookup(&p->tuple.saddr, &p->tuple.daddr) : NULL;
 	const struct endpoint *self = route ? endpoint_lookup(&route->gateway) : NULL;
 	enum verdict verdict;
 
-	if (!self || !(self->flags & ENDPOINT_HOST))
-		return drop(ctx, p, DROP_NO_ENDPOINT);
 	if (endpoint_lookup(&p->tuple.saddr))
 		return drop(ctx, p, DROP_SPOOFED_SOURCE);
+	if (!self || !(self->flags & ENDPOINT_HOST))
+		return onwards(ctx, p);
 	if (p->ttl <= 1)
 		return drop(ctx, p, DROP_TTL_EXCEEDED);
 	metric_add(COUNT_EGRESS_GATEWAY, DIR_TRANSIT, p->length);
@@ -78,7 +93,7 @@ int from_overlay(struct __sk_buff *ctx)
 	bpf_skb_change_type(ctx, PACKET_HOST);
 	ep = endpoint_lookup(&p.tuple.daddr);
 	if (!ep)
-		return to_world(ctx, &p);
+		return to_others(ctx, &p);
 	if (ep->flags & ENDPOINT_HOST) {
 		if (endpoint_lookup(&p.tuple.saddr))
 			return drop(ctx, &p, DROP_SPOOFED_SOURCE);

@@ -3,6 +3,7 @@
  * kernel makes anything of the packet. It chooses as `external` does and shares its conntrack, so that either goes on
  * with what the other began; whatever it is not sure of, a drop above all, it leaves to that. */
 #include "lib/conntrack.h"
+#include "lib/devices.h"
 #include "lib/endpoints.h"
 #include "lib/ipcache.h"
 #include "lib/service_path.h"
@@ -99,6 +100,18 @@ noinline_subprogram bool edge_route(struct xdp_md *ctx, const struct packet *p, 
 	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0) == BPF_FIB_LKUP_RET_SUCCESS;
 }
 
+/* Whether the frame is for this device: what a switch floods is another's, who gets it too. */
+inlined bool edge_addressed(const struct xdp_md *ctx, const struct xdp_frame *frame)
+{
+	const struct device *device = device_lookup(ctx->ingress_ifindex);
+	const __u16 *to = frame->data, *own;
+
+	if (!device || frame->data + ETH_ALEN > frame->end)
+		return false;
+	own = (const __u16 *)device->mac;
+	return to[0] == own[0] && to[1] == own[1] && to[2] == own[2];
+}
+
 SEC("xdp")
 int xdp_lb(struct xdp_md *ctx)
 {
@@ -113,6 +126,8 @@ int xdp_lb(struct xdp_md *ctx)
 	if (!room)
 		return XDP_PASS;
 	fib = &room->way.fib;
+	if (!edge_addressed(ctx, &frame))
+		return XDP_PASS;
 	if (!xdp_parse(&frame, &p) || !edge_target(&p, &to, &opens) ||
 	    !edge_route(ctx, &p, &to, p.length + (opens ? dsr_size(p.ipv6) : 0), fib))
 		return XDP_PASS;

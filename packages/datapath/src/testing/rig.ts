@@ -23,6 +23,7 @@ export interface Outcome {
 export class Rig extends NodeSite {
   #events: DatapathEvent[] = [];
   readonly #reader;
+  readonly #macs = new Map<number, Uint8Array>();
 
   constructor(options: NodeSiteOptions) {
     super(options);
@@ -43,7 +44,8 @@ export class Rig extends NodeSite {
     return pod;
   }
 
-  run(program: ProgramName, bytes: Uint8Array, fields: SkbFields = {}): Outcome {
+  run(program: ProgramName, frame: Uint8Array, fields: SkbFields = {}): Outcome {
+    const bytes = program === 'from_network' ? this.#addressed(frame, fields.ifindex) : frame;
     const before = this.#counts();
     this.#reader.drain();
     this.#events = [];
@@ -83,6 +85,19 @@ export class Rig extends NodeSite {
       ),
     );
     return costs.sort((a, b) => a - b)[runs >> 1]!;
+  }
+
+  /** The frame as it must come in: what bears another MAC address is none of the node's. */
+  #addressed(bytes: Uint8Array, ifindex = 1): Uint8Array {
+    let mac = this.#macs.get(ifindex);
+    if (mac === undefined) {
+      using rt = RtSocket.open(this.ns);
+      mac = Uint8Array.from(rt.link({ index: ifindex })?.mac ?? new Uint8Array(6));
+      this.#macs.set(ifindex, mac);
+    }
+    const frame = bytes.slice();
+    frame.set(mac);
+    return frame;
   }
 
   #counts(): Map<string, bigint> {
