@@ -201,8 +201,17 @@ test('hostile records, nodes and pools are refused or passed over, and the opera
     [],
     `none of ${theirs}, which is a1's`,
   );
-  const said = await store.get('CiliumNode', { name: 'b1' });
-  assert.match(JSON.stringify(said.status ?? {}), /a1/);
+  await until(
+    'b1 is told whose it is, or has let go of it',
+    async () => {
+      const { spec, status } = await store.get('CiliumNode', { name: 'b1' });
+      const names = (spec.ipam?.pools?.allocated ?? []).some(({ cidrs }) =>
+        cidrs?.includes(theirs!),
+      );
+      return !names || /\ba1\b/.test(JSON.stringify(status)) ? undefined : 'neither';
+    },
+    { timeoutMs: SETTLE_MS },
+  );
   assert.equal((await records(lab())).find(({ cidr }) => cidr === theirs)?.node, 'a1');
   const plan = readFileSync(join(EXAMPLES, 'pools/plan.yaml'), 'utf8');
   await store.apply(parseManifests(plan).map(({ value }) => value));
