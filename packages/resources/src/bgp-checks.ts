@@ -8,21 +8,6 @@ import type { ResourceIssue } from './errors.ts';
 export const checkBgpFamilies: Check = (value) =>
   familiesOf(value).filter((issue) => issue !== undefined);
 
-export const checkBgpAdvertisement: Check = (value) => {
-  const found: ResourceIssue[] = [];
-  list(get(get(value, 'spec'), 'advertisements')).forEach((each, index) => {
-    if (get(each, 'advertisementType') !== 'CiliumPodIPPool') return;
-    found.push({
-      type: 'unsupported',
-      path: `spec.advertisements[${index}].advertisementType`,
-      message:
-        'is not done yet: there are no pools of pod addresses so far; PodCIDR announces all that a node has',
-      value: 'CiliumPodIPPool',
-    });
-  });
-  return found;
-};
-
 function familiesOf(value: unknown): (ResourceIssue | undefined)[] {
   return list(get(get(value, 'spec'), 'families')).map((each, index) => {
     const afi = get(each, 'afi');

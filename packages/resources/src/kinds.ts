@@ -1,5 +1,5 @@
 import type * as z from 'zod';
-import { checkBgpAdvertisement, checkBgpFamilies } from './bgp-checks.ts';
+import { checkBgpFamilies } from './bgp-checks.ts';
 import {
   type Check,
   checkCidrGroup,
@@ -211,7 +211,7 @@ export const KINDS: { readonly [K in KindName]: KindDescriptor<K> } = Object.fre
     'ciliumbgpadvertisements',
     false,
     ciliumBgpAdvertisement,
-    { shortNames: ['cbgpadvert'], check: checkBgpAdvertisement, ...v2alpha1 },
+    { shortNames: ['cbgpadvert'], ...v2alpha1 },
   ),
   CiliumBGPNodeConfigOverride: describe(
     'CiliumBGPNodeConfigOverride',

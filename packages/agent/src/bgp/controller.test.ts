@@ -329,3 +329,37 @@ test('readiness decides with policy Local, and what is announced is refused behi
   assert.deepEqual(a.attracted.at(-1), []);
   assert.match(controller.view().announcements[0]!.reason, /no ready backend/);
 });
+
+test('what became of a prefix: sent once a session stands, gone once the speaker was told without it', async () => {
+  const { speaker, agent } = await world();
+  await using _speaker = speaker;
+  speaker.established = false;
+  const a = agent();
+  await using controller = a.controller;
+  const [old, young] = [Prefix.parse('10.1.1.0/24'), Prefix.parse('10.1.9.0/24')];
+  a.own(old);
+  a.apply(BASE + PODS);
+  assert.ok(!controller.reach.announced(old), 'nothing is known yet');
+  a.ready();
+  await until('the speaker has it', () => speaker.paths?.length === 1);
+  await settle();
+  assert.ok(!controller.reach.announced(old), 'the speaker has it, no neighbour does');
+  speaker.established = true;
+  await until('a neighbour has it', () => controller.reach.announced(old));
+  assert.ok(!controller.reach.announced(young), 'nobody planned it');
+  a.own(old, young);
+  await until('the next one, too', () => controller.reach.announced(young));
+  assert.ok(!controller.reach.withdrawn(old));
+  await speaker.stop();
+  a.own(young);
+  await settle();
+  assert.ok(!controller.reach.withdrawn(old), 'a speaker that is away has withdrawn nothing');
+  await speaker.start();
+  await until('it is gone', () => controller.reach.withdrawn(old));
+  await until('the other one is asked about anew', () => controller.reach.announced(young));
+  a.bgp.advertisements.delete('pods');
+  await until('nobody is to have it: that is not waited for', () =>
+    controller.view().announcements.every(({ announced }) => !announced),
+  );
+  assert.ok(controller.reach.announced(young));
+});

@@ -53,6 +53,32 @@ test('pod CIDRs go to every peer that chooses the advertisement, as they come an
   assert.deepEqual(prefixes(plan(BASE + PODS, { families: ['ipv6'] })), ['fd00:1:1::/64']);
 });
 
+test('pod CIDRs of a pool, and addresses that have moved: all by PodCIDR, some by their pool', () => {
+  const pool = (name: string, labels: Record<string, string> = {}) => ({ name, labels });
+  const podCIDRs = [
+    { prefix: Prefix.parse('10.1.1.0/24'), pool: pool('red', { team: 'a' }) },
+    { prefix: Prefix.parse('10.2.1.0/24'), pool: pool('blue') },
+    { prefix: Prefix.parse('10.3.1.0/24') },
+    { prefix: Prefix.parse('10.9.0.7/32') },
+  ];
+  const all = plan(BASE + PODS, { podCIDRs });
+  assert.deepEqual(
+    prefixes(all),
+    podCIDRs.map(({ prefix }) => prefix),
+  );
+  const select = (selector: string) =>
+    plan(
+      BASE + advertisement('pods', `- {advertisementType: CiliumPodIPPool, selector: ${selector}}`),
+      { podCIDRs },
+    );
+  const byLabel = select('{matchLabels: {team: a}}');
+  assert.deepEqual(prefixes(byLabel), ['10.1.1.0/24']);
+  assert.match(reason(byLabel, /pod CIDR/)[1]!, /one that selects the pool blue/);
+  assert.deepEqual(prefixes(select('{matchLabels: {io.cilium.podippool.name: blue}}')), [
+    '10.2.1.0/24',
+  ]);
+});
+
 test('without a choice nothing is said, and each thing says why', () => {
   const unchosen = plan(BASE + advertisement('pods', '- {advertisementType: PodCIDR}', 'other'));
   assert.deepEqual(prefixes(unchosen), []);

@@ -5,6 +5,7 @@ import { checkAgentConfig } from '../config/load.ts';
 import type { ConfigInput } from '../config/schema.ts';
 import type { DeviceView } from './devices.ts';
 import { planHost } from './planner.ts';
+import type { MovedAddress } from './routes.ts';
 import { mergePorts } from './sysctls.ts';
 
 const device = (
@@ -195,4 +196,51 @@ test('a range of ports is merged into the reserved ones, not over them', () => {
   assert.equal(mergePorts('49000-50000,65535', 49152, 65535), '49000-65535');
   assert.equal(mergePorts('49152-65535', 49152, 65535), '49152-65535');
   assert.equal(mergePorts('49151', 49152, 49200), '49151-49200');
+});
+
+test('addresses that are elsewhere than their CIDR: a route of their own, where this node has to know', () => {
+  const eth1 = device('eth0', 2, ['192.0.2.1/24'], {
+    hasDefaultRoute: true,
+    defaultGateways: [Address.parse('192.0.2.254')],
+  });
+  const near = node('b', ['192.0.2.2'], ['10.1.2.0/24']);
+  const far = node('c', ['198.51.100.3'], ['10.1.3.0/24']);
+  const moved: MovedAddress[] = [
+    { address: Address.parse('10.1.3.9'), type: 'here' },
+    { address: Address.parse('10.1.1.7'), type: 'forward', node: 'b', announced: false },
+    { address: Address.parse('10.1.1.8'), type: 'forward', node: 'c', announced: true },
+    { address: Address.parse('10.1.1.9'), type: 'forward', node: 'c', announced: false },
+    { address: Address.parse('10.9.0.1'), type: 'there', node: 'b' },
+  ];
+  const routesOf = (config: ConfigInput) => {
+    const made = planHost({
+      config: checkAgentConfig({ node: { name: 'a' }, families: ['ipv4'], ...config }),
+      own,
+      observed: [eth1],
+      remote: [near, far],
+      attracted: [],
+      moved,
+    });
+    const hosts = made.routes
+      .filter(({ prefix }) => Prefix.isHost(prefix))
+      .map(
+        ({ prefix, device: to, via }) => `${prefix} ${to}${via === undefined ? '' : ` via ${via}`}`,
+      );
+    return { hosts: hosts.sort(), problems: made.routeProblems.map(({ prefix }) => prefix) };
+  };
+  assert.deepEqual(routesOf({ routingMode: 'native' }), {
+    hosts: ['10.1.1.7/32 2 via 192.0.2.2', '10.1.3.9/32 cw_host', '10.9.0.1/32 2 via 192.0.2.2'],
+    // What is behind a router is the network's to route, as the CIDR of that node is.
+    problems: ['10.1.3.0/24', '10.1.1.8/32', '10.1.1.9/32'],
+  });
+  assert.deepEqual(routesOf({ routingMode: 'native', nativeRouting: { mode: 'bgp' } }), {
+    hosts: ['10.1.1.7/32 2 via 192.0.2.2', '10.1.1.8/32 2 via 192.0.2.254', '10.1.3.9/32 cw_host'],
+    problems: ['10.1.1.9/32'],
+  });
+  assert.deepEqual(
+    routesOf({ routingMode: 'tunnel' }).hosts,
+    ['10.1.1.7', '10.1.1.8', '10.1.1.9', '10.1.3.9', '10.9.0.1'].map(
+      (each) => `${each}/32 cw_host`,
+    ),
+  );
 });

@@ -11,6 +11,8 @@ export class FakeSpeaker implements AsyncDisposable {
   readonly requests: string[] = [];
   /** After each request: prefixes that the neighbours would be sent, `tor1 10.1.1.0/24`. */
   readonly history: ReadonlySet<string>[] = [];
+  /** Sessions stand: what neighbours would be sent, they have been sent. */
+  established = true;
   /** The next requests answer 500. */
   failures = 0;
   readonly #socket: string;
@@ -49,6 +51,11 @@ export class FakeSpeaker implements AsyncDisposable {
     app.get('/v1/status', (c) =>
       c.json({ startedAt: `run ${this.#startedAt}`, peers: { total: 0, established: 0 } }),
     );
+    app.get('/v1/routes', (c) => {
+      const { peer, prefix } = c.req.query();
+      const sent = this.established && this.#sent().has(`${peer} ${prefix}`);
+      return c.json({ rows: sent ? [{ prefix }] : [] });
+    });
     for (const what of ['config', 'paths'] as const) {
       app.get(`/v1/${what}/:owner`, (c) => {
         const found = this.#stored.get(c.req.param('owner'))?.[what];
