@@ -359,7 +359,7 @@ export class TwoNodes implements AsyncDisposable {
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  ms = 40_000,
+  ms = 120_000,
 ): Promise<void> {
   const end = Date.now() + ms;
   while (Date.now() < end) {
