@@ -126,6 +126,47 @@ test('an edge node is cut off, comes back, or drains: connections live on, on ot
   await (await lab().cluster().store()).delete('Service', { namespace: 'default', name: 'flows' });
 });
 
+test('an edge node that reaches no backend of a checked service leaves its addresses to the others', async () => {
+  const addresses = await vips();
+  const check = 'causeway.io/health-check';
+  const annotated = (annotations: Record<string, string>) => ({
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'web', namespace: 'default', annotations },
+    spec: {
+      type: 'LoadBalancer',
+      ipFamilyPolicy: 'RequireDualStack',
+      selector: { app: 'web' },
+      ports: [
+        { name: 'http', port: 80, targetPort: 'http' },
+        { name: 'talk', port: 7000, targetPort: 'talk' },
+      ],
+    },
+  });
+  await apply(lab(), 'main', annotated({ [check]: 'tcp', [`${check}-interval`]: '500ms' }));
+  const backends = (
+    await Promise.all(
+      lab()
+        .pods.filter(({ labels }) => labels.app === 'web')
+        .map((pod) => lab().addresses(podPlace(pod))),
+    )
+  ).flat();
+  const block = async (verb: 'add' | 'del') => {
+    for (const address of backends) {
+      await lab().exec('e3', ['ip', 'route', verb, 'blackhole', hostRoute(address)]);
+    }
+  };
+  await paths(addresses, EDGES);
+  await block('add');
+  try {
+    await paths(addresses, ['e1', 'e2', 'e4']);
+  } finally {
+    await block('del');
+  }
+  await paths(addresses, EDGES);
+  await apply(lab(), 'main', annotated({}));
+});
+
 async function edgeLabel(name: string, value: string): Promise<void> {
   const store = await lab().cluster().store();
   await until(
