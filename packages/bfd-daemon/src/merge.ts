@@ -48,4 +48,8 @@ function stricter(
 }
 
 const keyText = (auth: AuthKey | undefined): string =>
-  auth === undefined ? '' : `${auth.type} ${auth.keyId} ${auth.key.join()}`;
+  auth === undefined
+    ? ''
+    : [auth, auth.alsoAccept]
+        .map((one) => `${one?.keyId} ${one?.key.join()}`)
+        .join(` ${auth.type} `);

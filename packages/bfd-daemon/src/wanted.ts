@@ -22,6 +22,17 @@ const address = z
     'must be an IPv4 or IPv6 address in its canonical form',
   );
 
+const keyFields = {
+  keyId: z.int().min(0).max(255),
+  key: z
+    .string()
+    .min(1)
+    .refine(
+      (key) => key !== REDACTED,
+      `${REDACTED} is what the API shows in place of a key, not one`,
+    ),
+};
+
 /** One session as an owner puts it. */
 const wantedSession = z.strictObject({
   remote: address,
@@ -35,14 +46,9 @@ const wantedSession = z.strictObject({
   auth: z
     .strictObject({
       type: z.enum(Object.keys(authTypes) as [AuthType, ...AuthType[]]),
-      keyId: z.int().min(0).max(255),
-      key: z
-        .string()
-        .min(1)
-        .refine(
-          (key) => key !== REDACTED,
-          `${REDACTED} is what the API shows in place of a key, not one`,
-        ),
+      ...keyFields,
+      /** Taken from the peer as well, while keys are changed. */
+      alsoAccept: z.strictObject(keyFields).optional(),
     })
     .optional(),
   adminDown: z.boolean().optional(),
@@ -97,11 +103,34 @@ function specOf(wanted: WantedSession): SessionSpec {
     multiplier: wanted.multiplier,
     ...(auth === undefined
       ? {}
-      : { auth: { type: auth.type, keyId: auth.keyId, key: new TextEncoder().encode(auth.key) } }),
+      : {
+          auth: {
+            type: auth.type,
+            ...keyBytes(auth),
+            ...(auth.alsoAccept === undefined ? {} : { alsoAccept: keyBytes(auth.alsoAccept) }),
+          },
+        }),
     ...(adminDown === undefined ? {} : { adminDown }),
   };
 }
 
+const text = new TextEncoder();
+const keyBytes = ({ keyId, key }: { readonly keyId: number; readonly key: string }) => ({
+  keyId,
+  key: text.encode(key),
+});
+
 /** As it may be shown. */
-export const redacted = (wanted: WantedSession): WantedSession =>
-  wanted.auth === undefined ? wanted : { ...wanted, auth: { ...wanted.auth, key: REDACTED } };
+export function redacted(wanted: WantedSession): WantedSession {
+  const { auth } = wanted;
+  if (auth === undefined) return wanted;
+  const { alsoAccept } = auth;
+  return {
+    ...wanted,
+    auth: {
+      ...auth,
+      key: REDACTED,
+      ...(alsoAccept === undefined ? {} : { alsoAccept: { ...alsoAccept, key: REDACTED } }),
+    },
+  };
+}

@@ -3,7 +3,7 @@ import { type DiscardReason, noDiscards } from './discards.ts';
 import { eventOfState, type FsmEvent, transitions } from './fsm.ts';
 import { Intervals, jittered } from './intervals.ts';
 import { PacketWriter } from './packet-writer.ts';
-import { type SessionSpec, sameAuth, sessionKey } from './spec.ts';
+import { type SessionSpec, sameAuth, sameSeal, sessionKey } from './spec.ts';
 import {
   type Diagnostic,
   type Discriminator,
@@ -107,10 +107,8 @@ export class Session {
     const { auth, multiplier } = this.spec;
     this.spec = spec;
     this.lingersUntil = Number.POSITIVE_INFINITY;
-    if (!sameAuth(auth, spec.auth)) {
-      this.#window.known = false;
-      this.#writer.useKey(spec.auth);
-    }
+    if (!sameAuth(auth, spec.auth)) this.#window.known = false;
+    if (!sameSeal(auth, spec.auth)) this.#writer.useKey(spec.auth);
     const news = this.#advertise() || multiplier !== spec.multiplier;
     if (spec.adminDown && this.state !== 'admin-down')
       this.#move('disable', { type: 'disabled' }, now);

@@ -87,30 +87,45 @@ function checkInterval(field: string, value: number): void {
     );
 }
 
-function checkAuth({ type, keyId, key }: AuthKey): void {
+function checkAuth({ type, keyId, key, alsoAccept }: AuthKey): void {
   const row = Object.hasOwn(authTypes, type) ? authTypes[type] : undefined;
   if (row === undefined)
     throw wrong('auth.type', type, `is ${type}: it must be ${Object.keys(authTypes).join(', ')}`);
-  if (!Number.isInteger(keyId) || keyId < 0 || keyId > 255)
-    throw wrong('auth.keyId', keyId, `is ${keyId}: it must be 0 to 255`);
-  if (key.length < 1 || key.length > row.longestKey)
-    // The key itself is nobody's to read in a log.
-    throw wrong(
-      'auth.key',
-      `${key.length} bytes`,
-      `has ${key.length} bytes: ${type} takes 1 to ${row.longestKey}`,
-    );
+  const check = (field: string, id: number, bytes: Uint8Array): void => {
+    if (!Number.isInteger(id) || id < 0 || id > 255)
+      throw wrong(`${field}.keyId`, id, `is ${id}: it must be 0 to 255`);
+    if (bytes.length < 1 || bytes.length > row.longestKey)
+      // The key itself is nobody's to read in a log.
+      throw wrong(
+        `${field}.key`,
+        `${bytes.length} bytes`,
+        `has ${bytes.length} bytes: ${type} takes 1 to ${row.longestKey}`,
+      );
+  };
+  check('auth', keyId, key);
+  if (alsoAccept === undefined) return;
+  check('auth.alsoAccept', alsoAccept.keyId, alsoAccept.key);
+  if (alsoAccept.keyId === keyId)
+    throw wrong('auth.alsoAccept.keyId', keyId, `is ${keyId}, as that of the first key`);
 }
 
-export function sameAuth(a: AuthKey | undefined, b: AuthKey | undefined): boolean {
+type Key = Pick<AuthKey, 'keyId' | 'key'>;
+
+function sameKey(a: Key | undefined, b: Key | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
   return (
-    a.type === b.type &&
     a.keyId === b.keyId &&
     a.key.length === b.key.length &&
     a.key.every((byte, i) => byte === b.key[i])
   );
 }
+
+/** Are packets sealed alike? */
+export const sameSeal = (a: AuthKey | undefined, b: AuthKey | undefined): boolean =>
+  a?.type === b?.type && sameKey(a, b);
+
+export const sameAuth = (a: AuthKey | undefined, b: AuthKey | undefined): boolean =>
+  sameSeal(a, b) && sameKey(a?.alsoAccept, b?.alsoAccept);
 
 export function sameSpec(a: SessionSpec, b: SessionSpec): boolean {
   return (

@@ -13,7 +13,12 @@ export interface BfdSession {
   readonly txIntervalMs: number;
   readonly rxIntervalMs: number;
   readonly multiplier: number;
-  readonly auth?: { readonly type: string; readonly keyId: number; readonly key: string };
+  readonly auth?: {
+    readonly type: string;
+    readonly keyId: number;
+    readonly key: string;
+    readonly alsoAccept?: { readonly keyId: number; readonly key: string };
+  };
 }
 
 /** `down` only if the path failed (RFC 5882): a neighbour that takes BFD down on purpose is `unknown`. */

@@ -23,6 +23,11 @@ export interface AuthKey {
   readonly keyId: number;
   /** 1 to 16 bytes; up to 20 for SHA-1. */
   readonly key: Uint8Array;
+  /**
+   * A second key that the peer may seal its packets with, known by another id. Keys are changed without a fall by giving
+   * both ends the new one here, then making it the first, then leaving out the old one.
+   */
+  readonly alsoAccept?: { readonly keyId: number; readonly key: Uint8Array };
 }
 
 /** MD5 or SHA-1 of the bytes, handed in: the core imports no cryptography. */
@@ -102,16 +107,17 @@ export function checkPacket(
 ): DiscardReason | undefined {
   const row = authTypes[auth.type];
   if (bytes[start] !== row.code) return 'auth-type';
-  const wanted = authLength(auth);
   if (row.digest === undefined) {
     // A password of another length is a wrong password, not a malformed section.
     if (length !== start + bytes[start + 1]! || bytes[start + 1]! < 4) return 'auth-length';
-    if (bytes[start + 2] !== auth.keyId) return 'auth-key';
-    const given = bytes.subarray(start + 3, length);
-    return bytes[start + 1] === wanted && same(given, auth.key) ? undefined : 'auth-digest';
+    const password = keyOf(auth, bytes[start + 2]!);
+    if (password === undefined) return 'auth-key';
+    return same(bytes.subarray(start + 3, length), password) ? undefined : 'auth-digest';
   }
+  const wanted = authLength(auth);
   if (bytes[start + 1] !== wanted || length !== start + wanted) return 'auth-length';
-  if (bytes[start + 2] !== auth.keyId) return 'auth-key';
+  const key = keyOf(auth, bytes[start + 2]!);
+  if (key === undefined) return 'auth-key';
   const sequence =
     ((bytes[start + 4]! << 24) |
       (bytes[start + 5]! << 16) |
@@ -125,12 +131,18 @@ export function checkPacket(
     return 'auth-sequence';
   const copy = bytes.slice(0, length);
   copy.fill(0, start + 8);
-  copy.set(auth.key, start + 8);
+  copy.set(key, start + 8);
   if (!same(digest(row.digest.algorithm, copy), bytes.subarray(start + 8, length)))
     return 'auth-digest';
   window.known = true;
   window.last = sequence;
   return undefined;
+}
+
+/** The key of that id, if it is one that packets may come with. */
+function keyOf(auth: AuthKey, keyId: number): Uint8Array | undefined {
+  if (keyId === auth.keyId) return auth.key;
+  return keyId === auth.alsoAccept?.keyId ? auth.alsoAccept.key : undefined;
 }
 
 /** Without a hint, by its time, of where they differ. */

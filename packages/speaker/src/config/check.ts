@@ -98,17 +98,7 @@ function checkSession(settings: SessionSettings, refuse: Refuse, library: Policy
     timers.keepalive >= timers.hold
   )
     refuse('timers.keepalive', timers.keepalive, `must be less than hold (${timers.hold})`);
-  if (bfd?.auth?.key === REDACTED)
-    refuse(
-      'bfd.auth.key',
-      REDACTED,
-      'is what the API shows in place of a key, not one',
-      'send the key itself',
-    );
-  // RFC 5880 section 4.2: simple passwords and MD5 keys have up to 16 bytes, SHA1 keys 20.
-  const most = bfd?.auth?.type.endsWith('sha1') ? 20 : 16;
-  if (bfd?.auth !== undefined && Buffer.byteLength(bfd.auth.key) > most)
-    refuse('bfd.auth.key', REDACTED, `must not have more than ${most} bytes for ${bfd.auth.type}`);
+  if (bfd?.auth !== undefined) checkBfdKeys(bfd.auth, refuse);
   for (const [index, family] of settings.families.entries()) {
     for (const direction of ['import', 'export'] as const) {
       const policy = family[direction];
@@ -121,4 +111,28 @@ function checkSession(settings: SessionSettings, refuse: Refuse, library: Policy
         );
     }
   }
+}
+
+function checkBfdKeys(
+  { type, keyId, key, alsoAccept }: NonNullable<NonNullable<SessionSettings['bfd']>['auth']>,
+  refuse: Refuse,
+): void {
+  // RFC 5880 section 4.2: simple passwords and MD5 keys have up to 16 bytes, SHA1 keys 20.
+  const most = type.endsWith('sha1') ? 20 : 16;
+  for (const [field, text] of [
+    ['bfd.auth.key', key],
+    ['bfd.auth.alsoAccept.key', alsoAccept?.key ?? ''],
+  ] as const) {
+    if (text === REDACTED)
+      refuse(
+        field,
+        REDACTED,
+        'is what the API shows in place of a key, not one',
+        'send the key itself',
+      );
+    if (Buffer.byteLength(text) > most)
+      refuse(field, REDACTED, `must not have more than ${most} bytes for ${type}`);
+  }
+  if (alsoAccept?.keyId === keyId)
+    refuse('bfd.auth.alsoAccept.keyId', keyId, 'must be another than that of the first key');
 }

@@ -65,6 +65,8 @@ const timers = z.strictObject({
   idleHold: seconds(0.1, 3600).exactOptional(),
 });
 
+const bfdKey = { keyId: z.int().min(0).max(255), key: z.string().min(1).max(20) };
+
 const bfd = z.strictObject({
   intervalMs: z.int().min(10).max(60_000).default(300),
   multiplier: z.int().min(1).max(255).default(3),
@@ -81,8 +83,9 @@ const bfd = z.strictObject({
         'keyed-sha1',
         'meticulous-keyed-sha1',
       ]),
-      keyId: z.int().min(0).max(255),
-      key: z.string().min(1).max(20),
+      ...bfdKey,
+      /** Taken from the neighbour as well, while keys are changed: the next one, or the one before. */
+      alsoAccept: z.strictObject(bfdKey).exactOptional(),
     })
     .exactOptional(),
 });
