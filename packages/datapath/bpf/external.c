@@ -2,6 +2,7 @@
 /* Goes on where from_network found no pod: services for clients outside, and answers to what left under an address of
  * this node. What is neither goes to the stack. Three programs, each small enough for the verifier of old kernels. */
 #include "lib/external.h"
+#include "lib/external_aside.h"
 #include "lib/return.h"
 #include "lib/stages.h"
 

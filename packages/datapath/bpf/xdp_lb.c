@@ -27,7 +27,7 @@ noinline_subprogram bool edge_begin(struct packet *p, const struct service *serv
 	*backend = chosen.backend = backend_select(service, &client, tuple_hash(&p->tuple), false);
 	if (!chosen.backend)
 		return false;
-	metric_add(COUNT_SERVICE_SELECTED, DIR_TRANSIT, p->length);
+	metric_add(client.pad[0] ? COUNT_SERVICE_AFFINITY : COUNT_SERVICE_SELECTED, DIR_TRANSIT, p->length);
 	if (p->tuple.protocol == IPPROTO_TCP) {
 		if (p->tcp_flags & (TCP_FIN | TCP_RST))
 			return true;

@@ -246,6 +246,7 @@ describe('services for clients outside', () => {
         const choose = (from?: number) => send(family, syn(first.port, from)).frame.destination;
         const had = choose();
         for (let i = 0; i < 10; i++) assert.equal(choose(), had);
+        assert.ok(send(family, syn(first.port)).counted.includes('service-affinity'));
         const from = sport++;
         assert.equal(choose(from), had);
         const ack: Payload = { type: 'tcp', sport: from, dport: first.port, flags: 'A' };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { Address } from '@causeway/ip';
+import { Address, Prefix } from '@causeway/ip';
 import { queryCgroup } from '@causeway/linux';
 import { openDatapath } from './open.ts';
 import { NodeSite, type TestPod } from './testing/node-site.ts';
@@ -124,6 +124,47 @@ except OSError as e:
       assert.equal(out, 'ECONNREFUSED True');
     });
   }
+
+  test('a NodePort at this node’s addresses and at another node’s', async () => {
+    for (const [index, unspecified] of ['0.0.0.0', '::'].entries()) {
+      const family = index === 0 ? 'ipv4' : 'ipv6';
+      putService(site.datapath, {
+        id: 40 + index,
+        address: Address.parse(unspecified),
+        port: 30_080,
+        backends: [{ id: 500 + index, address: server[family], port: PORT }],
+        external: { nodePort: true },
+      });
+    }
+    const other = { ipv4: Address.parse('192.0.2.99'), ipv6: Address.parse('2001:db8::99') };
+    for (const address of [other.ipv4, other.ipv6]) {
+      site.datapath.ipcache.putAll([
+        [
+          Prefix.host(address),
+          { identity: 6, tunnelEndpoint: undefined, noMasquerade: true, isProtected: false },
+        ],
+      ]);
+    }
+    for (const address of [site.gateway4, site.gateway6, other.ipv4, other.ipv6]) {
+      const script = `import socket
+s = socket.create_connection(("${address}", 30080), 10)
+s.sendall(b"hello")
+print(s.recv(10).decode(), s.getpeername()[0], s.getpeername()[1])`;
+      assert.equal(await python(client, script), `hello ${address} 30080`);
+    }
+    // And by packets, for a pod whose sockets pass no hook.
+    for (const address of [site.gateway4, site.gateway6]) {
+      const { stdout } = await inNamespace(client.nsName, [
+        'python3',
+        '-c',
+        `import socket
+s = socket.create_connection(("${address}", 30080), 10)
+s.sendall(b"hello")
+print(s.recv(10).decode())`,
+      ]);
+      assert.equal(String(stdout).trim(), 'hello');
+    }
+  });
 
   test('without the hook the packet path does the same', async () => {
     const selected = count('service-selected');

@@ -120,6 +120,9 @@ inlined __u32 ct_timeout(__u32 protocol, __u32 flags)
 	if (protocol == IPPROTO_TCP) {
 		if (ct_closed(flags))
 			return timeout_tcp_close;
+		/* Of a connection to a virtual address only the client is heard: its FIN is all that there will be. */
+		if ((flags & (CT_SERVICE | CT_FIN_FORWARD)) == (CT_SERVICE | CT_FIN_FORWARD))
+			return timeout_tcp_syn;
 		return flags & (CT_SEEN_REPLY | CT_MIDSTREAM) ? timeout_tcp : timeout_tcp_syn;
 	}
 	if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6)

@@ -104,7 +104,7 @@ noinline_subprogram int service_begin(struct __sk_buff *ctx, struct packet *p, s
 		return DROP_NO_BACKEND;
 	reason = ct_create(ctx, p, flow, &chosen);
 	if (!reason)
-		decided(ctx, p, COUNT_SERVICE_SELECTED);
+		decided(ctx, p, client.pad[0] ? COUNT_SERVICE_AFFINITY : COUNT_SERVICE_SELECTED);
 	return reason;
 }
 

@@ -207,11 +207,12 @@ inlined __u32 slot_read(const struct service *service, __u32 slot, bool local)
 	return slots ? slots->backend[slot % SLOTS_PER_CHUNK] : 0;
 }
 
-/* A backend for a new connection; 0: none. `client` is the affinity key made ready but for the service. `local`:
- * one of this node. */
+/* A backend for a new connection; 0: none. `client` is the affinity key made ready but for the service; its `pad`
+ * says afterwards whether affinity chose. `local`: one of this node. */
 noinline_subprogram __u32 backend_select(const struct service *service, struct affinity_key *client, __u32 hash,
 					 bool local)
 {
+	bool kept_it = false;
 	__u32 id = 0, tick = now_ticks(), limit = 0, slots = local ? service->local_slots : service->slots;
 
 	client->service = service->id;
@@ -227,7 +228,8 @@ noinline_subprogram __u32 backend_select(const struct service *service, struct a
 		if (id) {
 			const struct backend *backend = backend_lookup(id);
 
-			if (!backend || backend->state != BACKEND_ACTIVE)
+			kept_it = backend && backend->state == BACKEND_ACTIVE;
+			if (!kept_it)
 				id = 0;
 		}
 	}
@@ -245,5 +247,6 @@ noinline_subprogram __u32 backend_select(const struct service *service, struct a
 
 		bpf_map_update_elem(&affinity, client, &now, BPF_ANY);
 	}
+	client->pad[0] = kept_it;
 	return id;
 }
