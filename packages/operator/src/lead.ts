@@ -1,6 +1,7 @@
 import type { Log } from '@causeway/daemon';
 import type { Fence, Kv } from '@causeway/etcd';
 import { ClusterId, identityLayout } from '@causeway/identity';
+import { CLAIMS } from '@causeway/ipam';
 import { IdentityCollector } from '@causeway/mesh';
 import type { ResourceStore } from '@causeway/resources';
 import { type Clock, Gate } from '@causeway/tables';
@@ -46,6 +47,7 @@ export class Lead implements AsyncDisposable {
   readonly #allocating = new Gate();
   #allocator: PodCidrAllocator | undefined;
   #vips: VipAllocator | undefined;
+  #keeper: ClaimKeeper | undefined;
 
   constructor(options: LeadOptions) {
     this.#options = options;
@@ -99,6 +101,11 @@ export class Lead implements AsyncDisposable {
     const { kv, fence, tables, clock, wall, log, config, known } = this.#options;
     const clusterId = () => kv.health().clusterId ?? '';
     const { nodeGoneSeconds, emptiedGraceSeconds } = config.podCidrs;
+    // The keeper of claims waits for the allocator; until its first look these are the claims.
+    const claimed = new Set<string>();
+    for await (const { entries } of kv.pages(CLAIMS, { signal })) {
+      for (const { key } of entries) claimed.add(key.slice(CLAIMS.length));
+    }
     using allocator = new PodCidrAllocator({
       kv,
       fence,
@@ -107,6 +114,7 @@ export class Lead implements AsyncDisposable {
       wall,
       log,
       nodeGoneMs: nodeGoneSeconds * 1000,
+      isClaimed: (address) => this.#keeper?.keeps(address) ?? claimed.has(address),
       wrote: (revision, records) => known.note({ clusterId: clusterId(), revision, records }),
       loaded: async (revision, records) => {
         const other = await known.see({ clusterId: clusterId(), revision, records });
@@ -145,6 +153,7 @@ export class Lead implements AsyncDisposable {
       checkMs: this.#options.config.claims.checkSeconds * 1000,
     });
     await this.whenAllocating(signal);
+    this.#keeper = keeper;
     await keeper.run(signal, good);
   }
 

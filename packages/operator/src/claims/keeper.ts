@@ -72,6 +72,7 @@ export class ClaimKeeper implements Disposable {
   readonly #wake = new Gate();
   readonly #undo: () => void;
   #claims = new Map<Address, Read>();
+  #looked = false;
 
   constructor(options: ClaimKeeperOptions) {
     this.#options = options;
@@ -81,6 +82,11 @@ export class ClaimKeeper implements Disposable {
   /** As they were at the last look. */
   claims(): Claim[] {
     return Array.from(this.#claims.values(), ({ claim }) => claim);
+  }
+
+  /** Whether the address was kept for somebody at the last look; undefined before the first. */
+  keeps(address: Address): boolean | undefined {
+    return this.#looked ? this.#claims.has(address) : undefined;
   }
 
   async run(signal: AbortSignal, good: () => void): Promise<void> {
@@ -101,6 +107,7 @@ export class ClaimKeeper implements Disposable {
   async round(signal: AbortSignal): Promise<void> {
     const { tables, clock, log } = this.#options;
     this.#claims = await this.#read(signal);
+    this.#looked = true;
     for (const { address, epoch, releasedAt } of this.#expiry.observe(this.claims(), clock.now())) {
       const done = await this.#step(
         address,

@@ -1,6 +1,6 @@
 import type { Log } from '@causeway/daemon';
 import type { Fence, Kv, KvEntry } from '@causeway/etcd';
-import type { Prefix } from '@causeway/ip';
+import type { Address, Prefix } from '@causeway/ip';
 import { type Decision, type DrainView, PoolPlanner, type Refusal } from '@causeway/ipam';
 import { decodeObject, decodePodCidr, POD_CIDRS, type PodCidrRecord } from '@causeway/resources';
 import { type Clock, Gate, type Tracker } from '@causeway/tables';
@@ -22,6 +22,8 @@ export interface AllocatorOptions {
   readonly wall: () => number;
   readonly log: Log;
   readonly nodeGoneMs: number;
+  /** Whether somebody keeps the address: it shall be no block's gateway. */
+  readonly isClaimed: (address: Address) => boolean;
   /**
    * Told the store's revision and how many records it holds, says from when on (the clock's milliseconds) blocks may
    * be given: in a store that was replaced nodes have yet to name what they hold.
@@ -124,6 +126,7 @@ export class PodCidrAllocator implements Disposable {
       const decisions = this.#planner.plan({
         decisions: ROUND,
         mayReclaim: (node) => this.#mayReclaim(node),
+        isClaimed: this.#options.isClaimed,
       });
       if (decisions.length > 0) {
         const outcomes = await writer.write(decisions);
