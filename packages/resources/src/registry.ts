@@ -1,5 +1,5 @@
 import type { KvEntry } from '@causeway/etcd';
-import { type Decoded, decode, descriptor, encode, keyOf, refOfKey } from './codec.ts';
+import { type Decoded, decode, descriptor, encode, keyOf } from './codec.ts';
 import type { KindDescriptor, KindName, ResourceKinds } from './kinds.ts';
 import type { ObjectRef } from './store.ts';
 
@@ -19,6 +19,3 @@ export const decodeObject = <K extends KindName>(
   kind: K,
   entry: KvEntry,
 ): Decoded<ResourceKinds[K]> => decode(descriptor(kind), entry);
-
-export const refOfRegistryKey = (kind: KindName, key: string) =>
-  refOfKey(descriptor(kind) as KindDescriptor, key);

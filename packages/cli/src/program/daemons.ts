@@ -1,6 +1,7 @@
 type Daemon = (config: string | undefined) => Promise<void>;
 
 const daemons: Readonly<Record<string, () => Promise<Daemon>>> = {
+  operator: async () => (await import('@causeway/operator')).runOperator,
   speaker: async () => (await import('@causeway/speaker')).runSpeaker,
   bfd: async () => (await import('@causeway/bfd-daemon')).runBfdDaemon,
   bmp: async () => (await import('@causeway/bmp-station')).runStation,
