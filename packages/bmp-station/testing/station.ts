@@ -23,7 +23,8 @@ export class StationProcess implements AsyncDisposable {
   async start(config: object = {}): Promise<void> {
     const directory = this.#directory;
     const file = join(directory, 'station.json');
-    const faults = { gap: 1500 };
+    // Ends of one event tell of it within a second or two: hold timers began with different keepalives.
+    const faults = { gap: 3000 };
     writeFileSync(
       file,
       JSON.stringify({ runDir: directory, data: join(directory, 'data'), faults, ...config }),
@@ -42,7 +43,7 @@ export class StationProcess implements AsyncDisposable {
         await this.get('/v1/status');
         return true;
       },
-      20_000,
+      60_000,
       () => process_.log,
     );
     if (process_.over) throw new Error(`the station ended at its start: ${process_.log}`);

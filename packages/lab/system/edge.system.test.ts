@@ -76,7 +76,8 @@ test('a service gets addresses of its pool; all edge nodes announce them, and cl
   );
   for (const address of addresses) {
     const seen = new Set<string>();
-    for (let i = 0; i < 24; i += 1)
+    // Chosen by a hash of the client's port: of a hundred one backend is left out once in a trillion times.
+    for (let i = 0; i < 100 && seen.size < 4; i += 1)
       seen.add((await lab().traffic.http('client-1', address, 80)).answer);
     assert.deepEqual([...seen].sort(), ['far-1', 'far-2', 'web-0', 'web-1']);
   }

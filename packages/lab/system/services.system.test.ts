@@ -71,7 +71,7 @@ for (const way of Object.keys(WAYS)) {
     assert.equal(found.length, 2, `service ${name} has an address of each family`);
     return found;
   };
-  const names = async (ask: () => Promise<{ answer: string }>, count = 16) => {
+  const names = async (ask: () => Promise<{ answer: string }>, count = 32) => {
     const seen = new Set<string>();
     for (let i = 0; i < count; i++) seen.add((await ask()).answer.split(' ')[0]!);
     return [...seen].sort().join();
