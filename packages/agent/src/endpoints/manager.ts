@@ -1,11 +1,11 @@
 import { codeOf, type Log, messageWithCauses, type RecordStore } from '@causeway/daemon';
-import { Address } from '@causeway/ip';
 import type { Attachment, AttachRequest, Endpoint, LatencySummary } from '../api/types.ts';
 import { AgentError } from '../errors.ts';
 import { KeyedQueue } from '../keyed-queue.ts';
 import { LatencyRing } from '../latency.ts';
-import { formatAlias } from './alias.ts';
-import type { EndpointKernel, FoundInterface, PodInterface, PodNamespace } from './kernel.ts';
+import { adoptedInterface } from './adopted.ts';
+import { differencesOf } from './differences.ts';
+import type { EndpointKernel, PodNamespace } from './kernel.ts';
 import { hostIfnameOf, macsOf } from './names.ts';
 import type {
   AddressPool,
@@ -16,6 +16,7 @@ import type {
   PodReference,
 } from './ports.ts';
 import { attachmentKey, type EndpointRecord, inForce, type Step } from './record.ts';
+import { podInterface, podReference } from './record-views.ts';
 import { type EndpointRow, type EndpointTable, toApi } from './table.ts';
 
 export interface EndpointManagerOptions {
@@ -95,7 +96,7 @@ export class EndpointManager {
       }
       const wrong =
         row.state === 'ready'
-          ? this.#differences(row.record, request.netns)
+          ? differencesOf(this.#options, row.record, request.netns)
           : [`the endpoint is ${row.state}`];
       if (wrong.length > 0) {
         throw new AgentError('check-failed', `endpoint ${row.record.id}: ${wrong.join('; ')}`, {
@@ -286,7 +287,7 @@ export class EndpointManager {
   async #newRecord(request: AttachRequest, namespace: PodNamespace): Promise<EndpointRecord> {
     const { containerId, ifname } = request;
     const { node, addresses, podMtu, identities } = this.#options;
-    const found = this.#adopted(request, namespace);
+    const found = adoptedInterface(this.#options.kernel, request, namespace);
     const macs = macsOf(node, containerId, ifname);
     const id = this.#nextId();
     const pod: PodReference = {
@@ -328,60 +329,12 @@ export class EndpointManager {
     };
   }
 
-  /** The interface that a plugin before us made. What the kernel has counts; the caller's words must agree with it. */
-  #adopted(
-    { chained, ifname }: AttachRequest,
-    namespace: PodNamespace,
-  ): FoundInterface | undefined {
-    if (chained === undefined) return undefined;
-    const found = this.#options.kernel.findInterface(namespace, ifname);
-    const refuse = (field: string, value: unknown, truth: unknown) =>
-      new AgentError(
-        'bad-request',
-        `${field} is ${String(value)}, but the interface has ${String(truth)}`,
-        {
-          field,
-          value,
-          hint: 'hand over the result of the plugin that made the interface',
-        },
-      );
-    if (chained.hostIfname !== found.host.name) {
-      throw refuse('chained.hostIfname', chained.hostIfname, found.host.name);
-    }
-    for (const family of ['ipv4', 'ipv6'] as const) {
-      const said = chained.addresses[family];
-      if (said !== undefined && Address.tryParse(said) !== found.addresses[family]) {
-        throw refuse(`chained.addresses.${family}`, said, found.addresses[family]);
-      }
-    }
-    return found;
-  }
-
   /** Still the interface that the record speaks of, in the namespace that the caller means. */
   #stands(record: EndpointRecord, namespace: PodNamespace): boolean {
     return (
       record.netnsIdentity === namespace.identity &&
       this.#options.kernel.hostLink(record.hostIfname)?.index === record.hostIfindex
     );
-  }
-
-  #differences(record: EndpointRecord, netns: string): string[] {
-    const { kernel, programs, enforcement } = this.#options;
-    using namespace = kernel.openNamespace(netns);
-    const wrong: string[] = [];
-    if (namespace.identity !== record.netnsIdentity)
-      wrong.push(`${netns} is another network namespace than at ADD`);
-    const link = kernel.hostLink(record.hostIfname);
-    if (link === undefined) wrong.push(`the node has no device ${record.hostIfname}`);
-    else if (link.index !== record.hostIfindex)
-      wrong.push(`${record.hostIfname} is not the device that was made`);
-    else if (!link.up && inForce(record)) wrong.push(`${record.hostIfname} is down`);
-    if (!record.chained) wrong.push(...kernel.differences(namespace, podInterface(record)));
-    if (!programs.attached(record.hostIfname, record.hostIfindex)) {
-      wrong.push(`the programs are not attached to ${record.hostIfname}`);
-    }
-    if (inForce(record)) wrong.push(...enforcement.differences(record));
-    return wrong;
   }
 
   async #undo(record: EndpointRecord, cause: unknown): Promise<void> {
@@ -423,16 +376,6 @@ export class EndpointManager {
       throw error;
     }
   }
-}
-
-export function podInterface(record: EndpointRecord): PodInterface {
-  const { hostIfname, ifname, mac, hostMac, mtu, addresses, gateways } = record;
-  return { hostIfname, ifname, mac, hostMac, mtu, addresses, gateways, alias: formatAlias(record) };
-}
-
-export function podReference(record: EndpointRecord): PodReference {
-  const { id, podNamespace, podName, podUid, callerLabels } = record;
-  return { endpointId: id, podNamespace, podName, podUid, callerLabels };
 }
 
 const noSuchEndpoint = (id: number): AgentError =>

@@ -2,8 +2,8 @@ import { type Log, messageWithCauses } from '@causeway/daemon';
 import { type LabelSet, RESERVED, reservedLabels } from '@causeway/identity';
 import type { Clock } from '@causeway/tables';
 import { Gate } from '@causeway/tables';
-import { podReference } from '../endpoints/manager.ts';
 import type { EndpointIdentities, EndpointIdentity, PodReference } from '../endpoints/ports.ts';
+import { podReference } from '../endpoints/record-views.ts';
 import type { EndpointTable } from '../endpoints/table.ts';
 import { type LabelSources, labelsOf } from './pod-labels.ts';
 
