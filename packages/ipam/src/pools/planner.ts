@@ -1,8 +1,8 @@
-import { type Address, type Family, Prefix } from '@causeway/ip';
-import { blockCapacity, blockLengths, reservedOf } from './blocks.ts';
+import { type Address, Prefix } from '@causeway/ip';
+import { giveInTurn, type Want, wantsOf } from './giving.ts';
 import { type Entry, Ledger } from './ledger.ts';
-import { type PoolFamily, PoolRangesIndex } from './ranges.ts';
-import { closedFreeOf, drainOf, usageOf } from './report.ts';
+import { PoolRangesIndex } from './ranges.ts';
+import { drainOf, usageOf } from './report.ts';
 import type {
   CidrRecord,
   Decision,
@@ -14,17 +14,6 @@ import type {
   Refusal,
 } from './types.ts';
 import { Waiting } from './waiting.ts';
-
-const FAMILIES: readonly Family[] = ['ipv4', 'ipv6'];
-
-/** One family of one pool that a node has too little of. */
-interface Want {
-  readonly node: PlannerNode;
-  readonly pool: PoolSpec;
-  readonly family: Family;
-  readonly needed: number;
-  have: number;
-}
 
 export interface PlanLimits {
   /** Decisions of one plan, about; a node that has begun is finished. Default 500. */
@@ -134,12 +123,23 @@ export class PoolPlanner {
       }
       const refusals: Refusal[] = [];
       decisions.push(...this.#reconcile(node, refusals));
-      wants.push(...this.#wants(node, refusals));
+      wants.push(...wantsOf(node, this.#ranges, this.#ledger, refusals));
       if (refusals.length > 0) this.#refusals.set(name, refusals);
     }
     this.#dirty = later;
-    this.#give(wants, decisions, limit, isClaimed);
-    return decisions;
+    const room = Math.max(0, limit - decisions.length);
+    const { given, unserved, exhausted } = giveInTurn(wants, room, {
+      ranges: this.#ranges,
+      ledger: this.#ledger,
+      isClaimed,
+    });
+    for (const node of unserved) this.#dirty.add(node);
+    for (const refusal of exhausted) {
+      const { node, pool, family, maskSize } = refusal;
+      this.#refusals.set(node, [...(this.#refusals.get(node) ?? []), refusal]);
+      this.#waiting.add(pool, family, node, maskSize);
+    }
+    return [...decisions, ...given];
   }
 
   /** The transaction of a decision won or lost. One that lost is planned again from what the watches say. */
@@ -267,111 +267,5 @@ export class PoolPlanner {
       decisions.push({ ...this.#releasing(entry), type: 'release' });
     }
     return decisions;
-  }
-
-  #wants(node: PlannerNode, refusals: Refusal[]): Want[] {
-    const wants: Want[] = [];
-    for (const request of node.requested) {
-      const pool = this.#ranges.pool(request.pool);
-      const about = { node: node.name, pool: request.pool };
-      if (pool === undefined) {
-        refusals.push({ type: 'unknown-pool', ...about });
-        continue;
-      }
-      if (pool.place !== undefined && !pool.place.matches(node.labels)) {
-        refusals.push({ type: 'wrong-place', ...about, place: pool.place.text });
-        continue;
-      }
-      for (const family of FAMILIES) {
-        const needed = request[family];
-        if (!(needed > 0)) continue;
-        const have = this.#have(node.name, pool.name, family);
-        if (have >= needed) continue;
-        if (pool[family] === undefined) refusals.push({ type: 'no-family', ...about, family });
-        else wants.push({ node, pool, family, needed, have });
-      }
-    }
-    return wants;
-  }
-
-  /** Addresses of the node's blocks that can go on to serve: not what drains, nor what the node has let go. */
-  #have(node: string, pool: string, family: Family): number {
-    let have = 0;
-    for (const { cidr, pool: of, state } of this.#ledger.of(node)) {
-      if (of !== pool || state === 'releasing' || Prefix.family(cidr) !== family) continue;
-      if (!this.#ranges.drains(cidr, pool)) have += blockCapacity(cidr);
-    }
-    return have;
-  }
-
-  /** One block each in turn, so that those who ask at once share what is left. */
-  #give(
-    wants: readonly Want[],
-    decisions: Decision[],
-    limit: number,
-    isClaimed: (address: Address) => boolean,
-  ): void {
-    const closedFree = new Map<PoolFamily | undefined, bigint>();
-    for (let round = wants; round.length > 0; ) {
-      const next: Want[] = [];
-      for (const want of round) {
-        const { node, pool, family } = want;
-        if (decisions.length >= limit) {
-          this.#dirty.add(node.name);
-          continue;
-        }
-        const cidr = this.#take(want, isClaimed);
-        if (cidr === undefined) {
-          this.#exhausted(want, closedFree);
-          continue;
-        }
-        decisions.push({ type: 'give', node: node.name, pool: pool.name, family, cidr });
-        want.have += blockCapacity(cidr);
-        if (want.have < want.needed) next.push(want);
-      }
-      round = next;
-    }
-  }
-
-  #take(
-    { node, pool, family }: Want,
-    isClaimed: (address: Address) => boolean,
-  ): Prefix | undefined {
-    const free = this.#ranges.get(pool.name, family)?.free;
-    for (const length of blockLengths(pool, family, node)) {
-      const passedOver: Prefix[] = [];
-      let cidr = free?.take(length);
-      while (cidr !== undefined && reservedOf(cidr).some(isClaimed)) {
-        passedOver.push(cidr);
-        cidr = free?.take(length);
-      }
-      for (const one of passedOver) free?.add(one);
-      if (cidr === undefined) continue;
-      this.#ledger.set({ cidr, pool: pool.name, node: node.name, state: 'giving' });
-      return cidr;
-    }
-    return undefined;
-  }
-
-  #exhausted(
-    { node, pool, family, needed, have }: Want,
-    known: Map<PoolFamily | undefined, bigint>,
-  ): void {
-    const ranges = this.#ranges.get(pool.name, family);
-    const closedFree = known.get(ranges) ?? closedFreeOf(ranges, this.#ledger);
-    known.set(ranges, closedFree);
-    const maskSize = blockLengths(pool, family, node).at(-1) ?? pool[family]?.maskSize ?? 0;
-    const refusal: Refusal = {
-      type: 'exhausted',
-      node: node.name,
-      pool: pool.name,
-      family,
-      maskSize,
-      needed,
-      have,
-      closedFree,
-    };
-    this.#refusals.set(node.name, [...(this.#refusals.get(node.name) ?? []), refusal]);
-    this.#waiting.add(pool.name, family, node.name, maskSize);
   }
 }
