@@ -202,7 +202,7 @@ const allocate: Benchmark = async ({ quick, log }) => {
   using directory = temporaryDirectory();
   await using etcd = await EtcdProcess.start();
   const forget = takeAwayOnInterrupt(() => etcd[Symbol.asyncDispose]());
-  await using kv = connectKv({ endpoints: [etcd.endpoint] });
+  await using kv = connectKv({ endpoints: [etcd.endpoint], deadline: 60_000 });
   await until('etcd answers', () => kv.health().connected);
   await etcdStore(kv).apply([POOL]);
   const nodes = quick ? 50 : 500;

@@ -5,7 +5,7 @@ import { faultSuite } from '../testing/fault-suite.ts';
 faultSuite('etcd', async () => {
   const etcd = await EtcdProcess.start();
   return {
-    connect: () => connectKv({ endpoints: [etcd.endpoint] }),
+    connect: () => connectKv({ endpoints: [etcd.endpoint], deadline: 60_000 }),
     wipe: () => etcd.wipe(),
     [Symbol.asyncDispose]: () => etcd[Symbol.asyncDispose](),
   };

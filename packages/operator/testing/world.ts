@@ -1,7 +1,7 @@
 /** Operators and nodes over any store, for tests. */
 
 import { type RecordStore, silentLog } from '@causeway/daemon';
-import { type Kv, systemClock } from '@causeway/etcd';
+import { type Kv, KvError, systemClock } from '@causeway/etcd';
 import { Prefix } from '@causeway/ip';
 import {
   type CiliumNode,
@@ -20,10 +20,19 @@ import { Operator } from '../src/operator.ts';
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  limit = 60_000,
+  limit = 120_000,
 ): Promise<void> {
   const end = Date.now() + limit;
-  while (!(await condition())) {
+  const holds = async (): Promise<boolean> => {
+    try {
+      return await condition();
+    } catch (error) {
+      // A store that is away, or slow on a busy machine, is asked again.
+      if (error instanceof KvError && error.retryable) return false;
+      throw error;
+    }
+  };
+  while (!(await holds())) {
     if (Date.now() > end) throw new Error(`not within ${limit} ms: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
@@ -118,7 +127,8 @@ export class TestNode {
         return;
       } catch (error) {
         const lost = error instanceof ResourceError && /conflict|already-exists/.test(error.code);
-        if (!lost || attempt > 100) throw error;
+        const away = error instanceof KvError && error.retryable;
+        if (!(lost || away) || attempt > 100) throw error;
       }
     }
   }

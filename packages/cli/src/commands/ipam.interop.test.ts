@@ -56,7 +56,7 @@ function handingOver(address: Address, partner: Address): Claim {
 
 before(async () => {
   etcd = await EtcdProcess.start();
-  kv = connectKv({ endpoints: [etcd.endpoint] });
+  kv = connectKv({ endpoints: [etcd.endpoint], deadline: 60_000 });
   writeFileSync(
     contexts,
     `current: here\ncontexts: {here: {etcd: {endpoints: ["${etcd.endpoint}"]}}}\n`,

@@ -4,7 +4,7 @@ import { buildProgram } from '../program.ts';
 import { daemonCall } from './daemons.ts';
 
 test('only a daemon with its configuration and nothing else starts past the parser', () => {
-  for (const name of ['speaker', 'bfd', 'bmp']) {
+  for (const name of ['operator', 'speaker', 'bfd', 'bmp']) {
     for (const options of [[], ['--config', 'file'], ['--config=file']])
       assert.ok(daemonCall([name, ...options]), [name, ...options].join(' '));
     assert.ok(
