@@ -648,10 +648,11 @@ test('what changes in a configuration touches only what it concerns', () => {
   assert.deepEqual(speaker.paths('agent'), []);
 });
 
-test('monitors are told what neighbours say, before and after policy, and what they are told', () => {
+test('monitors are told what neighbours say and are told, before and after policy', () => {
   const library: PolicyLibrary = {
     policies: {
       ...open.policies,
+      none: { statements: [decide('reject')] },
       half: {
         statements: [
           decide('reject', { match: { prefixes: ['10.0.0.0/24'] } }),
@@ -663,12 +664,14 @@ test('monitors are told what neighbours say, before and after policy, and what t
   const { speaker, neighbor, settle } = star({ policies: library });
   const one = neighbor('one', 65001, 1, { families: [{ ...v4only[0], import: 'half' }] });
   const two = neighbor('two', 65002, 2);
+  neighbor('three', 65003, 3, { families: [{ ...v4only[0], export: 'none' }] });
   const attributes = { origin: 0 as const, asPath: path(65001) };
   one.announce('ipv4-unicast', attributes, hop('192.0.2.1'), [ten, [24, 0x0a000100, 0]], 1);
   settle(1);
   const feeds = {
     pre: speaker.openFeed({ type: 'adj-rib-in', policy: 'pre' }),
     post: speaker.openFeed({ type: 'adj-rib-in', policy: 'post' }),
+    outPre: speaker.openFeed({ type: 'adj-rib-out', policy: 'pre' }),
     out: speaker.openFeed({ type: 'adj-rib-out' }),
     loc: speaker.openFeed({ type: 'loc-rib' }),
   };
@@ -705,6 +708,7 @@ test('monitors are told what neighbours say, before and after policy, and what t
   assert.deepEqual(read(), {
     pre: ['one 10.0.0.0/24', 'one 10.0.1.0/24'],
     post: ['one 10.0.1.0/24'],
+    outPre: ['three 10.0.1.0/24', 'two 10.0.1.0/24'],
     out: ['two 10.0.1.0/24'],
     loc: ['loc 10.0.1.0/24'],
   });
@@ -714,6 +718,7 @@ test('monitors are told what neighbours say, before and after policy, and what t
   assert.deepEqual(read(), {
     pre: ['one 10.0.0.0/24', 'two 10.0.0.0/24'],
     post: ['two 10.0.0.0/24'],
+    outPre: ['one 10.0.0.0/24', 'three 10.0.0.0/24'],
     out: ['one 10.0.0.0/24'],
     loc: ['loc 10.0.0.0/24'],
   });

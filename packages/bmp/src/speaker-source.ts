@@ -19,11 +19,10 @@ export type MonitoredSpeaker = Pick<
 /** Items read from a feed at a time: each holds messages of some kilobytes. */
 const ITEMS = 8;
 
-/** The speaker keeps no Adj-RIB-Out before policy: it is computed per update group, never stored. */
-const SPECS: Readonly<Record<RibView, FeedSpec | undefined>> = Object.freeze({
+const SPECS: Readonly<Record<RibView, FeedSpec>> = Object.freeze({
   'in-pre': { type: 'adj-rib-in', policy: 'pre' },
   'in-post': { type: 'adj-rib-in', policy: 'post' },
-  'out-pre': undefined,
+  'out-pre': { type: 'adj-rib-out', policy: 'pre' },
   'out-post': { type: 'adj-rib-out', policy: 'post' },
   loc: { type: 'loc-rib' },
 });
@@ -44,10 +43,8 @@ export class SpeakerSource implements ExportSource {
     return wake !== undefined;
   }
 
-  openFeed(view: RibView, wake: (now: number) => void): RouteFeed | undefined {
-    const spec = SPECS[view];
-    if (spec === undefined) return undefined;
-    const id = this.#speaker.openFeed(spec);
+  openFeed(view: RibView, wake: (now: number) => void): RouteFeed {
+    const id = this.#speaker.openFeed(SPECS[view]);
     this.#wakes.set(id, wake);
     return new SpeakerFeed(this.#speaker, id, () => this.#wakes.delete(id));
   }

@@ -80,9 +80,9 @@ test('AS path patterns find what regular expressions find', () => {
 
 test('a pattern costs time linear in the path, whatever it is', () => {
   const hostile = compileAsPathPattern('(6*)*(6*)*(6*)*x', 'test');
-  const began = performance.now();
+  const before = process.cpuUsage();
   assert.equal(hostile('6'.repeat(3000)), false);
-  assert.ok(performance.now() - began < 1000);
+  assert.ok(process.cpuUsage(before).user < 1_000_000, 'a second of the processor');
 });
 
 test('what is no pattern is refused with its place', () => {

@@ -20,8 +20,8 @@ export type FeedSpec =
     }
   | {
       readonly type: 'adj-rib-out';
-      /** What is really sent; what it was before policy is the Loc-RIB. */
-      readonly policy?: 'post';
+      /** `post` (default): what is really sent. `pre`: what would be, were there no export policy. */
+      readonly policy?: 'pre' | 'post';
       readonly peers?: readonly string[];
     }
   | { readonly type: 'loc-rib' };

@@ -3,6 +3,7 @@ import { type Feed, type FeedContext, mostTombs } from './feed.ts';
 import { InFeed } from './feed-in.ts';
 import { bestItem, LocFeed } from './feed-loc.ts';
 import { OutFeed } from './feed-out.ts';
+import { OutPreFeed } from './feed-out-pre.ts';
 import type { FeedId, FeedItem, FeedSpec } from './feed-types.ts';
 import type { SpeakerPeer } from './peer.ts';
 
@@ -31,7 +32,9 @@ export class Feeds {
       case 'adj-rib-in':
         return new InFeed(this.#context, spec.policy, spec.peers && new Set(spec.peers));
       case 'adj-rib-out':
-        return new OutFeed(this.#context, spec.peers && new Set(spec.peers));
+        return spec.policy === 'pre'
+          ? new OutPreFeed(this.#context, spec.peers && new Set(spec.peers))
+          : new OutFeed(this.#context, spec.peers && new Set(spec.peers));
       default:
         return spec satisfies never;
     }
