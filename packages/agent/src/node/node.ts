@@ -6,13 +6,12 @@ import { Balancer } from '@causeway/loadbalancing';
 import { MeshReader } from '@causeway/mesh';
 import { PolicyEngine } from '@causeway/policy';
 import type { Clock, Database } from '@causeway/tables';
-import type { AgentStatus, HealthRow } from '../api/types.ts';
-import { BgpController, type BgpSources } from '../bgp/controller.ts';
+import type { AgentStatus } from '../api/types.ts';
+import { BgpController } from '../bgp/controller.ts';
 import { SpeakerClient } from '../bgp/speaker-client.ts';
 import { type ClusterTables, reachable } from '../cluster/tables.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import type { DatapathSettings, NodeDatapath } from '../datapath/ports.ts';
-import { EgressController } from '../egress/controller.ts';
 import { replayDeletions } from '../endpoints/deletions.ts';
 import { LinuxEndpointKernel } from '../endpoints/linux-kernel.ts';
 import { EndpointManager } from '../endpoints/manager.ts';
@@ -22,7 +21,6 @@ import { type EndpointTable, endpointTable } from '../endpoints/table.ts';
 import { AgentError } from '../errors.ts';
 import { reconcilerHealth } from '../health.ts';
 import type { HostNetwork } from '../host/network.ts';
-import { carriesEgress } from '../host/planner.ts';
 import { IdentityResolver } from '../identity/resolver.ts';
 import { protectedTable, StoreSockets } from '../ipcache/protected.ts';
 import { ipcacheReconcilers } from '../ipcache/reconcilers.ts';
@@ -34,10 +32,10 @@ import { PolicyController } from '../policy/controller.ts';
 import { PolicyFeed } from '../policy/feed.ts';
 import type { QuestionContext } from '../policy/questions.ts';
 import { ServiceController } from '../services/controller.ts';
-import { OutsideServices } from '../services/outside.ts';
 import { Addressing } from './addressing.ts';
 import type { Foundation } from './foundation.ts';
 import { Membership } from './membership.ts';
+import { OutsideParts } from './outside.ts';
 import { PlanFollower } from './plan-follower.ts';
 import { agentStatus } from './status.ts';
 
@@ -70,9 +68,7 @@ export class Node implements AsyncDisposable {
   readonly monitor: Monitor;
   readonly explainer: Explainer;
   readonly services: ServiceController;
-  readonly outside: OutsideServices;
-  /** Undefined: switched off. */
-  readonly egress: EgressController | undefined;
+  readonly outside: OutsideParts;
   /** Undefined: switched off. */
   readonly bgp: BgpController | undefined;
   readonly questions: QuestionContext;
@@ -280,21 +276,21 @@ export class Node implements AsyncDisposable {
     });
 
     const { nodes } = this.#cluster;
-    const { ownNode } = foundation;
-    this.outside = new OutsideServices({
-      node: config.node.name,
-      cluster: config.cluster.name,
+    this.outside = new OutsideParts({
+      config,
       kv,
-      database,
+      foundation,
       services: this.services,
-      ownNode,
-      nodes,
-      announces: config.bgp.enabled,
+      endpoints: this.endpoints,
+      applyEgress: (routes) => datapath.applyEgress(routes),
+      onHeld: (addresses) => {
+        this.#plans.setHeld(addresses);
+        this.bgp?.replan();
+      },
       clock,
       random,
       log,
     });
-    if (carriesEgress(config)) this.egress = this.#egressController();
 
     if (config.bgp.enabled) {
       this.bgp = new BgpController({
@@ -309,7 +305,7 @@ export class Node implements AsyncDisposable {
           services: tables.services,
           nodeAddresses: () => this.host.plan.nodeAddresses,
           balancing: this.services,
-          outside: this.#edgeOfBgp(),
+          outside: this.outside.forBgp(),
           nodes: {
             get initialized() {
               return nodes.initialized;
@@ -349,57 +345,6 @@ export class Node implements AsyncDisposable {
   }
 
   readonly #cidrsKnown;
-
-  #egressController(): EgressController {
-    const { config, foundation, datapath, log } = this.#options;
-    const { presence } = this.outside;
-    const controller = new EgressController({
-      node: config.node.name,
-      cluster: config.cluster.name,
-      underlay: config.tunnel.underlayFamily,
-      limit: config.limits.egressRoutes,
-      database: this.database,
-      policies: foundation.store.egressPolicies,
-      pods: foundation.store.pods,
-      namespaces: foundation.store.namespaces,
-      endpoints: this.endpoints,
-      nodes: this.#cluster.nodes,
-      devices: foundation.host.tables.devices,
-      nodeAddresses: () => this.host.plan.nodeAddresses,
-      presence,
-      apply: (routes) => datapath.applyEgress(routes),
-      onChange: () => {
-        this.outside.setGateway(controller.candidate);
-        this.#plans.setHeld(controller.held.map(({ address }) => address));
-        this.bgp?.replan();
-      },
-      log,
-    });
-    this.outside.onChange(() => controller.schedule());
-    return controller;
-  }
-
-  /** Policies that are there and not carried out are nothing to keep quiet about. */
-  #unheededEgress(): HealthRow[] {
-    const { size } = this.#options.foundation.store.egressPolicies;
-    if (size === 0) return [];
-    const detail = `${size} CiliumEgressGatewayPolicies are not carried out here; set egressGateway.enabled to true`;
-    return [{ name: 'egress-gateway', healthy: false, detail }];
-  }
-
-  #edgeOfBgp(): BgpSources['outside'] {
-    const { outside, egress } = this;
-    const { nodes } = this.#cluster;
-    return {
-      get synced() {
-        return outside.presence.synced && nodes.initialized;
-      },
-      view: () => outside.view(),
-      unreachable: (namespace, name) => outside.unreachable(namespace, name),
-      egress: () => egress?.held ?? [],
-      onChange: (listener) => outside.onChange(listener),
-    };
-  }
 
   /**
    * Brings the node up, the endpoints of an earlier run above all. It does not wait for the store.
@@ -467,8 +412,7 @@ export class Node implements AsyncDisposable {
         this.#feed.health(),
         this.services.health(),
         ...this.#plans.health(),
-        ...this.outside.rows(),
-        ...(this.egress?.health() ?? this.#unheededEgress()),
+        ...this.outside.health(),
         ...(this.bgp?.health() ?? []),
         ...this.#membership.health(),
         ...this.addressing.health(),
@@ -528,7 +472,6 @@ export class Node implements AsyncDisposable {
     await this.bgp?.[Symbol.asyncDispose]();
     await this.#mesh[Symbol.asyncDispose]();
     this.#feed[Symbol.dispose]();
-    this.egress?.[Symbol.dispose]();
     await this.outside[Symbol.asyncDispose]();
     this.services[Symbol.dispose]();
     this.#controller[Symbol.dispose]();
