@@ -9,6 +9,11 @@ import { TwoNodes, until } from './testing/two-nodes.ts';
 
 const FAMILIES = ['ipv4', 'ipv6'] as const;
 
+/** Of the pods of the StatefulSet. */
+const OWNED = {
+  ownerReferences: [{ apiVersion: 'apps/v1', kind: 'StatefulSet', name: 'db', controller: true }],
+};
+
 /** Two nodes whose addresses come from an operator: CIDRs by pool as use grows and ends, and addresses that stay. */
 isolated(import.meta.filename, () => {
   let nodes: TwoNodes;
@@ -138,17 +143,12 @@ isolated(import.meta.filename, () => {
         spec: {},
       },
     ]);
-    const owned = {
-      ownerReferences: [
-        { apiVersion: 'apps/v1', kind: 'StatefulSet', name: 'db', controller: true },
-      ],
-    };
-    const first = await nodes.addPod('a', 'db-0', {}, { metadata: owned, container: 'c-db-0-a' });
+    const first = await nodes.addPod('a', 'db-0', {}, { metadata: OWNED, container: 'c-db-0-a' });
     for (const family of FAMILIES)
       await until(`far to db ${family}`, () => nodes.ping('far', first.addresses[family]));
 
     // The new one is there before the old one has gone, as when a node hangs.
-    const second = await nodes.addPod('b', 'db-0', {}, { metadata: owned, container: 'c-db-0-b' });
+    const second = await nodes.addPod('b', 'db-0', {}, { metadata: OWNED, container: 'c-db-0-b' });
     assert.deepEqual(second.addresses, first.addresses);
     for (const family of FAMILIES) {
       await until(`web to db on b ${family}`, () => nodes.ping('web', first.addresses[family]));
@@ -171,7 +171,7 @@ isolated(import.meta.filename, () => {
     // Its home keeps the address out of use.
     const other = await nodes.addPod('a', 'other');
     assert.notEqual(other.addresses.ipv4, first.addresses.ipv4);
-    const third = await nodes.addPod('a', 'db-0', {}, { metadata: owned, container: 'c-db-0-c' });
+    const third = await nodes.addPod('a', 'db-0', {}, { metadata: OWNED, container: 'c-db-0-c' });
     assert.deepEqual(third.addresses, first.addresses);
     for (const family of FAMILIES)
       await until(`far to db again ${family}`, () => nodes.ping('far', first.addresses[family]));
@@ -227,16 +227,36 @@ isolated(import.meta.filename, () => {
     assert.ok(!nodes.ping('vm-1', '192.0.2.1'), 'now the first one is silent');
   });
 
-  test('an agent that is killed and the store that is away: what is held goes on', async () => {
-    const before = await ipam('a');
-    await nodes.killAgent('a');
-    await nodes.startAgent('a', { routingMode: 'native', ipam: { quarantineSeconds: 1 } });
-    await nodes.ready('a');
-    const held = (await ipam('a')).cidrs.map((each: { cidr: string }) => each.cidr);
-    assert.deepEqual(
-      held,
-      before.cidrs.map((each: { cidr: string }) => each.cidr),
-    );
+  test('agents that are killed: what is held goes on, in the tunnel too, where addresses move as well', async () => {
+    const used = async (of: 'a' | 'b') => {
+      const { cidrs: all } = await ipam(of);
+      const { body } = await nodes.ask(of, 'GET', '/v1/endpoints');
+      return {
+        cidrs: all
+          .filter((each: { used: number }) => each.used > 0)
+          .map((each: { cidr: string }) => each.cidr)
+          .sort(),
+        addresses: body.map((each: { addresses: unknown }) => each.addresses),
+      };
+    };
+    const before = [await used('a'), await used('b')];
+    await Promise.all([nodes.killAgent('a'), nodes.killAgent('b')]);
+    const config = { routingMode: 'tunnel', ipam: { quarantineSeconds: 1 } };
+    await Promise.all([nodes.startAgent('a', config), nodes.startAgent('b', config)]);
+    await Promise.all([nodes.ready('a'), nodes.ready('b')]);
+    assert.deepEqual([await used('a'), await used('b')], before);
+    const db = (await nodes.ask('a', 'GET', '/v1/endpoints/by-container/c-db-0-c/eth0')).body;
+    const moved = await nodes.addPod('b', 'db-0', {}, { metadata: OWNED, container: 'c-db-0-d' });
+    assert.deepEqual(moved.addresses, db.addresses);
+    for (const family of FAMILIES) {
+      for (const from of ['web', 'far', 'a', 'b'])
+        await until(`${from} to db in the tunnel ${family}`, () =>
+          nodes.ping(from, db.addresses[family]),
+        );
+    }
+  });
+
+  test('the store is away: pods come and go with what the nodes hold', async () => {
     nodes.pauseEtcd();
     try {
       await nodes.removePod('a', 'other', 'c-other', false);
