@@ -21,6 +21,11 @@ const CLIENTS = ['client-1', 'client-2'] as const;
 /** A retransmission comes after 0.2, 0.6, 1.4, 3 and 6.2 seconds. */
 const ANSWER_SECONDS = 8;
 const BACKENDS = 100;
+/**
+ * Another port than the service's: a client may use one port of its own for the service and for a pod, which
+ * in DSR would see the same connection twice.
+ */
+const DIRECT = TALK + 1;
 /** A backend less moves its own connections and, by Maglev's paper, about as many again between the others. */
 const MAGLEV_SHARE = 1 - 2 / BACKENDS;
 
@@ -40,12 +45,12 @@ class Crowd {
     to: { readonly vips: readonly string[]; readonly pods: readonly string[] },
     count: number,
   ): Promise<Crowd> {
-    const target = (name: string) => (address: string) => ({ name, address, port: TALK });
+    const target = (name: string, port: number) => (address: string) => ({ name, address, port });
     const flows: Flows[] = [];
     for (const client of CLIENTS)
       for (const [targets, share] of [
-        [to.vips.map(target('service')), count],
-        [to.pods.map(target('pod')), count / 10],
+        [to.vips.map(target('service', TALK)), count],
+        [to.pods.map(target('pod', DIRECT)), count / 10],
       ] as const) {
         const request = { targets, flows: Math.ceil(share / CLIENTS.length / targets.length) };
         flows.push(stack.use(await Flows.open(lab, client, request)));
@@ -84,6 +89,7 @@ async function sequence(
   await using stack = new AsyncDisposableStack();
   const places = lab.pods.map(podPlace);
   const servers = stack.use(await FlowServers.start(lab, 'w1', places, TALK));
+  stack.use(await FlowServers.start(lab, 'w1', places.slice(0, 10), DIRECT));
   const pods = (await Promise.all(places.slice(0, 10).map((place) => lab.addresses(place)))).flat();
   const vips = await site.addresses();
   const crowd = await Crowd.open(lab, stack, { vips, pods }, count);
