@@ -1,4 +1,4 @@
-import { Address, type Family, type Prefix } from '@causeway/ip';
+import type { Address, Family, Prefix } from '@causeway/ip';
 import { choose, familyRequest } from './choose.ts';
 import { type CidrChange, checkCidrs, type PodCidr, PoolSet } from './cidrs.ts';
 import { IpamError } from './errors.ts';
@@ -6,6 +6,7 @@ import { type Held, Holdings, leaseOf } from './holdings.ts';
 import { layout } from './layout.ts';
 import { type Owner, ownerKey } from './owner.ts';
 import type { Choice } from './pool.ts';
+import { adopt, restoreRecord } from './restore.ts';
 import { type IpamSnapshot, parseSnapshot, type SnapshotAddress } from './snapshot.ts';
 import type {
   AddressRequest,
@@ -159,7 +160,7 @@ export class NodeIpam {
     const change = this.#pools.set(cidrs);
     for (const holding of this.#holdings) {
       for (const [family, { address, at }] of holding.held) {
-        if (at === undefined) holding.held.set(family, this.#adopt(address));
+        if (at === undefined) holding.held.set(family, adopt(this.#pools, address));
       }
     }
     return change;
@@ -195,23 +196,9 @@ export class NodeIpam {
    */
   restore(records: Iterable<LeaseRecord>, now: number): RestoreConflict[] {
     this.#advance(now);
-    const conflicts: RestoreConflict[] = [];
-    for (const { owner, ...addresses } of records) {
-      let key: string;
-      try {
-        key = ownerKey(owner);
-      } catch (cause) {
-        conflicts.push({ type: 'owner-invalid', owner, cause });
-        continue;
-      }
-      for (const family of FAMILIES) {
-        const address = addresses[family];
-        if (address === undefined) continue;
-        const conflict = this.#restoreOne(key, owner, family, address);
-        if (conflict !== undefined) conflicts.push(conflict);
-      }
-    }
-    return conflicts;
+    return Array.from(records, (record) =>
+      restoreRecord(record, this.#pools, this.#holdings),
+    ).flat();
   }
 
   /** The whole state as a value. */
@@ -267,7 +254,7 @@ export class NodeIpam {
       for (const family of FAMILIES) {
         const part = addresses[family];
         if (part === undefined) continue;
-        const held = ipam.#adopt(part.address, part.prefix ?? undefined);
+        const held = adopt(ipam.#pools, part.address, part.prefix ?? undefined);
         ipam.#holdings.add(ownerKey(owner), owner, family, held);
       }
     }
@@ -298,38 +285,5 @@ export class NodeIpam {
   #advance(now: number): Prefix[] {
     if (now > this.#now) this.#now = now;
     return this.#pools.expire(this.#now);
-  }
-
-  #restoreOne(
-    key: string,
-    owner: Owner,
-    family: Family,
-    address: Address,
-  ): RestoreConflict | undefined {
-    if (!Address.is(address) || Address.family(address) !== family) {
-      return { type: 'address-invalid', owner, family, address };
-    }
-    const holder = this.#holdings.at(address);
-    if (holder !== undefined) {
-      const same = ownerKey(holder.owner) === key;
-      return same ? undefined : { type: 'taken', owner, family, address, holder: holder.owner };
-    }
-    const other = this.#holdings.of(key)?.held.get(family);
-    if (other !== undefined) {
-      return { type: 'owner-has-other', owner, family, address, held: other.address };
-    }
-    const held = this.#adopt(address);
-    this.#holdings.add(key, owner, family, held);
-    if (held.at !== undefined) return undefined;
-    const at = this.#pools.find(address);
-    return at === undefined
-      ? { type: 'outside', owner, family, address }
-      : { type: 'reserved', owner, family, address, prefix: at.pool.layout.prefix };
-  }
-
-  /** An address in use, in the pool that can hold it if there is one. */
-  #adopt(address: Address, prefix?: Prefix): Held {
-    const at = this.#pools.find(address, prefix);
-    return { address, at: at?.pool.take(at.offset) ? at : undefined };
   }
 }
