@@ -241,7 +241,7 @@ test('a manifest as large as the store takes neither hangs nor fills the node', 
   const toPorts = Array.from({ length: 3000 }, (_, i) => ({
     ports: [{ port: String(1 + i), endPort: 65_534 }],
   }));
-  const begin = performance.now();
+  const begin = process.cpuUsage();
   engine.apply(
     policy('huge', {
       ingress: [{ fromEndpoints: [{}], toPorts }],
@@ -250,5 +250,5 @@ test('a manifest as large as the store takes neither hangs nor fills the node', 
   );
   const { sets } = engine.flush();
   assert.ok(sets[0]!.upserts.length <= 1002, String(sets[0]!.upserts.length));
-  assert.ok(performance.now() - begin < 5000);
+  assert.ok(process.cpuUsage(begin).user < 5_000_000, 'five seconds of the processor');
 });

@@ -46,7 +46,7 @@ async function daemon(socket: string, first: object[], puts: unknown[]) {
 }
 
 async function until(check: () => void): Promise<void> {
-  const end = performance.now() + 3_000;
+  const end = performance.now() + 30_000;
   for (;;) {
     try {
       check();
