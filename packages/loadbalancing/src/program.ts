@@ -9,6 +9,7 @@ import {
   SLOTS_PER_CHUNK,
   type SlotTable,
 } from './operations.ts';
+import { dropSlots, mapState, Steps, sameRow, type UserState } from './steps.ts';
 
 /** What has to be kept, or read back from the maps, for a restart to go on with the same numbers. */
 export interface Assignment {
@@ -33,9 +34,6 @@ interface Programmed extends ServiceKey {
   /** Backends that it refers to, with the state it sees them in. */
   readonly backends: ReadonlyMap<string, UserState>;
 }
-
-/** How one frontend sees a backend; `drained`: its pod is ready, and new connections shall not go there. */
-type UserState = 'active' | 'terminating' | 'drained';
 
 interface KnownBackend {
   readonly backend: Backend;
@@ -135,7 +133,7 @@ export class Program {
    * @param prune everything of an earlier run that nobody has claimed goes too.
    */
   apply(changed: ReadonlyMap<string, Frontend | undefined>, prune: boolean): MapOperation[] {
-    const steps: Steps = { backends: [], slots: [], rows: [], oldSlots: [], oldBackends: [] };
+    const steps = new Steps();
     const desired = new Map(changed);
     if (prune) {
       for (const key of this.#leftServices) if (!desired.has(key)) desired.set(key, undefined);
@@ -153,13 +151,7 @@ export class Program {
       this.#leftServices.delete(key);
     }
     this.#tables.clear();
-    return [
-      ...steps.backends,
-      ...steps.slots,
-      ...steps.rows,
-      ...steps.oldSlots,
-      ...steps.oldBackends,
-    ];
+    return steps.inOrder();
   }
 
   /** Notes which backends a frontend refers to now; `touched` gets those where that changes. */
@@ -308,34 +300,3 @@ export class Program {
     steps.oldSlots.push({ type: 'reverse-delete', serviceId });
   }
 }
-
-interface Steps {
-  readonly backends: MapOperation[];
-  readonly slots: MapOperation[];
-  readonly rows: MapOperation[];
-  readonly oldSlots: MapOperation[];
-  readonly oldBackends: MapOperation[];
-}
-
-/**
- * Established flows go on at every backend that is there; only an active one is for new flows, also for clients that
- * affinity ties to it.
- */
-const mapState = ({ state, excluded }: Backend): UserState => {
-  if (excluded === 'weight' || excluded === 'failing') return 'drained';
-  return state === 'active' ? 'active' : 'terminating';
-};
-
-function dropSlots(row: ServiceRow, into: MapOperation[]): void {
-  const { serviceId, generation } = row;
-  const drop = (table: SlotTable, slots: number): void => {
-    for (let chunk = 0; chunk * SLOTS_PER_CHUNK < slots; chunk++) {
-      into.push({ type: 'slots-delete', serviceId, generation, table, chunk });
-    }
-  };
-  drop('main', row.slots);
-  drop('local', row.localSlots);
-}
-
-const sameRow = (a: ServiceRow, b: ServiceRow): boolean =>
-  (Object.keys(b) as (keyof ServiceRow)[]).every((key) => a[key] === b[key]);
