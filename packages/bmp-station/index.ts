@@ -8,6 +8,7 @@ export {
   type HistoryErrorCode,
 } from './src/errors.ts';
 export type { Fault, FaultNode, FaultSession, Suspect } from './src/faults/types.ts';
-export { History, type HistoryLimits } from './src/history/history.ts';
+export { History } from './src/history/history.ts';
+export type { HistoryLimits } from './src/history/types.ts';
 export { EVENT_TYPES, type EventType, type StationLimits } from './src/routers/host.ts';
 export { Station, type StationEvent, type StationOptions } from './src/station.ts';

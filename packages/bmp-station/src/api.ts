@@ -13,8 +13,8 @@ import {
 import { Prefix } from '@causeway/ip';
 import { z } from 'zod';
 import type { Fault } from './faults/types.ts';
-import type { StoredEvent } from './history/history.ts';
 import { readPrefixLog } from './history/prefix-log.ts';
+import type { StoredEvent } from './history/types.ts';
 import { findRoutes } from './queries/routes.ts';
 import { iso, peerRows, routerRows, statusOf } from './queries/rows.ts';
 import { whyPrefix } from './queries/why.ts';

@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
-import { History, type HistoryLimits } from './history.ts';
+import { History } from './history.ts';
 import { APPLICATION_ID, migrate, pragma, SCHEMA_VERSION, versionOf } from './schema.ts';
+import type { HistoryLimits } from './types.ts';
 
 const LIMITS: HistoryLimits = { rows: 1000, bytes: 1 << 28, days: 7 };
 const NOW = 1_800_000_000_000;
@@ -245,17 +246,17 @@ test('the file says what it is', () => {
   }
 });
 
-test('a disk that fails costs the batch, says so, and is tried again', () => {
+test("another program's lock costs nothing: what waits is written once it is gone", () => {
   using place = new Place();
   using history = open(place).history;
-  // Another writer that does not let go stands for every failure that passes.
   const other = new DatabaseSync(place.file);
   try {
     other.exec('BEGIN IMMEDIATE');
     fill(history, 4, () => NOW);
     history.flush(NOW);
-    assert.equal(history.dropped, 4);
+    assert.deepEqual([history.dropped, history.waiting, history.rows], [0, 4, 0]);
     assert.match(history.problem ?? '', /locked/);
+    assert.equal(history.events({ limit: 10 }).length, 0, 'it can be asked meanwhile');
     other.exec('ROLLBACK');
   } finally {
     other.close();
@@ -263,7 +264,41 @@ test('a disk that fails costs the batch, says so, and is tried again', () => {
   fill(history, 2, () => NOW);
   history.flush(NOW);
   assert.equal(history.problem, undefined);
-  assert.equal(history.rows, 2);
+  assert.deepEqual([history.dropped, history.waiting, history.rows], [0, 0, 6]);
+});
+
+test('a lock that stays costs no more memory than there may wait', () => {
+  using place = new Place();
+  using history = open(place, { rows: 1_000_000 }).history;
+  const other = new DatabaseSync(place.file);
+  try {
+    other.exec('BEGIN IMMEDIATE');
+    fill(history, 20_100, () => NOW);
+    assert.equal(history.dropped, 20_000);
+    assert.equal(history.waiting, 100);
+  } finally {
+    other.close();
+  }
+});
+
+test('a history that somebody has locked is not taken for a broken one', () => {
+  using place = new Place();
+  {
+    using history = open(place).history;
+    fill(history, 3, () => NOW);
+    history.flush(NOW);
+  }
+  const other = new DatabaseSync(place.file);
+  try {
+    other.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; SELECT count(*) FROM events');
+    assert.throws(() => open(place), { code: 'history-failed', message: /locked/ });
+  } finally {
+    other.close();
+  }
+  const { history, aside } = open(place);
+  using _ = history;
+  assert.equal(aside, undefined);
+  assert.equal(history.rows, 3);
 });
 
 test('what waits is bounded: it is written before the next flush is asked for', () => {
