@@ -10,6 +10,7 @@ import {
   standbyClaim,
   takeClaim,
 } from '@causeway/ipam';
+import { hash32 } from '@causeway/wire';
 import { type NodeTable, nodeKey } from '../cluster/tables.ts';
 import type { NodeAddressPool } from '../endpoints/pool.ts';
 import type { Allocation, Owner } from '../endpoints/ports.ts';
@@ -234,7 +235,10 @@ export class FixedAddresses {
     }
   }
 
-  /** For a workload whose pods bear no numbers: the number that this pod has, or the first that nobody holds. */
+  /**
+   * For a workload whose pods bear no numbers: the number that this pod has, the first that nobody holds, or one of its
+   * own, which two nodes do not draw at the same time.
+   */
   #ownerOf({ owner }: FixedWish, to: ClaimPlace): ClaimOwner {
     if (owner.type !== 'any-of') return owner;
     const { namespace, kind, name } = owner.workload;
@@ -245,8 +249,9 @@ export class FixedAddresses {
       if (its.kind === kind && its.name === name) used.set(its.ordinal, claim);
     }
     const mine = [...used].find(([, { at, holder }]) => at === to.node && holder === to.holder);
-    let ordinal = mine?.[0] ?? 0;
-    if (mine === undefined) while (used.get(ordinal)?.holder != null) ordinal++;
+    const free = [...used].filter(([, { holder }]) => holder === null).map(([ordinal]) => ordinal);
+    let ordinal = mine?.[0] ?? (free.length > 0 ? Math.min(...free) : hash32(to.node + to.holder));
+    while (mine === undefined && used.get(ordinal)?.holder != null) ordinal++;
     return { type: 'workload', namespace, kind, name, ordinal };
   }
 
@@ -279,6 +284,13 @@ export class FixedAddresses {
 
   #assertFree(address: Address, owner: Owner): void {
     const { pool, endpoints } = this.#options;
+    if (pool.isReserved(address)) {
+      throw new AgentError('address-outside', `${address} is its CIDR's own, such as its gateway`, {
+        field: 'causeway.io/addresses',
+        value: address,
+        hint: 'ask for another address',
+      });
+    }
     const holder = pool.ownerOf(address);
     if (holder === undefined || holderOf(holder) === holderOf(owner)) return;
     const row = endpoints.first('attachment', holderOf(holder));

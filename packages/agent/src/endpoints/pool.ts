@@ -4,6 +4,7 @@ import {
   type CidrChange,
   type IpamError,
   type Lease,
+  layout,
   NodeIpam,
   type PodCidr,
   type PoolStats,
@@ -116,6 +117,15 @@ export class NodeAddressPool implements AddressPool {
     if (this.#ipam.release(owner, this.#now()) === undefined) return;
     this.#changed.open();
     this.#used();
+  }
+
+  /** The address is no pod's to have: its CIDR's gateway, network or broadcast address. */
+  isReserved(address: Address): boolean {
+    return this.#cidrs.some(({ prefix }) => {
+      const { offsetOf, reserved } = layout(prefix);
+      const offset = offsetOf(address);
+      return offset !== undefined && reserved.includes(offset);
+    });
   }
 
   ownerOf(address: Address): Owner | undefined {

@@ -224,7 +224,7 @@ export class Addressing implements AsyncDisposable {
         const { address } = reserved;
         const known = this.claims.table.get(address)?.claim;
         if (known !== undefined || foundation.blocks.covering(address) === undefined) continue;
-        if (this.pool.ownerOf(address) !== undefined) continue;
+        if (this.pool.ownerOf(address) !== undefined || this.pool.isReserved(address)) continue;
         yield {
           address,
           step: (claim) => reserveClaim(claim, { ...reserved, home: node, ttlSeconds }),

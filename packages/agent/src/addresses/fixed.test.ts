@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { StateDirectory, silentLog } from '@causeway/daemon';
+import { memoryEtcd, systemClock } from '@causeway/etcd';
+import { type Address, type Family, Prefix } from '@causeway/ip';
+import { claimKey, decodeClaim, releaseClaim } from '@causeway/ipam';
+import { Database } from '@causeway/tables';
+import { clusterTables } from '../cluster/tables.ts';
+import { NodeAddressPool } from '../endpoints/pool.ts';
+import { endpointTable } from '../endpoints/table.ts';
+import { podTable } from '../sources/pods.ts';
+import { StoreTrust } from '../sources/trust.ts';
+import { ClaimStore, claimRecord, claimTable } from './claims.ts';
+import { FixedAddresses } from './fixed.ts';
+import type { FixedWish } from './wish.ts';
+
+const BOTH: readonly Family[] = ['ipv4', 'ipv6'];
+const directory = fs.mkdtempSync(path.join(os.tmpdir(), `cw-fixed-${process.pid}-`));
+const etcd = memoryEtcd({ clock: systemClock });
+after(async () => {
+  await etcd[Symbol.asyncDispose]();
+  fs.rmSync(directory, { recursive: true });
+});
+
+/** A node's part in addresses that stay, over the store of all tests. */
+function life(node: string, cidrs: readonly string[]) {
+  const kv = etcd.connect();
+  const database = new Database({ freeze: true });
+  const stop = new AbortController();
+  const trust = new StoreTrust(kv, systemClock);
+  const cluster = clusterTables(database, trust, stop.signal);
+  const pool = new NodeAddressPool(['ipv4', 'ipv6'], () => performance.now());
+  const prefixes = cidrs.map((text) => Prefix.parse(text));
+  pool.setCidrs(prefixes.map((prefix) => ({ prefix })));
+  const claims = new ClaimStore({
+    kv,
+    table: claimTable(database),
+    state: new StateDirectory(path.join(directory, node), claimRecord),
+    node,
+    log: silentLog,
+  });
+  const state = { connected: true };
+  const fixed = new FixedAddresses({
+    node,
+    cluster: 'east',
+    pool,
+    claims,
+    pods: podTable(database),
+    endpoints: endpointTable(database),
+    nodes: cluster.nodes,
+    covers: (address) => prefixes.some((each) => Prefix.contains(each, address)),
+    connected: () => state.connected,
+  });
+  const take = async (container: string, wish: FixedWish) => {
+    const owner = { containerId: container, ifname: 'eth0' };
+    const any = (families: readonly Family[]) =>
+      pool.give(owner, Object.fromEntries(families.map((family) => [family, 'any'])));
+    return (await fixed.take(owner, wish, BOTH, any)).addresses;
+  };
+  const release = async (
+    container: string,
+    addresses: Partial<Record<Family, Address | undefined>>,
+  ) => {
+    pool.release({ containerId: container, ifname: 'eth0' });
+    const gone = { node, holder: `${container}/eth0` };
+    for (const address of Object.values(addresses)) {
+      if (address === undefined) continue;
+      await claims.change([{ address, step: (claim) => releaseClaim(claim!, gone, 0) }]);
+    }
+  };
+  const end = async () => {
+    stop.abort();
+    trust[Symbol.dispose]();
+    await claims[Symbol.asyncDispose]();
+    await kv[Symbol.asyncDispose]();
+  };
+  return { kv, pool, claims, cluster, state, take, release, [Symbol.asyncDispose]: end };
+}
+
+const wishFor = (owner: FixedWish['owner'], more: Partial<FixedWish> = {}): FixedWish => ({
+  type: 'fixed',
+  owner,
+  addresses: {},
+  pool: undefined,
+  ttlSeconds: 60,
+  reservation: undefined,
+  why: 'the test asks for it',
+  ...more,
+});
+const podOf = (pod: string) => ({ type: 'pod' as const, namespace: 'shop', pod });
+
+test('an address is given with its record, follows its owner, and is kept from everybody else', async () => {
+  await using a = life('a', ['10.1.0.0/28', 'fd00:1::/124']);
+  await using b = life('b', ['10.2.0.0/28', 'fd00:2::/124']);
+  const first = await a.take('c1', wishFor(podOf('db')));
+  const record = decodeClaim((await a.kv.get(claimKey(first.ipv4!)))!.text);
+  assert.deepEqual(
+    [record.home, record.at, record.holder, record.partner, record.announced],
+    ['a', 'a', 'c1/eth0', first.ipv6, false],
+  );
+  assert.deepEqual(await a.take('c1', wishFor(podOf('db'))), first, 'asked again, the same answer');
+  await b.claims.read(new AbortController().signal);
+  assert.deepEqual(await b.take('c2', wishFor(podOf('db'))), first, 'on another node');
+  const moved = decodeClaim((await a.kv.get(claimKey(first.ipv4!)))!.text);
+  assert.deepEqual([moved.home, moved.at, moved.from, moved.epoch], ['a', 'b', null, 2]);
+
+  const named = { addresses: { ipv4: first.ipv4! } };
+  await using c = life('c', ['10.7.0.0/28', 'fd00:7::/124']);
+  await c.claims.read(new AbortController().signal);
+  await assert.rejects(c.take('c3', wishFor(podOf('thief'), named)), {
+    code: 'address-held',
+    message: /is kept for pod shop\/db on b/,
+  });
+});
+
+test('who asks for what is not his is told whose it is', async () => {
+  await using a = life('a', ['10.3.0.0/28', 'fd00:3::/124']);
+  const addressed = (text: string) => wishFor(podOf('p'), { addresses: { ipv4: text as Address } });
+  a.cluster.nodes.put({
+    cluster: 'east',
+    name: 'far',
+    addresses: [],
+    podCIDRs: [Prefix.parse('10.4.0.0/24')],
+    labels: {},
+  });
+  await assert.rejects(a.take('x', addressed('10.4.0.9')), {
+    code: 'address-outside',
+    message: /a pod CIDR of the node far/,
+  });
+  await assert.rejects(a.take('x', addressed('10.99.0.9')), {
+    code: 'address-outside',
+    message: /in no pod CIDR of any node/,
+  });
+  a.pool.give(
+    { containerId: 'other', ifname: 'eth0' },
+    { ipv4: { address: '10.3.0.5' as Address } },
+  );
+  await assert.rejects(a.take('x', addressed('10.3.0.5')), {
+    code: 'address-in-use',
+    message: /in use by container other on this node/,
+  });
+  await assert.rejects(
+    a.take('x', addressed('10.3.0.1')),
+    { code: 'address-outside' },
+    'the gateway',
+  );
+  assert.equal(a.pool.stats()[0]?.used, 1n, 'nothing was given meanwhile');
+  assert.equal((await a.take('x', addressed('10.3.0.7'))).ipv4, '10.3.0.7');
+});
+
+test('pods without numbers take what their workload has, each its own, also at the same time', async () => {
+  await using a = life('a', ['10.5.0.0/27', 'fd00:5::/123']);
+  const owner = {
+    type: 'any-of' as const,
+    workload: { namespace: 'shop', kind: 'Deployment', name: 'front' },
+  };
+  const names = ['p1', 'p2', 'p3', 'p4'];
+  const given = await Promise.all(names.map((name) => a.take(name, wishFor(owner))));
+  assert.equal(new Set(given.map(({ ipv4 }) => ipv4)).size, 4);
+  await a.release('p2', given[1]!);
+  assert.deepEqual(await a.take('p5', wishFor(owner)), given[1], 'what is free is taken first');
+});
+
+test('while the store is away what is known goes on, and what is not is refused', async () => {
+  const cidrs = ['10.6.0.0/28', 'fd00:6::/124'];
+  let given: Partial<Record<Family, Address | undefined>>;
+  {
+    await using a = life('away', cidrs);
+    given = await a.take('c1', wishFor(podOf('kept')));
+    a.state.connected = false;
+    await a.release('c1', {});
+    assert.deepEqual(await a.take('c2', wishFor(podOf('kept'))), given, 'its own pod, made anew');
+    assert.equal(a.claims.table.get(given.ipv4!)?.claim.holder, 'c2/eth0');
+  }
+  await using again = life('away', cidrs);
+  again.state.connected = false;
+  assert.deepEqual(
+    await again.take('c3', wishFor(podOf('kept'))),
+    given,
+    'remembered over a restart',
+  );
+  if (!again.claims.synced) {
+    await assert.rejects(again.take('c4', wishFor(podOf('unknown'))), {
+      code: 'store-unavailable',
+    });
+  }
+});
