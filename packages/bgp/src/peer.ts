@@ -18,7 +18,8 @@ import type {
 import { fsmStates } from './fsm-events.ts';
 import { keepsIncoming, type OpenState } from './negotiate.ts';
 import { type ConfigChange, compareConfig, connectOptions, resolveTarget } from './reconfigure.ts';
-import { Session, type SessionOwner } from './session.ts';
+import { Session } from './session.ts';
+import type { SessionOwner } from './session-owner.ts';
 import type { TimerName } from './timers.ts';
 import type { FamilyKey } from './types.ts';
 import { CeaseSubcode, ErrorCode, encodeNotification } from './wire/notification.ts';

@@ -2,7 +2,7 @@
  * One connection's worth of BGP: framing, the state machine, its timers, the OPENs, and what comes out of messages.
  * A `Peer` owns one or, while two connections collide, two of these.
  */
-import type { PeerConfig } from './config.ts';
+import { type Cause, downReason, fsmCause } from './down-reason.ts';
 import { BgpError } from './errors.ts';
 import type {
   ConnectionId,
@@ -15,7 +15,9 @@ import type {
 } from './events.ts';
 import { transition } from './fsm.ts';
 import type { FsmAction, FsmEvent } from './fsm-events.ts';
-import { buildOpen, checkOpen, negotiate, type OpenState } from './negotiate.ts';
+import { buildOpen, checkOpen, negotiate } from './negotiate.ts';
+import type { SessionOwner } from './session-owner.ts';
+import { expiries, setTimer } from './session-timers.ts';
 import { type TimerName, Timers } from './timers.ts';
 import { type Frame, Framer } from './wire/framer.ts';
 import { classicMaximum, encodeKeepalive, extendedMaximum, MessageType } from './wire/message.ts';
@@ -24,7 +26,6 @@ import {
   ErrorCode,
   encodeNotification,
   type NotificationMessage,
-  notification,
   notificationName,
   shutdownText,
 } from './wire/notification.ts';
@@ -33,39 +34,8 @@ import { decodeRouteRefresh } from './wire/route-refresh.ts';
 import type { ParsedUpdate } from './wire/update.ts';
 import { UpdateParser } from './wire/update-parser.ts';
 
-/** Seconds, until a hold time is agreed. RFC 4271 section 8.2.2: "a HoldTimer value of 4 minutes is suggested". */
-const largeHold = 240;
 /** RFC 9687 section 4. */
 const leastSendHold = 480_000;
-const defaultConnectRetry = 5;
-
-export interface SessionOwner {
-  readonly config: PeerConfig;
-  readonly openState: OpenState;
-  /** No connection is to be tried: by configuration, or for want of an address. */
-  readonly passive: boolean;
-  /** 0 to 1. */
-  readonly random: () => number;
-  emit(output: PeerOutput): void;
-  /** Emits `connect` and returns the connection's number; undefined: the neighbour's address is not known. */
-  connect(session: Session): ConnectionId | undefined;
-  /** An acceptable OPEN came: may this connection go on (RFC 4271 section 6.8)? */
-  mayOpen(session: Session, open: OpenMessage, now: number): boolean;
-  established(session: Session, now: number): void;
-  /** The connection, or the attempt at one, is over. `damped`: the machine asks for a pause. */
-  fell(session: Session, reason: DownReason, was: PeerState, damped: boolean, now: number): void;
-  moved(session: Session): void;
-  /** Called between the messages of one chunk: inputs that came meanwhile take effect here. */
-  betweenMessages(now: number): void;
-}
-
-/** Why an event happened, for the reason of a fall. */
-export interface Cause {
-  readonly by: 'local' | 'remote';
-  readonly why: DownWhy;
-  readonly notification?: NotificationMessage;
-  readonly text?: string;
-}
 
 export class Session {
   state: PeerState;
@@ -194,45 +164,11 @@ export class Session {
   }
 
   #expired(name: TimerName, now: number): void {
-    switch (name) {
-      case 'connectRetry':
-        this.fire('ConnectRetryTimer_Expires', now, {
-          by: 'local',
-          why: 'tcp-error',
-          text: 'ETIMEDOUT',
-        });
-        break;
-      case 'hold':
-        this.fire('HoldTimer_Expires', now, {
-          by: 'local',
-          why: 'hold-timer',
-          notification: notification(ErrorCode.holdTimer, 0),
-        });
-        break;
-      case 'keepalive':
-        this.fire('KeepaliveTimer_Expires', now);
-        break;
-      case 'delayOpen':
-        this.fire('DelayOpenTimer_Expires', now);
-        break;
-      case 'idleHold':
-        this.fire('IdleHoldTimer_Expires', now);
-        break;
-      case 'sendHold':
-        // RFC 9687's event 29 does what the HoldTimer's does, with another code.
-        this.fire('HoldTimer_Expires', now, {
-          by: 'local',
-          why: 'send-hold-timer',
-          notification: notification(ErrorCode.sendHoldTimer, 0),
-        });
-        break;
-      default:
-        name satisfies never;
-    }
+    const { event, cause } = expiries[name];
+    this.fire(event, now, cause);
   }
 
   #act(action: FsmAction, now: number, cause: Cause | undefined): void {
-    const { timers } = this;
     const owner = this.#owner;
     switch (action) {
       case 'connect':
@@ -254,32 +190,18 @@ export class Session {
         if (cause?.notification !== undefined) this.#send(encodeNotification(cause.notification));
         break;
       case 'start-connect-retry':
-        timers.connectRetry =
-          now + this.#jitter(1000 * (owner.config.timers?.connectRetry ?? defaultConnectRetry));
-        break;
       case 'stop-connect-retry':
-        timers.stop('connectRetry');
-        break;
       case 'start-delay-open':
-        timers.delayOpen = now + 1000 * (owner.config.timers?.delayOpen ?? 0);
-        break;
       case 'stop-delay-open':
-        timers.stop('delayOpen');
-        break;
       case 'start-hold-large':
-        timers.hold = now + 1000 * (owner.config.timers?.open ?? largeHold);
+      case 'start-hold':
+      case 'start-keepalive':
+        setTimer(action, this.timers, now, {
+          config: owner.config.timers ?? {},
+          negotiated: this.negotiated,
+          random: owner.random,
+        });
         break;
-      case 'start-hold': {
-        const { holdTime } = this.negotiated as Negotiated;
-        timers.hold = holdTime === 0 ? Number.POSITIVE_INFINITY : now + 1000 * holdTime;
-        break;
-      }
-      case 'start-keepalive': {
-        const { keepaliveTime } = this.negotiated as Negotiated;
-        timers.keepalive =
-          keepaliveTime === 0 ? Number.POSITIVE_INFINITY : now + this.#jitter(1000 * keepaliveTime);
-        break;
-      }
       case 'zero-retries':
         this.retries = 0;
         break;
@@ -293,11 +215,6 @@ export class Session {
       default:
         action satisfies never;
     }
-  }
-
-  /** RFC 4271 section 10: 0.75 to 1.0 of the value, anew each time. */
-  #jitter(ms: number): number {
-    return ms * (0.75 + 0.25 * this.#owner.random());
   }
 
   #send(bytes: Uint8Array): void {
@@ -454,50 +371,8 @@ export class Session {
     });
   }
 
-  /** Whether routes may be kept follows from what was agreed and how it ended. */
   #reason(cause: Cause | undefined, was: PeerState): DownReason {
-    const {
-      by,
-      why,
-      notification: sent,
-      text,
-    } = cause ?? {
-      by: 'local',
-      why: 'fsm-error',
-      notification: undefined,
-      text: undefined,
-    };
-    const retain = was === 'established' && this.#retains(why, sent);
-    return {
-      by,
-      why,
-      ...(sent === undefined ? {} : { notification: sent }),
-      ...(text === undefined ? {} : { text }),
-      retain,
-      retainSeconds: retain ? (this.negotiated?.gracefulRestart?.restartTime ?? 0) : 0,
-    };
+    const { negotiated } = this;
+    return downReason(cause, { was, negotiated, config: this.#owner.config });
   }
-
-  #retains(why: DownWhy, message: NotificationMessage | undefined): boolean {
-    const restart = this.negotiated?.gracefulRestart;
-    const config = this.#owner.config.gracefulRestart;
-    if (restart === undefined || config === undefined || config.helper === false) return false;
-    // RFC 4724 section 4.2: TCP went away. RFC 5882 section 4.3: when BFD says so, forwarding went, too.
-    if (why === 'tcp-closed' || why === 'tcp-error') return true;
-    if (why === 'bfd-down') return false;
-    if (!restart.notification || message === undefined) return false;
-    // RFC 8538 section 4: any NOTIFICATION but a hard reset.
-    return !(message.code === ErrorCode.cease && message.subcode === 9);
-  }
-}
-
-/** RFC 6608 section 3. */
-function fsmCause(state: PeerState, event: FsmEvent): Cause {
-  const subcode = state === 'open-sent' ? 1 : state === 'open-confirm' ? 2 : 3;
-  return {
-    by: 'local',
-    why: 'fsm-error',
-    notification: notification(ErrorCode.fsm, subcode),
-    text: `${event} in ${state}`,
-  };
 }
