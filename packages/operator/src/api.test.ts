@@ -17,11 +17,12 @@ test('every instance answers; what is asked of the leader reaches it through the
   await node.ask('default', 10);
   await until('it is served', async () => (await node.allocated()).length === 1);
   const errors: unknown[] = [];
-  const api = operatorApi({
+  const parts = {
     operator: follower,
     about: () => ({ version: 'test' }),
-    onError: (error) => errors.push(error),
-  });
+    onError: (error: unknown) => errors.push(error),
+  };
+  const api = operatorApi({ ...parts, commands: true });
   const get = async (path: string) => {
     const { status, content } = await api.request(path);
     assert.equal(status, 200, String(content));
@@ -47,6 +48,13 @@ test('every instance answers; what is asked of the leader reaches it through the
     body: '{"address":"10.0.0.9","node":"n2"}',
   });
   assert.equal(unknown.status, 404);
+
+  // Over TCP nobody is asked who he is, so nobody may change anything there.
+  const open = operatorApi({ ...parts, commands: false });
+  assert.equal((await open.request('/v1/pools')).status, 200);
+  for (const path of ['/v1/release', '/v1/switch']) {
+    assert.equal((await open.request(path, { method: 'POST', body: '{"node":"n1"}' })).status, 404);
+  }
 
   const released = await api.request('/v1/release', { method: 'POST', body: '{"node":"n1"}' });
   assert.equal(released.status, 200, String(released.content));

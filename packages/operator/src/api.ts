@@ -14,6 +14,8 @@ import { readWorld, type World } from './views/world.ts';
 
 export interface ApiParts {
   readonly operator: Operator;
+  /** Without them it only answers questions, as it does over TCP, where nobody is asked who he is. */
+  readonly commands: boolean;
   readonly about: () => object;
   readonly onError: (error: unknown, request: { method: string; path: string }) => void;
 }
@@ -37,7 +39,7 @@ const address = z
 const name = z.string().min(1).max(253);
 
 /** The HTTP routes, without a socket. Every instance answers; what is asked of the leader reaches it by the store. */
-export function operatorApi({ operator, about, onError }: ApiParts): Api {
+export function operatorApi({ operator, commands, about, onError }: ApiParts): Api {
   const app = createApi({ program: 'operator', requestBytes: 65_536, onError });
   const world = (): Promise<World> => readWorld(operator.kv, operator.store);
   app.get('/v1/status', (c) => c.json({ ...about(), ...operator.status() }));
@@ -70,6 +72,7 @@ export function operatorApi({ operator, about, onError }: ApiParts): Api {
   app.get('/v1/metrics', (c) =>
     c.body(metrics(operator), 200, { 'content-type': 'text/plain; version=0.0.4' }),
   );
+  if (!commands) return app;
   app.post('/v1/release', async (c) => {
     const { node } = await readBody(c, z.strictObject({ node: name }));
     const done = await requestRelease(operator.kv, node, AbortSignal.timeout(RELEASE_MS));

@@ -70,21 +70,23 @@ async function serve(
     random: Math.random,
     log: sparingLog(log),
   });
-  const api = operatorApi({
+  const parts = {
     operator,
     about: () => ({
       version: '0.1.0',
       startedAt: new Date(startedAt).toISOString(),
       uptimeSeconds: Math.round((Date.now() - startedAt) / 1000),
     }),
-    onError: (error, request) =>
+    onError: (error: unknown, request: { method: string; path: string }) =>
       log.error({ ...request, error: messageWithCauses(error) }, 'a request failed'),
-  });
+  };
   const { http } = config;
   await using _http =
-    http === undefined ? undefined : await listenOnTcp(api, http.address, http.port);
+    http === undefined
+      ? undefined
+      : await listenOnTcp(operatorApi({ ...parts, commands: false }), http.address, http.port);
   const socket = path.join(config.runDir, 'operator.sock');
-  await using _api = await listenOnSocket(api, socket);
+  await using _api = await listenOnSocket(operatorApi({ ...parts, commands: true }), socket);
   log.info({ socket }, 'the operator takes requests');
   options.onListening?.({ socket });
   await aborted(signal);
