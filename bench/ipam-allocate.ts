@@ -293,7 +293,7 @@ const allocate: Benchmark = async ({ quick, log }) => {
     ...figure('from the start of the process to a lead that gives', 's', leading),
   );
   figures.push(...memory);
-  const most = quick ? 300 : 500;
+  const most = quick ? 250 : 300;
   const got = sizes[full]![0]!.now;
   bars.push({
     what: `memory of the leader with ${full}`,
