@@ -4,7 +4,7 @@ import { Address } from '@causeway/ip';
 import { connect, NodeSite, type TestPod } from './testing/node-site.ts';
 import { addClient, type OutsideClient } from './testing/outside.ts';
 import { putService } from './testing/services.ts';
-import { echoServers, inNamespace, ping, tcpEcho, udpEcho } from './testing/traffic.ts';
+import { echoServers, inNamespace, ping, tcpEcho, udpEchoes } from './testing/traffic.ts';
 
 const PORT = 7777;
 const FAMILIES = ['ipv4', 'ipv6'] as const;
@@ -89,7 +89,7 @@ describe('services from outside, in XDP', () => {
       const data = Buffer.alloc(100_000, 'x');
       const echoed = await tcpEcho(client.nsName, vip[family], 80, data);
       assert.ok(echoed !== undefined && data.equals(echoed));
-      const datagram = await udpEcho(client.nsName, vip[family], 80, Buffer.from('hello'));
+      const datagram = await udpEchoes(client.nsName, vip[family], 80, Buffer.from('hello'));
       assert.equal(String(datagram), 'hello');
       assert.ok(counted('edge-xdp') > before + 10n, 'most of it in XDP');
       assert.deepEqual([...servers.peers], [client[family]]);

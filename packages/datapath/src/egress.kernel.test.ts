@@ -4,7 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { Address, Prefix } from '@causeway/ip';
 import { connect, NodeSite, type TestPod } from './testing/node-site.ts';
 import { addClient, type OutsideClient } from './testing/outside.ts';
-import { echoServers, ping, tcpEcho, udpEcho } from './testing/traffic.ts';
+import { echoServers, ping, tcpEcho, udpEchoes } from './testing/traffic.ts';
 
 const PORT = 7777;
 const BULK = randomBytes(300_000);
@@ -77,7 +77,7 @@ for (const tunnel of [false, true]) {
         for (const family of FAMILIES) {
           const echoed = await tcpEcho(pod.nsName, outside[family], PORT, BULK);
           assert.ok(echoed !== undefined && BULK.equals(echoed), `TCP ${outside[family]}`);
-          const datagram = await udpEcho(pod.nsName, outside[family], PORT, Buffer.from('hello'));
+          const datagram = await udpEchoes(pod.nsName, outside[family], PORT, Buffer.from('hello'));
           assert.equal(String(datagram), 'hello');
           assert.ok(await ping(pod.nsName, outside[family]), `ping ${outside[family]}`);
         }

@@ -107,6 +107,20 @@ export async function udpEcho(
   return stdout.length > 0 ? stdout : undefined;
 }
 
+/** As udpEcho, again while nothing comes: a datagram may be lost, and a busy machine late. */
+export async function udpEchoes(
+  nsName: string,
+  to: Address,
+  port: number,
+  data: Uint8Array,
+): Promise<Buffer | undefined> {
+  for (let tries = 0; tries < 10; tries++) {
+    const echoed = await udpEcho(nsName, to, port, data);
+    if (echoed !== undefined) return echoed;
+  }
+  return undefined;
+}
+
 /** Echo servers for TCP and UDP on all addresses of a namespace; `peers` are those who connected. */
 export function echoServers(
   ns: Netns,
