@@ -14,7 +14,7 @@ import {
 } from '@causeway/ipam';
 import type { PodRange } from '../bgp/inputs.ts';
 import type { NodeAddressPool } from '../endpoints/pool.ts';
-import type { EndpointRow, EndpointTable } from '../endpoints/table.ts';
+import type { EndpointTable } from '../endpoints/table.ts';
 import type { MovedAddress } from '../host/routes.ts';
 import type { ClaimChange, ClaimStore } from './claims.ts';
 import { type FixedAddresses, holderOf } from './fixed.ts';
@@ -275,13 +275,4 @@ function catchUp(stored: Claim | undefined, own: Claim): ClaimStep {
   if (stored === undefined) return { type: 'write', claim: own };
   if (own.at === null || own.holder === null) return { type: 'same', claim: stored };
   return takeClaim(stored, own, { node: own.at, holder: own.holder });
-}
-
-/** Addresses of endpoints that stop when another node has been given a CIDR that they lie in. */
-export function endpointsIn(endpoints: EndpointTable, cidr: Prefix): EndpointRow[] {
-  return Array.from(endpoints.rows()).filter(({ record: { addresses } }) =>
-    [addresses.ipv4, addresses.ipv6].some(
-      (address) => address !== undefined && Prefix.contains(cidr, address),
-    ),
-  );
 }
