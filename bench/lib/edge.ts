@@ -7,6 +7,8 @@ export const EDGES = ['e1', 'e2', 'e3', 'e4'] as const;
 export const SWITCHES = ['tor-1', 'tor-2'] as const;
 /** The port of the service `web`, at its addresses and in its pods. */
 export const TALK = 7000;
+/** As the lab's nodes have it. */
+const BFD = { enabled: true, intervalMs: 200, multiplier: 3 } as const;
 const SETTLE_MS = 60_000;
 
 /** A frontend as the agent tells it, as far as it is read here. */
@@ -40,6 +42,12 @@ export class EdgeSite implements AsyncDisposable {
     };
     const changed = {
       ...file,
+      // The interval of a session is the slower side's: 600 ms until a silent neighbour is found out.
+      routers: file.routers.map((router) =>
+        router.routing.type === 'static'
+          ? router
+          : { ...router, routing: { ...router.routing, bfd: BFD } },
+      ),
       clusters: file.clusters.map((cluster) => ({
         ...cluster,
         ipam: 'static' as const,
