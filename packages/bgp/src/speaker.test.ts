@@ -105,6 +105,18 @@ test('two external speakers tell each other what their owners originate', () => 
   assert.equal(a.speaker.why('10.0.1.0/24')?.exports[0]?.outcome, 'session-down');
 });
 
+test('a neighbour hears the router id that is meant for it', () => {
+  const { network, a, b } = pair();
+  network.connect(
+    a,
+    b,
+    { asn: asn(65002), families: both, localRouterId: RouterId.parse('203.0.113.7') },
+    { asn: asn(65001), families: both },
+  );
+  network.run(10_000);
+  assert.equal(b.speaker.peer('a')?.negotiated?.peerId, RouterId.parse('203.0.113.7'));
+});
+
 test('an external neighbour without policies gets nothing and gives nothing (RFC 8212)', () => {
   const { network, a, b } = pair();
   const none = [{ family: 'ipv4-unicast' }] as const;
@@ -568,9 +580,10 @@ test('a flood of refreshes costs no walk for each, and takes no route that is br
   bring();
   settle(1);
   one.send(end, 1); // never begun
-  const started = performance.now();
+  const before = process.cpuUsage();
   one.send(Buffer.concat(Array.from({ length: 40_000 }, () => begin)), 1);
-  assert.ok(performance.now() - started < 1000, 'a walk of the table for every BoRR');
+  const { user } = process.cpuUsage(before);
+  assert.ok(user < 1_000_000, `${user} us of the processor: a walk of the table for every BoRR`);
   // One ends while the purge of another one is still going on.
   one.send(end, 1);
   one.send(begin, 1);

@@ -83,12 +83,6 @@ export function selectInstances(inputs: BgpInputs): Selection {
       scope: instances.length === 0 ? '' : `${instance.name}:`,
     });
   }
-  for (const { instance, override: own } of instances.slice(1)) {
-    if (own.routerID === undefined) continue;
-    problems.push(
-      `the instance ${instance.name} cannot have a router id of its own: a node is one router, with that of its first instance`,
-    );
-  }
   return { config: name, instances, problems };
 }
 

@@ -27,9 +27,10 @@ export interface Neighbors {
 export function neighborsOf(at: NodeInstance, first: NodeInstance, inputs: BgpInputs): Neighbors {
   const problems: string[] = [];
   const { options } = at;
-  // A node is one router: a further instance's sessions speak under its AS by that of the session.
+  // A node is one router: a further instance's sessions speak under its AS and router id by those of the session.
   const localAsn = at.asn === first.asn ? undefined : at.asn;
-  const context = { at, localAsn, inputs, problems };
+  const localRouterId = at === first ? undefined : at.override.routerID;
+  const context = { at, localAsn, localRouterId, inputs, problems };
   const neighbors = [
     ...configured(context),
     ...(options.nodePeers ?? []).flatMap((group) => otherNodes(group, context)),
@@ -41,11 +42,12 @@ export function neighborsOf(at: NodeInstance, first: NodeInstance, inputs: BgpIn
 interface Context {
   readonly at: NodeInstance;
   readonly localAsn: number | undefined;
+  readonly localRouterId: string | undefined;
   readonly inputs: BgpInputs;
   readonly problems: string[];
 }
 
-function configured({ at, localAsn, inputs, problems }: Context): NamedNeighbor[] {
+function configured({ at, localAsn, localRouterId, inputs, problems }: Context): NamedNeighbor[] {
   const { instance, override, scope } = at;
   for (const own of override.peers ?? []) {
     if (instance.peers?.some(({ name }) => name === own.name)) continue;
@@ -65,6 +67,7 @@ function configured({ at, localAsn, inputs, problems }: Context): NamedNeighbor[
       asn: peer.peerASN === undefined || peer.peerASN === 0 ? 'any' : peer.peerASN,
       ...given({
         localAsn,
+        localRouterId,
         localAddress:
           own === undefined
             ? sourceAddress(target, profile, name, inputs, problems)
@@ -79,7 +82,7 @@ function configured({ at, localAsn, inputs, problems }: Context): NamedNeighbor[
 /** Full mesh, or clients of reflectors: a neighbour for each other node that is meant. */
 function otherNodes(
   group: NonNullable<InstanceOptions['nodePeers']>[number],
-  { at, localAsn, inputs, problems }: Context,
+  { at, localAsn, localRouterId, inputs, problems }: Context,
 ): NamedNeighbor[] {
   const { nodeSelector, addressFamily, peerASN: asn = at.asn } = group;
   const of = `${at.scope}${group.name}`;
@@ -99,7 +102,7 @@ function otherNodes(
       name,
       peer: { address },
       asn,
-      ...given({ localAsn, localAddress }),
+      ...given({ localAsn, localRouterId, localAddress }),
       ...sessionOf(profile, asn !== at.asn, name, inputs, problems),
     };
     return [{ profile, neighbor }];
@@ -108,7 +111,7 @@ function otherNodes(
 
 function range(
   group: NonNullable<InstanceOptions['dynamicPeers']>[number],
-  { at, localAsn, inputs, problems }: Context,
+  { at, localAsn, localRouterId, inputs, problems }: Context,
 ): NamedGroup[] {
   const name = speakerName(`${at.scope}${group.name}`);
   const profile = profileOf(group.peerConfigRef?.name, name, inputs, problems);
@@ -125,7 +128,13 @@ function range(
   // Nobody is let in without the password that is missing.
   if (locked) return [];
   const asns = typeof peerASNs === 'string' ? ASNS[peerASNs] : peerASNs;
-  const all = { name, prefix, asns, limit, template: { ...given({ localAsn }), ...template } };
+  const all = {
+    name,
+    prefix,
+    asns,
+    limit,
+    template: { ...given({ localAsn, localRouterId }), ...template },
+  };
   return [{ profile, group: all }];
 }
 

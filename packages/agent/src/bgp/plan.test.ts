@@ -758,6 +758,36 @@ test('a further instance speaks under its own AS, with names of its own', () => 
   );
 });
 
+test('a further instance has the router id that its override gives, and the first keeps its own', () => {
+  const blue =
+    '  - {name: blue, localASN: 65100, peers: [{name: tor1, peerASN: 65200, peerAddress: 198.51.100.1, peerConfigRef: {name: tor}}]}\n';
+  const made = plan(
+    `${BASE.replace(
+      '---\napiVersion: cilium.io/v2\nkind: CiliumBGPPeerConfig',
+      `${blue}---\napiVersion: cilium.io/v2\nkind: CiliumBGPPeerConfig`,
+    )}
+---
+apiVersion: cilium.io/v2
+kind: CiliumBGPNodeConfigOverride
+metadata: {name: a}
+spec:
+  bgpInstances:
+    - {name: main, routerID: 10.9.9.1}
+    - {name: blue, routerID: 10.9.9.2}
+`,
+  );
+  assert.deepEqual(made.problems, []);
+  assert.equal(configOf(made).routerId, '10.9.9.1');
+  assert.deepEqual(
+    neighbors(made).map(({ name, localRouterId }) => [name, localRouterId]),
+    [
+      ['tor1', undefined],
+      ['tor2', undefined],
+      ['blue:tor1', '10.9.9.2'],
+    ],
+  );
+});
+
 test('the examples: every fabric, every role, without a problem', () => {
   const roles: [string, Record<string, string>, readonly string[]][] = [
     [

@@ -8,6 +8,7 @@ export type FamilyKey = 'ipv4-unicast' | 'ipv6-unicast';
 /** What the speaker's API takes for a session: here only what this agent ever says. */
 export interface NeighborTemplate {
   readonly localAsn?: number;
+  readonly localRouterId?: string;
   readonly localAddress?: string;
   readonly password?: string;
   readonly ttlSecurity?: number;

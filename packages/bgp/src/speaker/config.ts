@@ -30,6 +30,8 @@ export interface SpeakerFamilyConfig extends PeerFamilyConfig {
 export interface SpeakerPeerConfig extends Omit<PeerConfig, 'families' | 'routerId' | 'localAsn'> {
   /** Default: the speaker's. */
   readonly localAsn?: Asn;
+  /** Said in our OPEN to this neighbour. Default: the speaker's. What decisions and reflection look at is the speaker's. */
+  readonly localRouterId?: RouterId;
   readonly families: readonly SpeakerFamilyConfig[];
   readonly routeReflectorClient?: boolean;
   /** The subnet that we share with the neighbour, of each family, if any: for third-party next hops. */

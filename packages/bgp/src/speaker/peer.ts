@@ -73,7 +73,7 @@ export interface SpeakerPeer {
 
 /** What W's session is made of. */
 export function sessionConfig(config: SpeakerPeerConfig, speaker: SpeakerConfig): PeerConfig {
-  const { families, localAsn, ...rest } = config;
+  const { families, localAsn, localRouterId, ...rest } = config;
   const {
     routeReflectorClient: _client,
     sharedSubnets: _subnets,
@@ -87,7 +87,7 @@ export function sessionConfig(config: SpeakerPeerConfig, speaker: SpeakerConfig)
       ? { gracefulRestart: { restartTime: restart.restartTime ?? 120 } }
       : {}),
     localAsn: localAsn ?? speaker.asn,
-    routerId: speaker.routerId,
+    routerId: localRouterId ?? speaker.routerId,
     families: families.map(({ family, addPath, llgr }) => ({
       family,
       ...(addPath === undefined ? {} : { addPath }),

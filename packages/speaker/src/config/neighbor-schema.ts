@@ -9,6 +9,7 @@ import {
   interfaceName,
   name,
   port,
+  routerId,
   seconds,
 } from './fields.ts';
 
@@ -93,6 +94,8 @@ const bfd = z.strictObject({
 /** What a neighbour and the template of dynamic ones share. */
 const common = {
   localAsn: asn.exactOptional(),
+  /** The router id that this neighbour hears. */
+  localRouterId: routerId.exactOptional(),
   localAddress: address.exactOptional(),
   /** TCP MD5 (RFC 2385). Never given back by the API. */
   password: z.string().min(1).max(80).exactOptional(),
