@@ -197,7 +197,7 @@ test('a node that never saw the store says so, and is whole once it is there', a
     CONVERGE_MS,
   );
   assert.equal(refusal.ready, false);
-  assert.match(refusal.reasons.join(' '), /CIDR/);
+  assert.match(refusal.reasons.join(' '), /no CiliumNode named n1/);
   await expectNow(inForce(80));
   await etcd.start();
   await healthy();
