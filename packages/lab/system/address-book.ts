@@ -8,7 +8,7 @@ import { inParallel, type Lab, type PodPlan, podPlace, until } from '../index.ts
 
 const CLAIMS = 'causeway/allocations/addresses/';
 /** Far more than a grant, an announcement or a drain takes on a busy machine. */
-const SETTLE_MS = 30_000;
+const SETTLE_MS = 90_000;
 
 /** Pods that only have an address each: `count` of them on a node. */
 export function plainPods(

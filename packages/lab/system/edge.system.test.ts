@@ -10,7 +10,7 @@ import { apply, expectSoon, useLab } from './support.ts';
 
 const EDGES = ['e1', 'e2', 'e3', 'e4'];
 const SWITCHES = ['tor-1', 'tor-2'];
-const SETTLE_MS = 30_000;
+const SETTLE_MS = 90_000;
 /** Of examples/egress/policy.yaml, by the client that they are seen by. */
 const EGRESS = { '172.31.0.11': '10.52.0.200', 'fd31::11': 'fd50:52::1:c8' } as const;
 

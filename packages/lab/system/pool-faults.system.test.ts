@@ -13,7 +13,7 @@ import { apply, eventually, useLab } from './support.ts';
 
 const EXAMPLES = join(import.meta.dirname, '../../../examples');
 const CAUSEWAY = join(import.meta.dirname, '../../cli/bin/causeway');
-const SETTLE_MS = 30_000;
+const SETTLE_MS = 90_000;
 
 const lab = useLab('pool-faults', {
   shipped: 'pools',

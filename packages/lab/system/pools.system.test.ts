@@ -17,7 +17,7 @@ import { apply, expectSoon, useLab } from './support.ts';
 const RACK_A = [Prefix.parse('10.60.0.0/20'), Prefix.parse('fd60:1::/112')];
 /** Two blocks of sixteen addresses and more. */
 const BURST = 24;
-const SETTLE_MS = 30_000;
+const SETTLE_MS = 90_000;
 const SERVED = [{ port: 8080, type: 'http' }] as const;
 
 const lab = useLab('pools', {
