@@ -5,6 +5,7 @@ export {
   POD_CIDRS,
   type PodCidrRecord,
   podCidrKey,
+  podCidrOfKey,
   poolUseKey,
 } from './src/address-plan/pod-cidrs.ts';
 export { isTolerated, rangesOf } from './src/address-plan/ranges.ts';

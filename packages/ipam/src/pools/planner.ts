@@ -182,6 +182,11 @@ export class PoolPlanner {
     );
   }
 
+  /** Whether the node has blocks. */
+  holds(node: string): boolean {
+    return this.#ledger.has(node);
+  }
+
   /** What a drain of the prefix has left to wait for. */
   drain(cidr: Prefix): DrainView {
     return drainOf(cidr, this.#ranges, this.#ledger);

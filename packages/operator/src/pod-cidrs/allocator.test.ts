@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Kv, memoryEtcd, systemClock } from '@causeway/etcd';
-import { etcdStore } from '@causeway/resources';
+import { Prefix } from '@causeway/ip';
+import { etcdStore, podCidrKey } from '@causeway/resources';
+import { VirtualClock } from '@causeway/tables';
 import { breaches, pool, records, startOperator, TestNode, until } from '../../testing/world.ts';
 
 const DUAL = {
@@ -199,3 +201,51 @@ test('a range that is closed is given no more, empties, and leaves its pool by i
     const { spec } = await store.get('PodIPPoolOptions', { name: 'one' });
     assert.deepEqual(spec.closed, []);
   }));
+
+test('a record that cannot be read keeps its own CIDR from use and no other, also one that comes later', () =>
+  world(async (kv) => {
+    const odd = ['10.0.0.0/24', '10.0.2.0/24'].map((text) => podCidrKey(Prefix.parse(text)));
+    await kv.put(odd[0]!, 'nobody knows');
+    await etcdStore(kv).apply([pool('default', DUAL)]);
+    await using _operator = startOperator(kv);
+    const node = new TestNode(kv, 'a');
+    await node.ask('default', 10);
+    await until('it is served', async () => (await node.allocated()).length === 1);
+    await kv.put(odd[1]!, '{}');
+    await node.ask('default', 300);
+    await until('it is served again', async () => (await node.allocated()).length === 2);
+    assert.deepEqual(await node.allocated(), ['10.0.1.0/24', '10.0.3.0/24']);
+    for (const key of odd) await kv.txn({ compare: [], success: [{ type: 'delete', key }] });
+  }));
+
+test('a node that is gone and has nothing left is not looked at again and again', async () => {
+  const clock = new VirtualClock();
+  await using etcd = memoryEtcd({ clock });
+  await using kv = etcd.connect();
+  const store = etcdStore(kv);
+  await store.apply([pool('default', DUAL)]);
+  let looks = 0;
+  const counting = {
+    now: () => clock.now(),
+    sleep: (ms: number, signal?: AbortSignal) => {
+      if (ms === 10) looks++;
+      return clock.sleep(ms, signal);
+    },
+  };
+  await using _operator = startOperator(kv, { clock: counting, nodeGoneSeconds: 5 });
+  const passing = async (what: string, holds: () => Promise<boolean>) => {
+    for (let turn = 0; !(await holds()); turn++) {
+      assert.ok(turn < 1_000, what);
+      await clock.advance(100);
+    }
+  };
+  const node = new TestNode(kv, 'a');
+  await node.ask('default', 10);
+  await passing('it is served', async () => (await node.allocated()).length === 1);
+  await store.delete('CiliumNode', { name: 'a' });
+  await passing('its CIDR is free', async () => (await records(kv)).length === 0);
+  await clock.advance(5_000);
+  looks = 0;
+  await clock.advance(60_000);
+  assert.ok(looks <= 2, `${looks} looks in a minute in which nothing happened`);
+});

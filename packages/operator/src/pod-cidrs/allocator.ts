@@ -2,7 +2,13 @@ import type { Log } from '@causeway/daemon';
 import type { Fence, Kv, KvEntry } from '@causeway/etcd';
 import type { Address, Prefix } from '@causeway/ip';
 import { type Decision, type DrainView, PoolPlanner, type Refusal } from '@causeway/ipam';
-import { decodeObject, decodePodCidr, POD_CIDRS, type PodCidrRecord } from '@causeway/resources';
+import {
+  decodeObject,
+  decodePodCidr,
+  POD_CIDRS,
+  type PodCidrRecord,
+  podCidrOfKey,
+} from '@causeway/resources';
 import { type Clock, Gate, type Tracker } from '@causeway/tables';
 import { type NodeFacts, type NodeRow, nodeRow, plannerNode } from '../nodes.ts';
 import type { OperatorTables } from '../sources.ts';
@@ -11,6 +17,8 @@ import { DecisionWriter, type Outcome } from './writer.ts';
 
 /** Decisions of one round; the next round sees what came meanwhile. */
 const ROUND = 1000;
+/** Who has blocks with such a record; no node has this name. */
+const UNREADABLE = '(a record that cannot be read)';
 
 export interface AllocatorOptions {
   readonly kv: Kv;
@@ -58,6 +66,8 @@ export class PodCidrAllocator implements Disposable {
   /** The revision at which a node was last read or written here: older news of it is passed over. */
   readonly #known = new Map<string, { uid: string | undefined; revision: number }>();
   readonly #since = new Map<Prefix, PodCidrRecord>();
+  /** Blocks whose records say nothing that could be understood. */
+  readonly #unreadable = new Set<Prefix>();
   /** When a node with blocks was first found to have no CiliumNode. */
   readonly #missing = new Map<string, number>();
   readonly #counts = {
@@ -94,12 +104,7 @@ export class PodCidrAllocator implements Disposable {
       for (const entry of entries) {
         const record = decodePodCidr(entry);
         if (record !== undefined) this.#seeRecord(record);
-        else {
-          this.#options.log.error(
-            { key: entry.key },
-            'a record of a pod CIDR cannot be read and is passed over; delete it',
-          );
-        }
+        else this.#seeUnreadable(entry.key);
       }
     }
     this.#giveFrom = await this.#options.loaded(at, this.#since.size);
@@ -118,6 +123,7 @@ export class PodCidrAllocator implements Disposable {
       found: {
         node: (name, entry) => this.#seeNode(name, entry),
         record: (record) => this.#seeRecord(record),
+        unreadable: (key) => this.#seeUnreadable(key),
       },
       signal: stop,
     });
@@ -142,6 +148,9 @@ export class PodCidrAllocator implements Disposable {
         continue;
       }
       for (const done of this.#forces.splice(0)) done();
+      for (const node of this.#missing.keys()) {
+        if (!this.#planner.holds(node)) this.#missing.delete(node);
+      }
       await this.#rest(this.#nextLook(), stop);
     }
   }
@@ -280,6 +289,25 @@ export class PodCidrAllocator implements Disposable {
   #seeRecord(record: PodCidrRecord): void {
     this.#since.set(record.cidr, record);
     this.#planner.upsertRecord(record);
+  }
+
+  /** Nobody is given what such a record stands for: somebody may have it. */
+  #seeUnreadable(key: string): void {
+    this.#options.log.error(
+      { key },
+      'a record of a pod CIDR cannot be read, and its CIDR is given to nobody; delete the record, then restart the operator that leads',
+    );
+    const cidr = podCidrOfKey(key);
+    if (cidr === undefined) return;
+    this.#unreadable.add(cidr);
+    const podCidrs = [...this.#unreadable];
+    this.#planner.upsertNode({
+      name: UNREADABLE,
+      labels: {},
+      requested: [],
+      allocated: [],
+      podCidrs,
+    });
   }
 
   #settle(outcome: Outcome): void {

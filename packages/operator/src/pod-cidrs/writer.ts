@@ -1,6 +1,12 @@
 import type { Compare, Fence, Kv, KvEntry, TxnOperation } from '@causeway/etcd';
 import type { Decision } from '@causeway/ipam';
-import { decodePodCidr, type PodCidrRecord, poolUseKey, registryKey } from '@causeway/resources';
+import {
+  decodePodCidr,
+  type PodCidrRecord,
+  podCidrOfKey,
+  poolUseKey,
+  registryKey,
+} from '@causeway/resources';
 import { changeOf, type NodeChange } from './changes.ts';
 
 /** etcd's default `--max-txn-ops`; it counts compares and operations each. */
@@ -26,6 +32,8 @@ export type Outcome =
 export interface Found {
   node(name: string, entry: KvEntry | undefined): void;
   record(record: PodCidrRecord): void;
+  /** A record that cannot be understood stands under the key. */
+  unreadable(key: string): void;
 }
 
 export interface WriterOptions {
@@ -161,6 +169,7 @@ export class DecisionWriter {
     const record = entry && decodePodCidr(entry);
     if (node !== undefined) found.node(node, entry);
     else if (record !== undefined) found.record(record);
+    else if (entry !== undefined && podCidrOfKey(key) !== undefined) found.unreadable(key);
   }
 
   async #read(names: readonly string[]): Promise<Map<string, KvEntry | undefined>> {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { type Kv, memoryEtcd, systemClock } from '@causeway/etcd';
 import { etcdStore } from '@causeway/resources';
 import { startOperator, until } from '../../testing/world.ts';
-import { decodeVip, VIPS } from './records.ts';
+import { decodeVip, VIPS, vipOfKey } from './records.ts';
 
 const vipPool = (name: string, blocks: object[], more: object = {}) => ({
   apiVersion: 'cilium.io/v2',
@@ -136,4 +136,14 @@ test('a service that no longer wants an address loses it, in its status before i
     await done;
     assert.deepEqual(seen, ['status', 'record']);
     assert.deepEqual(await claims(kv), {});
+  }));
+
+test('a record that cannot be read keeps its own address from use and no other', () =>
+  world(async (kv) => {
+    await kv.put(`${VIPS}203.0.113.1`, 'nobody knows');
+    await etcdStore(kv).apply([vipPool('odd', [{ cidr: '203.0.113.0/29' }]), service('lamp')]);
+    await until('it is served', async () => (await addresses(kv, 'lamp')).length === 1);
+    assert.deepEqual(await addresses(kv, 'lamp'), ['203.0.113.2']);
+    assert.equal((await kv.get(`${VIPS}203.0.113.1`))?.text, 'nobody knows');
+    assert.equal(vipOfKey(`${VIPS}203.0.113.01`), undefined);
   }));

@@ -1,13 +1,13 @@
 import type { Log } from '@causeway/daemon';
 import { absent, type Compare, type Fence, type Kv, type TxnOperation } from '@causeway/etcd';
-import { Address } from '@causeway/ip';
+import { Address, Prefix } from '@causeway/ip';
 import { planVips, type VipClaim, type VipPlan, type VipRefusal } from '@causeway/ipam';
 import { ResourceError, type ResourceStore, type Service } from '@causeway/resources';
 import { type Clock, deepEqual, Gate } from '@causeway/tables';
 import type { OperatorConfig } from '../config.ts';
 import { FENCED_OPS, fencedTxn } from '../fenced.ts';
 import type { OperatorTables } from '../sources.ts';
-import { decodeVip, encodeVip, VIPS, vipKey } from './records.ts';
+import { decodeVip, encodeVip, VIPS, vipKey, vipOfKey } from './records.ts';
 import { vipPoolConditions, vipServiceCondition } from './status.ts';
 import { isOurs, vipWorld } from './world.ts';
 
@@ -36,6 +36,8 @@ export class VipAllocator implements Disposable {
   readonly #undo: (() => void)[];
   /** Claims with the revision of their record. */
   readonly #claims = new Map<Address, { claim: VipClaim; revision: number }>();
+  /** Addresses whose records say nothing that could be understood: somebody may have them. */
+  readonly #unreadable = new Set<Address>();
   #plan: VipPlan | undefined;
   #dirty = true;
   #stale = false;
@@ -88,14 +90,17 @@ export class VipAllocator implements Disposable {
   async #load(signal: AbortSignal): Promise<void> {
     const { kv, log } = this.#options;
     this.#claims.clear();
+    this.#unreadable.clear();
     for await (const { entries } of kv.pages(VIPS, { signal })) {
       for (const entry of entries) {
         const claim = decodeVip(entry);
         if (claim === undefined) {
           log.error(
             { key: entry.key },
-            'a record of a VIP cannot be read and is passed over; delete it',
+            'a record of a VIP cannot be read, and its address is given to nobody; delete the record',
           );
+          const address = vipOfKey(entry.key);
+          if (address !== undefined) this.#unreadable.add(address);
         } else this.#claims.set(claim.address, { claim, revision: entry.modRevision });
       }
     }
@@ -105,7 +110,12 @@ export class VipAllocator implements Disposable {
   async #round(signal: AbortSignal): Promise<boolean> {
     const { tables, settings } = this.#options;
     const claims = Array.from(this.#claims.values(), ({ claim }) => claim);
-    const plan = planVips(vipWorld(tables, claims, settings));
+    const world = vipWorld(tables, claims, settings);
+    const unreadable = Array.from(this.#unreadable, (address) => ({
+      cidr: Prefix.host(address),
+      owner: 'a record that cannot be read',
+    }));
+    const plan = planVips({ ...world, reserved: [...world.reserved, ...unreadable] });
     this.#plan = plan;
     const refusals = Map.groupBy(plan.refusals, ({ service }) => service);
     const services = [...tables.services];

@@ -20,11 +20,17 @@ export function encodeVip({ address: _, ...value }: VipClaim): string {
 
 /** Undefined for a record that is none of ours. */
 export function decodeVip({ key, text }: Pick<KvEntry, 'key' | 'text'>): VipClaim | undefined {
-  const address = Address.tryParse(key.slice(VIPS.length));
-  if (address === undefined || key !== vipKey(address)) return undefined;
+  const address = vipOfKey(key);
+  if (address === undefined) return undefined;
   try {
     return { address, ...schema.parse(JSON.parse(text)) };
   } catch {
     return undefined;
   }
+}
+
+/** The address that a record's key names; undefined for another key. */
+export function vipOfKey(key: string): Address | undefined {
+  const address = Address.tryParse(key.slice(VIPS.length));
+  return address !== undefined && key === vipKey(address) ? address : undefined;
 }

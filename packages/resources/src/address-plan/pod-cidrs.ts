@@ -42,9 +42,8 @@ export function encodePodCidr({ cidr: _, ...value }: PodCidrRecord): string {
 
 /** Undefined for a key or value that is none of ours: whoever reads goes on without it. */
 export function decodePodCidr({ key, text }: KvEntry): PodCidrRecord | undefined {
-  const rest = key.slice(POD_CIDRS.length);
-  const cidr = Prefix.tryParse(rest.slice(rest.indexOf('/') + 1));
-  if (cidr === undefined || key !== podCidrKey(cidr)) return undefined;
+  const cidr = podCidrOfKey(key);
+  if (cidr === undefined) return undefined;
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -55,4 +54,11 @@ export function decodePodCidr({ key, text }: KvEntry): PodCidrRecord | undefined
   if (!parsed.success) return undefined;
   const { nodeUid, ...record } = parsed.data;
   return { cidr, ...record, ...(nodeUid === undefined ? {} : { nodeUid }) };
+}
+
+/** The CIDR that a record's key names; undefined for another key. */
+export function podCidrOfKey(key: string): Prefix | undefined {
+  const rest = key.slice(POD_CIDRS.length);
+  const cidr = Prefix.tryParse(rest.slice(rest.indexOf('/') + 1));
+  return cidr !== undefined && key === podCidrKey(cidr) ? cidr : undefined;
 }
