@@ -139,7 +139,7 @@ export class ClaimStore implements AsyncDisposable {
         const key = claimKey(address);
         const result = step(entry === undefined ? undefined : readClaim(entry));
         if (result.type === 'refused') {
-          if (entry !== undefined) this.#see(entry);
+          if (entry !== undefined) this.#see(entry, 'settled');
           return result;
         }
         compare.push(
@@ -153,7 +153,7 @@ export class ClaimStore implements AsyncDisposable {
         else if (result.type === 'delete') success.push({ type: 'delete', key });
       }
       if (success.length === 0) {
-        for (const entry of entries) if (entry !== undefined) this.#see(entry);
+        for (const entry of entries) if (entry !== undefined) this.#see(entry, 'settled');
         return { type: 'done', claims };
       }
       const { succeeded, revision } = await kv.txn({ compare, success }, call);
@@ -176,10 +176,18 @@ export class ClaimStore implements AsyncDisposable {
 
   /** A row from wherever it was heard of; an older one than is known changes nothing. */
   keep(row: ClaimRow): void {
+    const before = this.table.get(row.claim.address);
+    if (before === undefined || before.revision <= row.revision) this.#hold(row);
+  }
+
+  /** A claim as it is here while the store is away: what the store has instead does not count until both were compared. */
+  pend(claim: Claim): void {
+    this.#hold({ claim, revision: 0 });
+  }
+
+  #hold(row: ClaimRow): void {
     const { node, state, log } = this.#options;
     const { address, at, home, from, standby } = row.claim;
-    const before = this.table.get(address);
-    if (before !== undefined && before.revision > row.revision) return;
     this.table.put(row);
     const concerns = [at, home, from, standby?.node].includes(node);
     if (!concerns && !this.#kept.has(address)) return;
@@ -217,13 +225,15 @@ export class ClaimStore implements AsyncDisposable {
     }
   }
 
-  #see(entry: KvEntry): void {
+  /** @param how `settled`: what was changed here while the store was away has been held against it. */
+  #see(entry: KvEntry, how: 'heard' | 'settled' = 'heard'): void {
     const address = Address.tryParse(entry.key.slice(CLAIMS.length));
     if (address === undefined || claimKey(address) !== entry.key) return;
     try {
       const claim = readClaim(entry);
       if (claim.address !== address) throw new Error(`it speaks of ${claim.address}`);
       this.#unreadable.delete(address);
+      if (how === 'heard' && this.table.get(address)?.revision === 0) return;
       this.keep({ claim, revision: entry.modRevision });
     } catch (error) {
       this.#unreadable.add(address);

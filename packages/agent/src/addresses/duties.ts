@@ -63,6 +63,7 @@ export class ClaimDuties implements AsyncDisposable {
   #timer: NodeJS.Timeout | undefined;
   #soon = false;
   #working: Promise<void> = Promise.resolve();
+  #next: { readonly work: (() => Promise<unknown>)[]; readonly changes: ClaimChange[] } | undefined;
   #moved: readonly MovedAddress[] = [];
   #announced: readonly PodRange[] = [];
 
@@ -142,7 +143,10 @@ export class ClaimDuties implements AsyncDisposable {
     changes.push(...this.#options.reservable());
     this.#tell(ports, moved, announced);
     if (work.length + changes.length > 0) {
-      this.#working = this.#working.then(() => this.#do(work, changes));
+      // The newest turn says all that is left to do: of those that wait no other is needed.
+      const queued = this.#next !== undefined;
+      this.#next = { work, changes };
+      if (!queued) this.#working = this.#working.then(() => this.#doNext());
     }
     clearTimeout(this.#timer);
     if (waits || changes.length > 0) {
@@ -212,6 +216,12 @@ export class ClaimDuties implements AsyncDisposable {
     }
   }
 
+  async #doNext(): Promise<void> {
+    const next = this.#next;
+    this.#next = undefined;
+    if (next !== undefined) await this.#do(next.work, next.changes);
+  }
+
   async #do(
     work: readonly (() => Promise<unknown>)[],
     changes: readonly ClaimChange[],
@@ -271,8 +281,11 @@ function routeOf(
 }
 
 /** A claim that was made or changed while the store was away, onto what the store says. */
-function catchUp(stored: Claim | undefined, own: Claim): ClaimStep {
+export function catchUp(stored: Claim | undefined, own: Claim): ClaimStep {
   if (stored === undefined) return { type: 'write', claim: own };
   if (own.at === null || own.holder === null) return { type: 'same', claim: stored };
+  // It has moved on since: its new node has it.
+  if (stored.at !== own.at && stored.at !== null && stored.epoch >= own.epoch)
+    return { type: 'same', claim: stored };
   return takeClaim(stored, own, { node: own.at, holder: own.holder });
 }

@@ -14,6 +14,7 @@ import { endpointTable } from '../endpoints/table.ts';
 import { podTable } from '../sources/pods.ts';
 import { StoreTrust } from '../sources/trust.ts';
 import { ClaimStore, claimRecord, claimTable } from './claims.ts';
+import { catchUp } from './duties.ts';
 import { FixedAddresses } from './fixed.ts';
 import type { FixedWish } from './wish.ts';
 
@@ -43,12 +44,13 @@ function life(node: string, cidrs: readonly string[]) {
     log: silentLog,
   });
   const state = { connected: true };
+  const pods = podTable(database);
   const fixed = new FixedAddresses({
     node,
     cluster: 'east',
     pool,
     claims,
-    pods: podTable(database),
+    pods,
     endpoints: endpointTable(database),
     nodes: cluster.nodes,
     covers: (address) => prefixes.some((each) => Prefix.contains(each, address)),
@@ -77,7 +79,18 @@ function life(node: string, cidrs: readonly string[]) {
     await claims[Symbol.asyncDispose]();
     await kv[Symbol.asyncDispose]();
   };
-  return { kv, pool, claims, cluster, state, take, release, [Symbol.asyncDispose]: end };
+  return {
+    kv,
+    pool,
+    claims,
+    cluster,
+    state,
+    fixed,
+    pods,
+    take,
+    release,
+    [Symbol.asyncDispose]: end,
+  };
 }
 
 const wishFor = (owner: FixedWish['owner'], more: Partial<FixedWish> = {}): FixedWish => ({
@@ -187,4 +200,46 @@ test('while the store is away what is known goes on, and what is not is refused'
       code: 'store-unavailable',
     });
   }
+});
+
+test('what changed while the store was away is not undone by what the store says before both were compared', async () => {
+  await using a = life('outage', ['10.8.0.0/28', 'fd00:8::/124']);
+  const { signal } = new AbortController();
+  const { ipv4 } = await a.take('c1', wishFor(podOf('again')));
+  a.state.connected = false;
+  await a.release('c1', {});
+  await a.take('c2', wishFor(podOf('again')));
+  await a.claims.read(signal);
+  const row = a.claims.table.get(ipv4!)!;
+  assert.deepEqual([row.claim.holder, row.revision], ['c2/eth0', 0], 'the pod that runs has it');
+  a.state.connected = true;
+  await a.claims.change([{ address: ipv4!, step: (stored) => catchUp(stored, row.claim) }]);
+  const stored = decodeClaim((await a.kv.get(claimKey(ipv4!)))!.text);
+  assert.equal(stored.holder, 'c2/eth0');
+  assert.ok(a.claims.table.get(ipv4!)!.revision > 0, 'nothing waits any more');
+
+  const moved = { ...stored, at: 'elsewhere', holder: 'c3/eth0', epoch: stored.epoch + 1 };
+  assert.deepEqual(catchUp(moved, stored), { type: 'same', claim: moved }, 'moved on since');
+});
+
+test('a hand-over takes nothing of another namespace, whatever a pod claims to have for addresses', async () => {
+  await using a = life('first', ['10.9.0.0/28', 'fd00:9::/124']);
+  await using b = life('second', ['10.10.0.0/28', 'fd00:10::/124']);
+  const given = await a.take('c1', wishFor(podOf('victim')));
+  await b.claims.read(new AbortController().signal);
+  b.pods.put({
+    namespace: 'mallory',
+    name: 'bait',
+    labels: {},
+    annotations: {},
+    addresses: [given.ipv4!],
+  } as never);
+  const owner = { containerId: 'c2', ifname: 'eth0' };
+  const wish = (namespace: string, from: string) =>
+    ({ type: 'hand-over', namespace, from }) as const;
+  await assert.rejects(b.fixed.standBy(owner, wish('mallory', 'bait')), {
+    code: 'address-unknown',
+  });
+  const own = await b.fixed.standBy(owner, wish('shop', 'victim'));
+  assert.equal(own.addresses.ipv4, given.ipv4, 'its own namespace may');
 });

@@ -92,11 +92,11 @@ export class FixedAddresses {
     const key = podKey(wish.namespace, wish.from);
     const addresses = new Set<string>(pods.get(key)?.addresses ?? []);
     const found = Array.from(claims.table.rows(), ({ claim }) => claim).filter(
+      // Addresses in a pod's status are what somebody wrote there: they lead to nothing of another namespace.
       (claim) =>
-        addresses.has(claim.address) ||
-        (claim.owner.type === 'pod' &&
-          claim.owner.namespace === wish.namespace &&
-          claim.owner.pod === wish.from),
+        claim.owner.namespace === wish.namespace &&
+        (addresses.has(claim.address) ||
+          (claim.owner.type === 'pod' && claim.owner.pod === wish.from)),
     );
     if (found.length === 0) {
       throw new AgentError('address-unknown', `nothing is kept for the pod ${key}`, {
@@ -211,9 +211,7 @@ export class FixedAddresses {
         hint: 'it goes on by itself once the store answers',
       });
     }
-    for (const { row, step } of rows) {
-      if (step.type === 'write') claims.keep({ claim: step.claim, revision: row?.revision ?? 0 });
-    }
+    for (const { step } of rows) if (step.type === 'write') claims.pend(step.claim);
     return 'done';
   }
 
