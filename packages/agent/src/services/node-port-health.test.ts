@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import http from 'node:http';
 import net from 'node:net';
 import { test } from 'node:test';
 import { silentLog } from '@causeway/daemon';
@@ -85,4 +86,31 @@ test('a port that another has is told of, and two services with one port are', a
   ]);
   assert.deepEqual(servers.problems(), [`port ${free} of shop/b is shop/a's`]);
   assert.equal((await ask(free)).body.service.name, 'a');
+});
+
+test('a connection that could not be taken does not make a port that is open be opened again', async (t) => {
+  const made: http.Server[] = [];
+  const create = http.createServer as (...of: unknown[]) => http.Server;
+  t.mock.method(http, 'createServer', (...of: unknown[]) => {
+    const server = create(...of);
+    made.push(server);
+    return server;
+  });
+  const waits: (() => void)[] = [];
+  const clock = {
+    ...systemClock,
+    now: () => 0,
+    sleep: () => new Promise<void>((done) => waits.push(done)),
+  };
+  await using servers = new NodePortHealthServers({ clock, log: silentLog });
+  const port = await freePort();
+  servers.set([{ namespace: 'shop', name: 'web', port, localEndpoints: 1 }]);
+  await ask(port);
+  const opened = t.mock.method(made[0]!, 'listen');
+  made[0]!.emit('error', new Error('accept EMFILE'));
+  assert.match(servers.problems()[0]!, /EMFILE/);
+  for (const done of waits) done();
+  assert.deepEqual(await until(async () => (servers.problems().length === 0 ? [] : undefined)), []);
+  assert.equal(opened.mock.callCount(), 0);
+  assert.equal((await ask(port)).status, 200);
 });

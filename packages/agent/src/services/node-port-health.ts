@@ -90,7 +90,10 @@ export class NodePortHealthServers implements AsyncDisposable {
       // Another program has the port; it may give it up.
       void clock.sleep(RETRY_MS, this.#stop.signal).then(() => {
         const stands = this.#serving.get(service.port) === serving;
-        if (stands && !this.#stop.signal.aborted) server.listen(service.port);
+        if (!stands || this.#stop.signal.aborted) return;
+        // One that listens has only failed to take a connection, for want of file descriptors.
+        if (server.listening) serving.problem = undefined;
+        else server.listen(service.port);
       });
     });
     server.listen(service.port);
