@@ -166,7 +166,10 @@ export class FixedAddresses {
     const changes = all.map((address): ClaimChange => {
       const partner = all.find((other) => other !== address) ?? null;
       const home = this.#options.covers(address) ? to.node : null;
-      const { ttlSeconds, reservation = null } = wish;
+      const { reservation = null } = wish;
+      // What a reservation names stays as long as that does; what a pod names, for its time.
+      const named = reservation !== null && wish.addresses[Address.family(address)] === address;
+      const ttlSeconds = named ? null : wish.ttlSeconds;
       const claim = { address, owner: who, partner, home, ttlSeconds, reservation };
       return { address, step: (before) => takeOne(before, claim, to, shared) };
     });

@@ -3,7 +3,7 @@ import { type Log, messageWithCauses, StateDirectory } from '@causeway/daemon';
 import type { Kv } from '@causeway/etcd';
 import { type Address, Prefix } from '@causeway/ip';
 import { reserveClaim } from '@causeway/ipam';
-import { DEFAULT_TTL_SECONDS, etcdStore, reservedAddresses } from '@causeway/resources';
+import { etcdStore, reservedAddresses } from '@causeway/resources';
 import type { Clock } from '@causeway/tables';
 import { AddressAllocator } from '../addresses/allocator.ts';
 import { BlockRecords } from '../addresses/block-records.ts';
@@ -219,7 +219,6 @@ export class Addressing implements AsyncDisposable {
     const { foundation } = this.#options;
     const node = this.#options.config.node.name;
     for (const { namespace, name, spec } of foundation.store.addressing.reservations.rows()) {
-      const { ttlSeconds = DEFAULT_TTL_SECONDS } = spec;
       for (const reserved of reservedAddresses({ metadata: { namespace, name }, spec })) {
         const { address } = reserved;
         const known = this.claims.table.get(address)?.claim;
@@ -227,7 +226,7 @@ export class Addressing implements AsyncDisposable {
         if (this.pool.ownerOf(address) !== undefined || this.pool.isReserved(address)) continue;
         yield {
           address,
-          step: (claim) => reserveClaim(claim, { ...reserved, home: node, ttlSeconds }),
+          step: (claim) => reserveClaim(claim, { ...reserved, home: node, ttlSeconds: null }),
         };
       }
     }

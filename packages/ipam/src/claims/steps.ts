@@ -164,9 +164,13 @@ export function expireClaim(claim: Claim, epoch: number, releasedAt: number | nu
   return refused(claim, 'claim-in-use', 'is in use again', 'leave it');
 }
 
-/** Nobody has the address or waits for it, and no node may still answer for it: it can end. */
-export function isUnused({ holder, standby, reservation, behind }: Claim): boolean {
-  return holder === null && standby === null && reservation === null && behind.length === 0;
+/**
+ * Nobody has the address or waits for it, and no node may still answer for it: it can end once its time is over. A
+ * reservation that names the address keeps it without a time; one that names a workload keeps what that had for its.
+ */
+export function isUnused({ holder, standby, reservation, ttlSeconds, behind }: Claim): boolean {
+  const named = reservation !== null && ttlSeconds === null;
+  return holder === null && standby === null && !named && behind.length === 0;
 }
 
 function fresh({ address, owner, partner, home, ttlSeconds, reservation }: ClaimWish): Claim {

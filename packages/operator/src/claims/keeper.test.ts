@@ -5,6 +5,7 @@ import type { Address } from '@causeway/ip';
 import { type Claim, claimKey, decodeClaim, encodeClaim, takeClaim } from '@causeway/ipam';
 import { etcdStore, reservedAddresses } from '@causeway/resources';
 import { pool, startOperator, TestNode, until } from '../../testing/world.ts';
+import { switchAddress } from './views.ts';
 
 const reservation = (name: string, spec: object) => ({
   apiVersion: 'causeway.io/v1',
@@ -123,6 +124,43 @@ test('a kept address goes when it has lain unused for its time; one in use, or b
     await until('the first has gone', async () => (await claim(kv, '10.9.0.1')) === undefined);
     assert.notEqual(await claim(kv, '10.9.0.2'), undefined);
     assert.notEqual(await claim(kv, '10.9.0.3'), undefined);
+  }));
+
+test('what a workload had under a reservation goes after its time; what the reservation names stays', () =>
+  world(async (kv) => {
+    await new TestNode(kv, 'n1').ask('default', 0);
+    await etcdStore(kv).apply([
+      reservation('db', { workload: { kind: 'StatefulSet', name: 'db' }, ttlSeconds: 1 }),
+      reservation('fixed', { podName: 'db-0', addresses: [{ ipv4: '10.9.0.2' }], ttlSeconds: 1 }),
+    ]);
+    const bound = { reservation: 'shop/db', ttlSeconds: 1 };
+    const owner = { type: 'workload', namespace: 'shop', kind: 'StatefulSet', name: 'db' } as const;
+    await until('the named one', async () => (await claim(kv, '10.9.0.2')) !== undefined);
+    await take(kv, '10.9.0.1', { ...bound, owner: { ...owner, ordinal: 7 } }, 'n1');
+    const found = (await claim(kv, '10.9.0.1'))!;
+    const left = encodeClaim({ ...found, holder: null, releasedAt: 1 });
+    await kv.put(claimKey('10.9.0.1' as Address), left);
+    await until('it has gone', async () => (await claim(kv, '10.9.0.1')) === undefined);
+    const named = await claim(kv, '10.9.0.2');
+    assert.deepEqual([named?.reservation, named?.ttlSeconds], ['shop/fixed', null]);
+  }));
+
+test('a hand-over leaves alone what was the owner’s in the other family and is another’s now', () =>
+  world(async (kv) => {
+    await new TestNode(kv, 'n1').ask('default', 0);
+    await new TestNode(kv, 'n2').ask('default', 0);
+    await take(kv, '10.9.0.1', { partner: 'fd00:9::1' as Address }, 'n1');
+    const theirs = { owner: { type: 'pod', namespace: 'shop', pod: 'other' } } as const;
+    await take(kv, 'fd00:9::1', theirs, 'n1');
+    const found = (await claim(kv, '10.9.0.1'))!;
+    const standby = { node: 'n2', holder: 'container-2' };
+    await kv.put(claimKey(found.address), encodeClaim({ ...found, standby }));
+    const done = await switchAddress(kv, found.address, 'n2');
+    assert.deepEqual(
+      done.map(({ address, node }) => [address, node]),
+      [['10.9.0.1', 'n2']],
+    );
+    assert.equal((await claim(kv, 'fd00:9::1'))?.at, 'n1');
   }));
 
 test('for a node that is gone for good, and its pod too, the operator lets go', () =>

@@ -6,6 +6,7 @@ import {
   decodeClaim,
   encodeClaim,
   ownerText,
+  sameOwner,
   switchClaim,
 } from '@causeway/ipam';
 import { OperatorError } from '../errors.ts';
@@ -59,8 +60,11 @@ export async function switchAddress(kv: Kv, address: Address, node: string): Pro
         hint: 'causeway ipam claims lists the addresses that stay with an owner',
       });
     }
-    const { partner } = decodeClaim(first.text);
-    const second = partner === null ? undefined : await kv.get(claimKey(partner));
+    const { partner, owner } = decodeClaim(first.text);
+    const other = partner === null ? undefined : await kv.get(claimKey(partner));
+    // What was the owner's may be another's by now: his goes where it is.
+    const second =
+      other !== undefined && sameOwner(decodeClaim(other.text).owner, owner) ? other : undefined;
     const steps = [first, ...(second === undefined ? [] : [second])].map((entry) => {
       const claim = decodeClaim(entry.text);
       const step = switchClaim(claim, node);
