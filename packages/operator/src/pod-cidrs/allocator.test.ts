@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Kv, memoryEtcd, systemClock } from '@causeway/etcd';
 import { Prefix } from '@causeway/ip';
-import { etcdStore, podCidrKey } from '@causeway/resources';
+import { etcdStore, podCidrKey, registryKey } from '@causeway/resources';
 import { VirtualClock } from '@causeway/tables';
 import { breaches, pool, records, startOperator, TestNode, until } from '../../testing/world.ts';
+import { requestRelease } from '../requests.ts';
 
 const DUAL = {
   ipv4: { cidrs: ['10.0.0.0/22'], maskSize: 24 },
@@ -249,3 +250,21 @@ test('a node that is gone and has nothing left is not looked at again and again'
   await clock.advance(60_000);
   assert.ok(looks <= 2, `${looks} looks in a minute in which nothing happened`);
 });
+
+test('a node whose object cannot be read is released by force too, and holds nobody up', () =>
+  world(async (kv) => {
+    await etcdStore(kv).apply([pool('default', DUAL)]);
+    await using _operator = startOperator(kv);
+    const [a, b] = [new TestNode(kv, 'a'), new TestNode(kv, 'b')];
+    for (const node of [a, b]) await node.ask('default', 10);
+    await until('both are served', async () => (await records(kv)).length === 2);
+    await kv.put(registryKey('CiliumNode', { name: 'a' }), 'nobody knows');
+    const { signal } = new AbortController();
+    assert.equal(await requestRelease(kv, 'a', signal), 'done');
+    assert.deepEqual(
+      (await records(kv)).map(({ node }) => node),
+      ['b'],
+    );
+    assert.equal(await requestRelease(kv, 'b', signal), 'done');
+    assert.deepEqual(await records(kv), []);
+  }));

@@ -77,8 +77,9 @@ export function changeOf(
         operations.push({ type: 'delete', key: record });
         break;
       case 'reclaim':
-        // An object that cannot be read may be a node's that lives: only its absence says that it is gone.
-        if (decision.why === 'node-gone' ? entry !== undefined : entry !== undefined && !node) {
+        // An object that cannot be read may be a node's that lives: only its absence says that it is gone. By force
+        // its blocks go all the same; what it names of them once it can be read is another's, or adopted.
+        if (decision.why === 'node-gone' && entry !== undefined) {
           overtaken.push(decision);
           continue;
         }
