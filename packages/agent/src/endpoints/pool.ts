@@ -77,9 +77,19 @@ export class NodeAddressPool implements AddressPool {
   recent(pool: string, family: Family): number {
     const times = this.#recent.get(`${pool} ${family}`);
     if (times === undefined) return 0;
-    const since = this.#now() - RECENT_MS;
-    while (times.length > 0 && times[0]! < since) times.shift();
+    this.#forgetOld(times);
     return times.length;
+  }
+
+  /** Moments of giving that are still remembered, of all pools; for tests. */
+  get remembered(): number {
+    return [...this.#recent.values()].reduce((sum, { length }) => sum + length, 0);
+  }
+
+  #forgetOld(times: number[]): void {
+    const since = this.#now() - RECENT_MS;
+    const kept = times.findIndex((time) => time >= since);
+    times.splice(0, kept < 0 ? times.length : kept);
   }
 
   /** One address of each family for which the node has CIDRs. @throws AgentError `pool-empty`. */
@@ -106,6 +116,8 @@ export class NodeAddressPool implements AddressPool {
       if (part === undefined || had?.[family] !== undefined) continue;
       const key = `${part.pool ?? ''} ${family}`;
       const times = this.#recent.get(key) ?? [];
+      // Nobody asks about the node's own podCIDRs: what is old goes here.
+      this.#forgetOld(times);
       times.push(this.#now());
       this.#recent.set(key, times);
     }
