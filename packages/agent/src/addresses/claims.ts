@@ -23,6 +23,8 @@ import { AgentError } from '../errors.ts';
 
 /** Others change the same records; whoever loses this often in a row has a reason to say so. */
 const ATTEMPTS = 8;
+/** Reasons for a list that mean another store than before behind the same name. */
+const STRANGE: ReadonlySet<string> = new Set(['cluster-changed', 'revision-went-back']);
 
 export interface ClaimRow {
   readonly claim: Claim;
@@ -219,9 +221,22 @@ export class ClaimStore implements AsyncDisposable {
             // One that waits for the store is not gone because the store lacks it.
             if (address !== undefined && this.table.get(address)?.revision !== 0)
               this.#forget(address);
-          } else if (event.type === 'synced') this.#synced = true;
+          } else if (event.type === 'snapshot-start' && STRANGE.has(event.reason)) this.#anew();
+          else if (event.type === 'synced') this.#synced = true;
         }
       });
+    }
+  }
+
+  /**
+   * Another store stands behind the name, or an older state of it: its revisions say nothing about what is known. What
+   * endpoints here have is said again; of everything else it is right, whatever it says.
+   */
+  #anew(): void {
+    for (const row of [...this.table.rows()]) {
+      const { claim, revision } = row;
+      if (claim.at === this.#options.node && claim.holder !== null) this.pend(claim);
+      else if (revision > 0) this.#hold({ claim, revision: 1 });
     }
   }
 

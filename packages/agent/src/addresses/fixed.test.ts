@@ -243,3 +243,16 @@ test('a hand-over takes nothing of another namespace, whatever a pod claims to h
   const own = await b.fixed.standBy(owner, wish('shop', 'victim'));
   assert.equal(own.addresses.ipv4, given.ipv4, 'its own namespace may');
 });
+
+test('a store that comes back without its claims is told again what endpoints here have', async () => {
+  await using a = life('told', ['10.11.0.0/28', 'fd00:11::/124']);
+  const { ipv4 } = await a.take('c1', wishFor(podOf('kept-on')));
+  const row = () => a.claims.table.get(ipv4!);
+  while (!a.claims.synced) await new Promise((resolve) => setTimeout(resolve, 10));
+  etcd.wipe();
+  while (row()?.revision !== 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.equal(row()?.claim.holder, 'c1/eth0');
+  const own = row()!.claim;
+  await a.claims.change([{ address: ipv4!, step: (stored) => catchUp(stored, own) }]);
+  assert.equal(decodeClaim((await a.kv.get(claimKey(ipv4!)))!.text).holder, 'c1/eth0');
+});
