@@ -33,10 +33,10 @@ export type {
 } from './src/policy/types.ts';
 export { type ConfigChange, compareConfig } from './src/reconfigure.ts';
 export { AttributeTable } from './src/rib/attribute-table.ts';
+export { grown } from './src/rib/grown.ts';
 export { NextHopTable } from './src/rib/next-hops.ts';
 export {
   fieldsOf,
-  grown,
   maskWord,
   type PrefixFields,
   PrefixTable,

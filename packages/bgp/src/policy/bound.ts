@@ -1,6 +1,7 @@
 import type { AttributeTable, SetListener } from '../rib/attribute-table.ts';
+import { grown } from '../rib/grown.ts';
 import { SetMemo } from '../rib/memo.ts';
-import { grown, type PrefixFields } from '../rib/prefix-table.ts';
+import type { PrefixFields } from '../rib/prefix-table.ts';
 import type { FamilyKey } from '../types.ts';
 import type { CompiledPolicy, CompiledStatement } from './compile.ts';
 import { NextHopMode } from './compile-set.ts';

@@ -1,6 +1,6 @@
 import { emptyHot, readHot } from './attribute-bytes.ts';
+import { grown } from './grown.ts';
 import type { NextHopTable } from './next-hops.ts';
-import { grown } from './prefix-table.ts';
 
 /** Remembers something about attribute sets by number, and must let go of a number that is freed. */
 export interface SetListener {

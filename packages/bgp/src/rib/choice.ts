@@ -1,8 +1,8 @@
 import type { MultipathConfig } from '../speaker/config.ts';
+import { grown } from './grown.ts';
 import { Multipath } from './multipath.ts';
 import { PathFlag } from './path-table.ts';
 import { PrefixFlag } from './prefix-flags.ts';
-import { grown } from './prefix-table.ts';
 import type { Rib } from './rib.ts';
 
 /** Chooses among the paths of a prefix, and journals the prefix when what is chosen is another. */

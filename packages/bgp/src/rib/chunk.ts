@@ -1,8 +1,8 @@
 import type { UpdateEncoder } from '../wire/update-encoder.ts';
 import type { AttributeTable } from './attribute-table.ts';
+import { grown } from './grown.ts';
 import type { OutTable } from './out-table.ts';
 import type { PrefixFields, PrefixTable } from './prefix-table.ts';
-import { grown } from './prefix-table.ts';
 
 /**
  * UPDATEs for a run of items, made once for all neighbours of a group. What came from one peer is one range of

@@ -1,4 +1,4 @@
-import { grown } from './prefix-table.ts';
+import { grown } from './grown.ts';
 
 /** A place in a journal: everything before it has been read. Compaction moves it along. */
 export interface JournalReader {

@@ -1,5 +1,5 @@
 import type { AttributeTable, SetListener } from './attribute-table.ts';
-import { grown } from './prefix-table.ts';
+import { grown } from './grown.ts';
 
 /**
  * What a policy made of attribute sets, by number: a set's number, or a negative verdict. A result other than

@@ -1,4 +1,4 @@
-import { grown } from './prefix-table.ts';
+import { grown } from './grown.ts';
 
 /**
  * What a group's neighbours have been sent, or will be: an item each, with the attribute set (0: withdrawn) and

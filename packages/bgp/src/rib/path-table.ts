@@ -1,4 +1,4 @@
-import { grown } from './prefix-table.ts';
+import { grown } from './grown.ts';
 
 export const PathFlag = Object.freeze({
   /** Kept over the peer's restart (RFC 4724), not brought again yet. */

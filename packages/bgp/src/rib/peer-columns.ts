@@ -1,6 +1,6 @@
 import type { Address } from '@causeway/ip';
 import { Address as A } from '@causeway/ip';
-import { grown } from './prefix-table.ts';
+import { grown } from './grown.ts';
 
 /** How paths of a peer are looked at by decisions; peers have small numbers, 0 being ourselves. */
 export const PeerKind = Object.freeze({ local: 0, ebgp: 1, ibgp: 2 } as const);

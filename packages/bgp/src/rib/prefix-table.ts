@@ -1,4 +1,6 @@
 import { Address, Prefix } from '@causeway/ip';
+import { grown } from './grown.ts';
+import { hash32, hash128 } from './prefix-hash.ts';
 
 /** What a prefix is made of: signed words, most significant first, host bits clear (as `NlriCursor` has them). */
 export interface PrefixFields {
@@ -264,45 +266,6 @@ export class PrefixTable {
 /** All ones in the first `length` bits; nothing for 0 and less, everything for 32 and more. */
 export function maskWord(length: number): number {
   return length <= 0 ? 0 : length >= 32 ? -1 : -1 << (32 - length);
-}
-
-/**
- * A column made longer; what it holds stays. The old one is empty from then on: its memory is given back at once, not
- * when the collector comes by.
- */
-export function grown<T extends Int32Array | Uint32Array | Uint16Array | Uint8Array>(
-  column: T,
-  length: number,
-): T {
-  const make = column.constructor as new (buffer: ArrayBuffer) => T;
-  const { buffer, BYTES_PER_ELEMENT } = column;
-  return new make((buffer as ArrayBuffer).transfer(length * BYTES_PER_ELEMENT));
-}
-
-const nearbyBits = 3;
-
-/** Neighbours choose the prefixes: which of them meet in a slot must not be theirs to know. */
-function mix(h: number, seed: number): number {
-  let mixed = Math.imul(h ^ seed, 0x9e3779b1);
-  mixed = Math.imul(mixed ^ (mixed >>> 15), 0x85ebca6b);
-  return mixed ^ (mixed >>> 13);
-}
-
-function hash32(length: number, w0: number, seed: number): number {
-  const number = length === 0 ? 0 : w0 >>> (32 - length);
-  const h = mix((number >>> nearbyBits) ^ (length << 24), seed);
-  return (h << nearbyBits) ^ (number & ((1 << nearbyBits) - 1));
-}
-
-function hash128(
-  length: number,
-  w0: number,
-  w1: number,
-  w2: number,
-  w3: number,
-  seed: number,
-): number {
-  return mix(mix(mix(mix(w0 ^ (length << 24), seed) ^ w1, seed) ^ w2, seed) ^ w3, seed);
 }
 
 export function textOf(bits: 32 | 128, fields: PrefixFields): Prefix {

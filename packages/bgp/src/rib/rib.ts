@@ -3,12 +3,13 @@ import type { AttributeTable } from './attribute-table.ts';
 import { Choice } from './choice.ts';
 import { Decision } from './decision.ts';
 import { Graveyard } from './graveyard.ts';
+import { grown } from './grown.ts';
 import { Journal } from './journal.ts';
 import { PathFlag, PathTable } from './path-table.ts';
 import type { PeerColumns } from './peer-columns.ts';
 import { mostOfOne, type PeerCounts } from './peer-counts.ts';
 import { PrefixFlag } from './prefix-flags.ts';
-import { grown, PrefixTable } from './prefix-table.ts';
+import { PrefixTable } from './prefix-table.ts';
 
 /**
  * All paths of one family: Adj-RIB-Ins before and after policy, and the Loc-RIB, whose changes go into a journal

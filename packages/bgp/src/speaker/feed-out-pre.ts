@@ -1,5 +1,5 @@
+import { grown } from '../rib/grown.ts';
 import type { JournalReader } from '../rib/journal.ts';
-import { grown } from '../rib/prefix-table.ts';
 import type { Rib } from '../rib/rib.ts';
 import {
   bytesPerItem,
