@@ -18,6 +18,8 @@ export class SpeakerReach {
   readonly #options: ReachOptions;
   readonly #confirmed = new Set<Prefix>();
   readonly #asking = new Set<Prefix>();
+  /** Which speaker is asked: what a former one answers late says nothing of this one. */
+  #generation = 0;
 
   constructor(options: ReachOptions) {
     this.#options = options;
@@ -50,6 +52,7 @@ export class SpeakerReach {
   /** The speaker is another: what it has sent is not known any more. */
   forget(): void {
     this.#confirmed.clear();
+    this.#generation += 1;
   }
 
   #has(prefix: Prefix): boolean {
@@ -59,12 +62,13 @@ export class SpeakerReach {
   async #ask(prefix: Prefix, neighbors: readonly string[]): Promise<void> {
     if (this.#asking.has(prefix)) return;
     this.#asking.add(prefix);
+    const generation = this.#generation;
     try {
       // Members of a dynamic group have names of their own: having been taken is all that can be asked of them.
       const named = [...new Set(neighbors)].filter((name) => !name.endsWith(':*'));
       let sent = named.length === 0;
       for (const name of named) sent ||= await this.#options.port.advertised(name, prefix);
-      if (sent) this.#confirmed.add(prefix);
+      if (sent && generation === this.#generation) this.#confirmed.add(prefix);
     } catch {
       // A speaker that does not answer has said nothing.
     } finally {
