@@ -197,6 +197,11 @@ export function addressSuite(name: string, open: () => Promise<StoreUnderTest>):
       refused('in-use', /10\.1\.0\.0\/26 \(n1\)/, /shop\/till/),
     );
     await assert.rejects(store.delete('CiliumPodIPPool', { name: 'a' }), refused('in-use', /n1/));
+    await kv.put(podCidrKey(cidr), 'written by somebody else');
+    await assert.rejects(
+      store.delete('CiliumPodIPPool', { name: 'a' }),
+      refused('in-use', /10\.1\.0\.0\/26 \(a record that cannot be read\)/),
+    );
     // What nobody has may go, also a part of a range.
     await store.apply([pool('a', '10.1.0.0/25')]);
     await kv.delete(podCidrKey(cidr));

@@ -4,7 +4,7 @@ import { CLAIMS, decodeClaim, ownerText } from '@causeway/ipam';
 import { decode, descriptor, prefixOf } from '../codec.ts';
 import { ResourceError } from '../errors.ts';
 import type { CiliumPodIPPool } from '../schema/pod-pools.ts';
-import { decodePodCidr, POD_CIDRS, poolUseKey } from './pod-cidrs.ts';
+import { decodePodCidr, POD_CIDRS, podCidrOfKey, poolUseKey } from './pod-cidrs.ts';
 
 const MAX_NAMES = 10;
 
@@ -32,8 +32,12 @@ export async function guardPoolRanges(
   const held: { cidr: Prefix; node: string }[] = [];
   for await (const { entries } of kv.pages(POD_CIDRS, options)) {
     for (const entry of entries) {
+      const cidr = podCidrOfKey(entry.key);
+      if (cidr === undefined || !isLost(cidr)) continue;
       const record = decodePodCidr(entry);
-      if (record?.pool === name && isLost(record.cidr)) held.push(record);
+      // Whose a record is that nobody can read, nobody knows: it may be this pool's.
+      if (record === undefined) held.push({ cidr, node: 'a record that cannot be read' });
+      else if (record.pool === name) held.push(record);
     }
   }
   const claims: string[] = [];
