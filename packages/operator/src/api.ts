@@ -21,6 +21,8 @@ export interface ApiParts {
 }
 
 const RELEASE_MS = 20_000;
+/** How old an answer may be: whoever asks often, or in numbers, costs the store one reading in this time. */
+const WORLD_MS = 500;
 
 const cidrQuery = z.strictObject({
   cidr: z
@@ -41,7 +43,8 @@ const name = z.string().min(1).max(253);
 /** The HTTP routes, without a socket. Every instance answers; what is asked of the leader reaches it by the store. */
 export function operatorApi({ operator, commands, about, onError }: ApiParts): Api {
   const app = createApi({ program: 'operator', requestBytes: 65_536, onError });
-  const world = (): Promise<World> => readWorld(operator.kv, operator.store);
+  const shared = new Shared(WORLD_MS, () => readWorld(operator.kv, operator.store));
+  const world = (): Promise<World> => shared.get();
   app.get('/v1/status', (c) => c.json({ ...about(), ...operator.status() }));
   app.get('/v1/leader', (c) => {
     const status = operator.status();
@@ -83,13 +86,48 @@ export function operatorApi({ operator, commands, about, onError }: ApiParts): A
         hint: 'the request stands; it is done as soon as an operator leads',
       });
     }
+    shared.forget();
     return c.json({ node, released: true });
   });
   app.post('/v1/switch', async (c) => {
     const body = await readBody(c, z.strictObject({ address, node: name }));
-    return jsonAnswer(c, await switchAddress(operator.kv, body.address, body.node));
+    const switched = await switchAddress(operator.kv, body.address, body.node);
+    shared.forget();
+    return jsonAnswer(c, switched);
   });
   return app;
+}
+
+/** One reading for all who ask while it is under way and until it is `ms` old. A failed one is not kept. */
+class Shared<T> {
+  readonly #ms: number;
+  readonly #read: () => Promise<T>;
+  #last: { until: number; readonly value: Promise<T> } | undefined;
+
+  constructor(ms: number, read: () => Promise<T>) {
+    this.#ms = ms;
+    this.#read = read;
+  }
+
+  get(): Promise<T> {
+    if (this.#last !== undefined && performance.now() < this.#last.until) return this.#last.value;
+    const mine = { until: Number.POSITIVE_INFINITY, value: this.#read() };
+    this.#last = mine;
+    mine.value.then(
+      () => {
+        mine.until = performance.now() + this.#ms;
+      },
+      () => {
+        if (this.#last === mine) this.#last = undefined;
+      },
+    );
+    return mine.value;
+  }
+
+  /** What has been changed since is to be seen at once. */
+  forget(): void {
+    this.#last = undefined;
+  }
 }
 
 /** Prometheus text. */
