@@ -66,6 +66,20 @@ export class Fields {
     return address ?? this.problem(path, 'must be an IPv4 or IPv6 address', value);
   }
 
+  /** As Kubernetes has it: nobody can take to himself what every node has, or what stays on a link. */
+  ordinaryAddress(value: unknown, path: string): Address | undefined {
+    const address = this.address(value, path);
+    if (address === undefined) return undefined;
+    const special =
+      Address.isUnspecified(address) ||
+      Address.isLoopback(address) ||
+      Address.isLinkLocal(address) ||
+      Address.isMulticast(address);
+    if (!special) return address;
+    const allowed = 'must be no loopback, link-local, multicast or unspecified address';
+    return this.problem(path, allowed, address);
+  }
+
   strings(value: unknown, path: string): Readonly<Record<string, string>> | undefined {
     const object = this.object(value, path);
     if (object === undefined) return undefined;

@@ -96,7 +96,7 @@ function readEndpoint(fields: Fields, value: unknown, path: string): Placed[] {
   };
   // "Consumers must only use the first address", since all of them are of one endpoint.
   const [first] = fields.list(given.addresses, `${path}.addresses`);
-  const address = fields.address(first, `${path}.addresses[0]`);
+  const address = fields.ordinaryAddress(first, `${path}.addresses[0]`);
   return address === undefined ? [] : [{ address, ...shared }];
 }
 

@@ -1,4 +1,4 @@
-import { Address, Prefix } from '@causeway/ip';
+import { Prefix } from '@causeway/ip';
 import { readAlgorithm, readForwarding, readHealthCheck } from './annotations.ts';
 import type { Parsed } from './errors.ts';
 import { Fields, type Json, readMeta } from './fields.ts';
@@ -49,7 +49,13 @@ function readService(fields: Fields, value: unknown): Service | undefined {
     type,
     headless,
     clusterIPs: headless ? [] : readAddresses(fields, given, 'spec.clusterIPs'),
-    externalIPs: readExternalIPs(fields, spec),
+    externalIPs: [
+      ...new Set(
+        fields
+          .list(spec.externalIPs, 'spec.externalIPs')
+          .flatMap((each, i) => fields.ordinaryAddress(each, `spec.externalIPs[${i}]`) ?? []),
+      ),
+    ],
     // What was given before the type was changed may stand in the status still.
     loadBalancerIPs: type === 'LoadBalancer' ? readLoadBalancerIPs(fields, object) : [],
     sourceRanges: type === 'LoadBalancer' ? readSourceRanges(fields, spec) : [],
@@ -77,27 +83,6 @@ function readService(fields: Fields, value: unknown): Service | undefined {
 function readAddresses(fields: Fields, list: readonly unknown[], path: string) {
   const addresses = list.flatMap((each, i) => fields.address(each, `${path}[${i}]`) ?? []);
   return [...new Set(addresses)];
-}
-
-/** As Kubernetes has it: nobody can take to himself what every node has, or what stays on a link. */
-function readExternalIPs(fields: Fields, spec: Json) {
-  const path = 'spec.externalIPs';
-  const addresses = readAddresses(fields, fields.list(spec.externalIPs, path), path);
-  for (const address of addresses) {
-    const special =
-      Address.isUnspecified(address) ||
-      Address.isLoopback(address) ||
-      Address.isLinkLocal(address) ||
-      Address.isMulticast(address);
-    if (special) {
-      fields.problem(
-        path,
-        'must be no loopback, link-local, multicast or unspecified address',
-        address,
-      );
-    }
-  }
-  return addresses;
 }
 
 function readLoadBalancerIPs(fields: Fields, object: Json) {

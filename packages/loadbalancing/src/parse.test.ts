@@ -159,8 +159,8 @@ for (const [path, object] of [
     'metadata.annotations[service.cilium.io/lb-algorithm]',
     service({}, { annotations: { 'service.cilium.io/lb-algorithm': 'luck' } }),
   ],
-  ['spec.externalIPs', service({ externalIPs: ['127.0.0.1'] })],
-  ['spec.externalIPs', service({ externalIPs: ['fe80::1'] })],
+  ['spec.externalIPs[0]', service({ externalIPs: ['127.0.0.1'] })],
+  ['spec.externalIPs[0]', service({ externalIPs: ['fe80::1'] })],
   [
     'spec.loadBalancerSourceRanges[1]',
     service({ type: 'LoadBalancer', loadBalancerSourceRanges: ['10.0.0.0/8', '10.0.0.0'] }),
@@ -244,6 +244,9 @@ test('slices: every port with the first address; names and strangers give nothin
   assert.ok(nobody.ok && nobody.value.service === undefined);
   assert.equal(parseEndpointSlice(slice({ addressType: undefined })).ok, false);
   assert.equal(parseEndpointSlice(slice({ endpoints: [{ addresses: ['x'] }] })).ok, false);
+  // Else a slice could have every node send to itself, or to its cloud's metadata.
+  for (const address of ['127.0.0.1', '169.254.169.254', '0.0.0.0', '224.0.0.1'])
+    assert.equal(parseEndpointSlice(slice({ endpoints: [{ addresses: [address] }] })).ok, false);
 });
 
 test('any JSON gives a value or problems, never an exception', () => {
