@@ -142,6 +142,10 @@ export class ClaimDuties implements AsyncDisposable {
     }
     changes.push(...this.#options.reservable());
     this.#tell(ports, moved, announced);
+    const wanted = new Set(changes.map(({ address }) => address));
+    for (const address of this.#failing.keys()) {
+      if (!wanted.has(address)) this.#failing.delete(address);
+    }
     if (work.length + changes.length > 0) {
       // The newest turn says all that is left to do: of those that wait no other is needed.
       const queued = this.#next !== undefined;
