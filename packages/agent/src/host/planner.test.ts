@@ -181,7 +181,7 @@ test('what keeps pods from being served is said with what to do', () => {
       remote: [],
       attracted: [],
     }).problems.join(),
-    /no CiliumNode named a; create it/,
+    /no CiliumNode named a is known.*; create it/,
   );
   assert.match(
     plan({ tunnel: { underlayFamily: 'ipv6' } }, [eth0]).problems.join(),

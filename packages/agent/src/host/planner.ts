@@ -134,7 +134,7 @@ function problemsOf(
   const problems: string[] = [];
   if (own === undefined) {
     problems.push(
-      `the store has no CiliumNode named ${config.node.name}; create it, with its addresses`,
+      `no CiliumNode named ${config.node.name} is known, neither from the store nor from an earlier run; create it, with its addresses`,
     );
   } else if (own.podCIDRs.length === 0) {
     problems.push(
