@@ -147,3 +147,26 @@ test('a record that cannot be read keeps its own address from use and no other',
     assert.equal((await kv.get(`${VIPS}203.0.113.1`))?.text, 'nobody knows');
     assert.equal(vipOfKey(`${VIPS}203.0.113.01`), undefined);
   }));
+
+test('an address that a status goes on showing, for nobody can write it, stays recorded', () =>
+  world(async (kv) => {
+    const store = etcdStore(kv);
+    await store.apply([vipPool('front', [{ cidr: '192.0.2.1/32' }]), service('a')]);
+    await until('a has it', async () => (await addresses(kv, 'a')).length === 1);
+    const key = 'causeway/registry/core/services/shop/a';
+    assert.notEqual(await kv.get(key), undefined);
+    await kv.put(key, '{"kind":"Service","spec":{"ports":"of a later version"}}');
+    await store.delete('CiliumLoadBalancerIPPool', { name: 'front' });
+    const side = [{ cidr: '192.0.2.2/32' }, { cidr: '192.0.2.3/32' }];
+    await store.apply([vipPool('side', side), service('b')]);
+    await until('b is served', async () => (await addresses(kv, 'b')).length === 1);
+    assert.deepEqual((await claims(kv))['192.0.2.1'], ['shop/a']);
+    await kv.delete(key);
+    await until('the record goes with the service', async () => {
+      return (
+        Object.values(await claims(kv))
+          .flat()
+          .join() === 'shop/b'
+      );
+    });
+  }));

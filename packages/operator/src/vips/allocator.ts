@@ -1,7 +1,7 @@
 import type { Log } from '@causeway/daemon';
 import { absent, type Compare, type Fence, type Kv, type TxnOperation } from '@causeway/etcd';
 import { Address, Prefix } from '@causeway/ip';
-import { planVips, type VipClaim, type VipPlan, type VipRefusal } from '@causeway/ipam';
+import { planVips, type VipClaim, type VipPlan } from '@causeway/ipam';
 import { ResourceError, type ResourceStore, type Service } from '@causeway/resources';
 import { type Clock, deepEqual, Gate } from '@causeway/tables';
 import type { OperatorConfig } from '../config.ts';
@@ -119,14 +119,35 @@ export class VipAllocator implements Disposable {
     this.#plan = plan;
     const refusals = Map.groupBy(plan.refusals, ({ service }) => service);
     const services = [...tables.services];
-    for (const service of services) await this.#show(service, plan, refusals, 'taken', signal);
-    if (!(await this.#write(plan, signal))) return false;
-    for (const service of services) await this.#show(service, plan, refusals, 'given', signal);
+    // Addresses that a status goes on showing, for it cannot be written: their records stay as they are.
+    const stuck = new Set<Address>();
+    for (const service of services) {
+      const has = plan.assignments.get(keyOf(service)) ?? [];
+      const next = shownBy(service).filter((address) => has.includes(address));
+      if (await this.#show(service, next, undefined, signal)) continue;
+      for (const address of shownBy(service)) if (!has.includes(address)) stuck.add(address);
+    }
+    if (stuck.size > 0) this.#stale = true;
+    if (!(await this.#write(plan, stuck, signal))) return false;
+    for (const service of services) {
+      const has = plan.assignments.get(keyOf(service)) ?? [];
+      const shown = shownBy(service);
+      const next = has.filter((address) => !stuck.has(address) || shown.includes(address));
+      const condition =
+        service.spec.type === 'LoadBalancer'
+          ? vipServiceCondition(refusals.get(keyOf(service)) ?? [])
+          : undefined;
+      await this.#show(service, next, condition, signal);
+    }
     await this.#showPools(plan, signal);
     return true;
   }
 
-  async #write({ writes, deletes }: VipPlan, signal: AbortSignal): Promise<boolean> {
+  async #write(
+    { writes, deletes }: VipPlan,
+    except: ReadonlySet<Address>,
+    signal: AbortSignal,
+  ): Promise<boolean> {
     const { kv, fence } = this.#options;
     const changes: {
       compare: Compare;
@@ -135,6 +156,7 @@ export class VipAllocator implements Disposable {
       claim?: VipClaim;
     }[] = [];
     for (const address of deletes) {
+      if (except.has(address)) continue;
       changes.push({
         address,
         compare: this.#unchanged(address),
@@ -143,6 +165,7 @@ export class VipAllocator implements Disposable {
     }
     for (const claim of writes) {
       const { address } = claim;
+      if (except.has(address)) continue;
       changes.push({
         address,
         claim,
@@ -173,33 +196,22 @@ export class VipAllocator implements Disposable {
     return { type: 'mod', key, operator: '=', revision: known.revision };
   }
 
-  /** `taken`: only what the service no longer has leaves its status. */
+  /** Has the status show these addresses. False when it could not be written and may show others. */
   async #show(
     service: Service,
-    plan: VipPlan,
-    refusals: ReadonlyMap<string, readonly VipRefusal[]>,
-    what: 'taken' | 'given',
+    next: readonly Address[],
+    condition: ReturnType<typeof vipServiceCondition> | undefined,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { settings } = this.#options;
     // Of another controller's services nothing is ours to say.
-    if (service.spec.type === 'LoadBalancer' && !isOurs(service, settings.classless)) return;
+    if (service.spec.type === 'LoadBalancer' && !isOurs(service, settings.classless)) return true;
     const { namespace, name } = service.metadata;
-    const key = `${namespace}/${name}`;
-    const shown = (service.status?.loadBalancer?.ingress ?? []).flatMap(({ ip }) =>
-      ip === undefined ? [] : (Address.tryParse(ip) ?? []),
-    );
-    const has = plan.assignments.get(key) ?? [];
-    const next = what === 'given' ? has : shown.filter((address) => has.includes(address));
-    const condition =
-      what === 'given' && service.spec.type === 'LoadBalancer'
-        ? vipServiceCondition(refusals.get(key) ?? [])
-        : undefined;
     const told = service.status?.conditions?.find(({ type }) => type === condition?.type);
-    const same = deepEqual(next, shown) && (condition === undefined || deepEqual(condition, told));
-    if (same) return;
+    const isTold = condition === undefined || deepEqual(condition, told);
+    if (isTold && deepEqual(next, shownBy(service))) return true;
     const others = service.status?.conditions?.filter(({ type }) => type !== condition?.type) ?? [];
-    await this.#patch(
+    return this.#patch(
       'Service',
       { ...(namespace === undefined ? {} : { namespace }), name },
       {
@@ -227,13 +239,16 @@ export class VipAllocator implements Disposable {
     ref: { namespace?: string; name: string },
     status: Readonly<Record<string, unknown>>,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<boolean> {
     try {
       await this.#options.store.patchStatus(kind, ref, status, { signal });
+      return true;
     } catch (error) {
       // Gone meanwhile, or no longer valid: its next version is looked at again.
       if (!(error instanceof ResourceError)) throw error;
+      if (error.code === 'not-found') return true;
       this.#options.log.warn({ kind, ...ref, error: error.message }, 'a status cannot be written');
+      return false;
     }
   }
 
@@ -241,3 +256,10 @@ export class VipAllocator implements Disposable {
     for (const undo of this.#undo) undo();
   }
 }
+
+const keyOf = ({ metadata }: Service): string => `${metadata.namespace}/${metadata.name}`;
+
+const shownBy = ({ status }: Service): Address[] =>
+  (status?.loadBalancer?.ingress ?? []).flatMap(({ ip }) =>
+    ip === undefined ? [] : (Address.tryParse(ip) ?? []),
+  );
