@@ -2,8 +2,8 @@
  * Twenty pods a second on one node, over three borders of pod CIDRs: how long each ADD takes at the agent's socket,
  * against the same pods at the same pace inside one CIDR. Growth is ahead of need, so a border should not be felt.
  */
-import { execFileSync } from 'node:child_process';
 import { type Bar, type Benchmark, type Figure, median, quantile } from './lib/benchmark.ts';
+import { namespaces } from './lib/namespaces.ts';
 import { type BenchLab, benchLab } from './lib/site.ts';
 
 const PACE_MS = 50;
@@ -68,23 +68,6 @@ async function until(what: string, condition: () => Promise<boolean>): Promise<v
   throw new Error(`still not after two minutes: ${what}`);
 }
 
-function namespaces(tag: string): Disposable {
-  const batch = (words: string): void => {
-    const input = Array.from({ length: PODS + 2 }, (_, at) => `${words} ${tag}${at}\n`).join('');
-    execFileSync('ip', ['-force', '-batch', '-'], { input, stdio: ['pipe', 'ignore', 'ignore'] });
-  };
-  batch('netns add');
-  return {
-    [Symbol.dispose]: () => {
-      try {
-        batch('netns delete');
-      } catch {
-        // With -force it goes on past those that are gone, and says so at the end.
-      }
-    },
-  };
-}
-
 const podName = (kind: string, index: number): string => `${kind}-${index}`;
 
 /** One burst at its pace, whatever the answers take; the milliseconds of each from question to answer. */
@@ -130,7 +113,7 @@ async function clear(site: BenchLab, kind: string): Promise<void> {
 const ipamBurst: Benchmark = async ({ quick, log }) => {
   const rounds = quick ? 2 : 5;
   const tag = `cwi${process.pid}n`;
-  using _namespaces = namespaces(tag);
+  using _namespaces = namespaces(tag, PODS + 2);
   await using site = await benchLab('bench-ipam', LAB, log);
   const store = await site.lab.cluster().store();
   await store.apply([
