@@ -302,9 +302,8 @@ function reflector(clients: number): void {
   });
 }
 
-function reload(routes: number): void {
-  const rig = makeRig();
-  const parts = table(routes, 1, 64512, [198, 18, 0, 1]);
+/** One neighbour that announces and one that is told; the number of the first. */
+function testerAndMonitor(rig: ReturnType<typeof makeRig>): number {
   const number = bringUp(
     rig,
     {
@@ -327,6 +326,13 @@ function reload(routes: number): void {
     64000,
     0x0a000001,
   );
+  return number;
+}
+
+function reload(routes: number): void {
+  const rig = makeRig();
+  const parts = table(routes, 1, 64512, [198, 18, 0, 1]);
+  const number = testerAndMonitor(rig);
   for (const part of parts) {
     rig.speaker.input('t', { type: 'bytes', connection: number, bytes: part }, 1);
     drain(rig);
@@ -366,28 +372,7 @@ function churn(routes: number): void {
       'ipv4',
     ),
   );
-  const number = bringUp(
-    rig,
-    {
-      name: 't',
-      target: { address: Address.parse('198.18.0.1') },
-      asn: asn(64512),
-      families: [{ family: 'ipv4-unicast', import: 'all', export: 'none' }],
-    },
-    64512,
-    1,
-  );
-  bringUp(
-    rig,
-    {
-      name: 'monitor',
-      target: { address: Address.parse('198.19.0.1') },
-      asn: asn(64000),
-      families: [{ family: 'ipv4-unicast', import: 'none', export: 'all' }],
-    },
-    64000,
-    0x0a000001,
-  );
+  const number = testerAndMonitor(rig);
   let now = 1;
   const send = (parts: readonly Uint8Array[]): void => {
     for (const part of parts) {
