@@ -1,6 +1,6 @@
 import { Prefix } from '@causeway/ip';
 import * as z from 'zod';
-import { closed, maybe, open, text } from './build.ts';
+import { closed, maybe, namedList, open, text } from './build.ts';
 import { dnsSubdomain, metadata } from './common.ts';
 
 /** Host bits in a plan are a slip of the pen: refused, not cleared. */
@@ -25,41 +25,20 @@ const cluster = closed({
   vips: maybe(ranges),
 });
 
-/** Names in a list must differ, for an owner is told by them. */
-function unique<T extends z.ZodType<{ name: string }>>(item: T, most: number) {
-  return z
-    .array(item)
-    .max(most)
-    .superRefine((items, context) => {
-      const seen = new Set<string>();
-      items.forEach(({ name }, index) => {
-        if (seen.has(name)) {
-          context.addIssue({
-            code: 'custom',
-            path: [index, 'name'],
-            message: 'must be unique in its list',
-            input: name,
-          });
-        }
-        seen.add(name);
-      });
-    });
-}
-
 export const addressPlan = open({
   apiVersion: z.literal('causeway.io/v1'),
   kind: z.literal('AddressPlan'),
   metadata: metadata(dnsSubdomain, false),
   spec: closed({
-    regions: unique(
+    regions: namedList(
       closed({
         name: planName,
         vpcs: maybe(
-          unique(
+          namedList(
             closed({
               name: planName,
               cidrs: maybe(ranges),
-              clusters: maybe(unique(cluster, 512)),
+              clusters: maybe(namedList(cluster, 512)),
             }),
             1024,
           ),

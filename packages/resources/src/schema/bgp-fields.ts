@@ -117,27 +117,6 @@ export const peerConfigRef = closed({
   description: 'The CiliumBGPPeerConfig with the settings; without it the defaults hold.',
 });
 
-/** A list whose entries have names of their own: the second of a name is refused. */
-export function namedList<S extends z.ZodType<{ name: string }>>(entry: S, most: number) {
-  return z
-    .array(entry)
-    .max(most)
-    .superRefine((entries, context) => {
-      const seen = new Set<string>();
-      entries.forEach(({ name }, index) => {
-        if (seen.has(name)) {
-          context.addIssue({
-            code: 'custom',
-            path: [index, 'name'],
-            message: 'must be unique in its list',
-            input: name,
-          });
-        }
-        seen.add(name);
-      });
-    });
-}
-
 export const selector = k8sSelector;
 
 /** Kubernetes' condition, as status blocks have it. */

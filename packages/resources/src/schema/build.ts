@@ -29,3 +29,24 @@ export function text(allowed: (value: string) => boolean, message: string): z.Zo
     .refine(allowed, { message: `must be ${message}` })
     .meta({ description: `Must be ${message}.` });
 }
+
+/** A list whose entries have names of their own: the second of a name is refused. */
+export function namedList<S extends z.ZodType<{ name: string }>>(entry: S, most: number) {
+  return z
+    .array(entry)
+    .max(most)
+    .superRefine((entries, context) => {
+      const seen = new Set<string>();
+      entries.forEach(({ name }, index) => {
+        if (seen.has(name)) {
+          context.addIssue({
+            code: 'custom',
+            path: [index, 'name'],
+            message: 'must be unique in its list',
+            input: name,
+          });
+        }
+        seen.add(name);
+      });
+    });
+}

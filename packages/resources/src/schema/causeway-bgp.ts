@@ -4,7 +4,6 @@ import {
   afi,
   asn,
   listName,
-  namedList,
   peerConfigRef,
   portNumber,
   routerId,
@@ -13,7 +12,7 @@ import {
   selector,
   unicastAddress,
 } from './bgp-fields.ts';
-import { closed, maybe, open, text } from './build.ts';
+import { closed, maybe, namedList, open, text } from './build.ts';
 import { dnsSubdomain, metadata } from './common.ts';
 
 // What Cilium's kinds for BGP have no field for. Each object extends the Cilium object of its own

@@ -6,7 +6,6 @@ import {
   interfaceName,
   largeCommunity,
   listName,
-  namedList,
   peerConfigRef,
   portNumber,
   routerId,
@@ -17,7 +16,7 @@ import {
   unicastAddress,
   wellKnownCommunity,
 } from './bgp-fields.ts';
-import { closed, maybe, open } from './build.ts';
+import { closed, maybe, namedList, open } from './build.ts';
 import { dnsSubdomain, metadata } from './common.ts';
 
 // Cilium's kinds for BGP (1.19), v2 with what v2alpha1 had beside it. Specs take their own fields
