@@ -1,8 +1,6 @@
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
 import type { Lab } from '../lab.ts';
 import type { LoadTarget } from './load.ts';
+import { TrafficClient } from './traffic-client.ts';
 
 /**
  * Connects to every target again and again, each time anew, and takes the first line that comes for an answer.
@@ -56,15 +54,7 @@ export interface AttemptsResult {
 }
 
 /** Connection attempts from a place to servers that say their name (`tcp`), until it is told to stop. */
-export class Attempts implements AsyncDisposable {
-  readonly #child: ChildProcess;
-  readonly #lines: AsyncIterator<string>;
-
-  private constructor(child: ChildProcess, lines: AsyncIterator<string>) {
-    this.#child = child;
-    this.#lines = lines;
-  }
-
+export class Attempts extends TrafficClient<AttemptsResult> {
   /** Returns when every target has answered once. */
   static async start(
     lab: Pick<Lab, 'spawn'>,
@@ -73,24 +63,6 @@ export class Attempts implements AsyncDisposable {
     options: { readonly everyMs?: number; readonly patienceMs?: number } = {},
   ): Promise<Attempts> {
     const { everyMs = 50, patienceMs = 1000 } = options;
-    const argument = JSON.stringify({ targets, everyMs, patienceMs });
-    const child = lab.spawn(from, [process.execPath, '-e', CLIENT, argument], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
-    await lines.next();
-    return new Attempts(child, lines);
-  }
-
-  async stop(): Promise<AttemptsResult[]> {
-    this.#child.stdin!.end();
-    const { value } = await this.#lines.next();
-    return JSON.parse(value as string) as AttemptsResult[];
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    this.#child.kill('SIGKILL');
-    await once(this.#child, 'exit');
+    return new Attempts(lab, from, CLIENT, { targets, everyMs, patienceMs }).flows();
   }
 }

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Lab } from '../lab.ts';
+import { endChild, TrafficClient } from './traffic-client.ts';
 
 /** Echoes every datagram, over both families; says so when it listens. */
 const ECHO = `
@@ -73,22 +73,14 @@ export async function echoServers(
     const child = lab.spawn(place, [process.execPath, '-e', ECHO, String(port)], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    stack.defer(() => end(child));
+    stack.defer(() => endChild(child));
     await firstLine(child);
   }
   return stack;
 }
 
 /** Datagrams from a place to targets, until it is told to stop. */
-export class Load implements AsyncDisposable {
-  readonly #child: ChildProcess;
-  readonly #lines: AsyncIterator<string>;
-
-  private constructor(child: ChildProcess, lines: AsyncIterator<string>) {
-    this.#child = child;
-    this.#lines = lines;
-  }
-
+export class Load extends TrafficClient<LoadResult> {
   /** Returns when datagrams flow. */
   static async start(
     lab: Pick<Lab, 'spawn'>,
@@ -97,24 +89,7 @@ export class Load implements AsyncDisposable {
     options: { readonly everyMs?: number; readonly sockets?: number } = {},
   ): Promise<Load> {
     const { everyMs = 10, sockets = 16 } = options;
-    const argument = JSON.stringify({ targets, everyMs, sockets });
-    const child = lab.spawn(from, [process.execPath, '-e', CLIENT, argument], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
-    const load = new Load(child, lines);
-    await lines.next();
-    return load;
-  }
-
-  async stop(): Promise<LoadResult[]> {
-    this.#child.stdin!.end();
-    const { value } = await this.#lines.next();
-    return JSON.parse(value as string) as LoadResult[];
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await end(this.#child);
+    return new Load(lab, from, CLIENT, { targets, everyMs, sockets }).flows();
   }
 }
 
@@ -131,10 +106,4 @@ export function loadInWords(results: readonly LoadResult[]): string {
 
 async function firstLine(child: ChildProcess): Promise<void> {
   await createInterface({ input: child.stdout! })[Symbol.asyncIterator]().next();
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  child.kill('SIGKILL');
-  await once(child, 'exit');
 }
