@@ -38,6 +38,12 @@ export {
   type ServiceValue,
 } from './src/codec/service.ts';
 export { type CollectorOptions, type CollectorResult, IdentityCollector } from './src/collector.ts';
+export type {
+  IpEntriesView,
+  IpEntry,
+  PrintedIpEntry,
+  PutResult,
+} from './src/entries/entry.ts';
 export { MeshError, type MeshErrorCode } from './src/errors.ts';
 export {
   ClusterKeeper,
