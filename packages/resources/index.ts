@@ -61,6 +61,7 @@ export {
   blocksOf,
   type CiliumLoadBalancerIPPool,
 } from './src/schema/load-balancer-pool.ts';
+export { MESH_SECRETS_NAMESPACE, type MeshPeer } from './src/schema/mesh-peer.ts';
 export type { NetworkPolicy, NetworkPolicyPeer } from './src/schema/network-policy.ts';
 export {
   countOrdinals,

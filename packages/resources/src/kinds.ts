@@ -49,6 +49,7 @@ import {
   type CiliumLoadBalancerIPPool,
   ciliumLoadBalancerIPPool,
 } from './schema/load-balancer-pool.ts';
+import { type MeshPeer, meshPeer } from './schema/mesh-peer.ts';
 import { type NetworkPolicy, networkPolicy } from './schema/network-policy.ts';
 import {
   type CiliumPodIPPool,
@@ -89,6 +90,7 @@ export interface ResourceKinds {
   AddressPlan: AddressPlan;
   CiliumLoadBalancerIPPool: CiliumLoadBalancerIPPool;
   CiliumEgressGatewayPolicy: CiliumEgressGatewayPolicy;
+  MeshPeer: MeshPeer;
 }
 
 export type KindName = keyof ResourceKinds;
@@ -288,6 +290,9 @@ export const KINDS: { readonly [K in KindName]: KindDescriptor<K> } = Object.fre
     ciliumEgressGatewayPolicy,
     { shortNames: ['cegp'], ...v2 },
   ),
+  MeshPeer: describe('MeshPeer', 'causeway.io', 'meshpeers', false, meshPeer, {
+    shortNames: ['mp'],
+  }),
 });
 
 export const KIND_NAMES: readonly KindName[] = Object.freeze(Object.keys(KINDS) as KindName[]);
