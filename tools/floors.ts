@@ -9,7 +9,7 @@ import { basename, dirname, relative, resolve } from 'node:path';
 /** Floors from the ground up. Packages on one floor do not import each other, save as `within` says. */
 const floors: readonly (readonly string[])[] = [
   ['ip', 'wire'],
-  ['tables', 'linux', 'etcd', 'daemon'],
+  ['tables', 'linux', 'etcd', 'daemon', 'pki'],
   ['bgp', 'bfd', 'bmp'],
   ['identity', 'policy', 'ipam', 'loadbalancing'],
   ['resources', 'datapath', 'mesh'],
