@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Goes on where from_network found no pod: services for clients outside, and answers to what left under an address of
- * this node. What is neither goes to the stack. Three programs, each small enough for the verifier of old kernels. */
+ * this node. What is neither goes to the stack. And where it found a pod: what another node sent there by DSR. Four
+ * programs, each small enough for the verifier of old kernels. */
 #include "lib/external.h"
 #include "lib/external_aside.h"
 #include "lib/return.h"
@@ -89,6 +90,30 @@ int external_return(struct __sk_buff *ctx)
 	reason = pod_ingress(ctx, &p, ep, 0, true);
 	if (reason)
 		return drop(ctx, &p, (__u32)reason);
+	return to_local_pod(ctx, &p, ep);
+}
+
+SEC("tc")
+int external_accept(struct __sk_buff *ctx)
+{
+	struct packet p = { .hook = HOOK_FROM_NETWORK, .direction = DIR_TRANSIT };
+	struct endpoint *ep;
+	int reason;
+
+	if (parse_l3(ctx, &p) || parse_l4(ctx, &p))
+		return VERDICT_PASS;
+	ep = endpoint_lookup(&p.tuple.daddr);
+	if (!ep || (ep->flags & ENDPOINT_HOST))
+		return VERDICT_PASS;
+	reason = dsr_accept(ctx, &p);
+	if (!reason)
+		reason = pod_ingress(ctx, &p, ep, 0, true);
+	if (reason)
+		return drop(ctx, &p, (__u32)reason);
+	if (p.ttl <= 1) {
+		forwarded(ctx, &p, COUNT_TO_STACK);
+		return VERDICT_PASS;
+	}
 	return to_local_pod(ctx, &p, ep);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* tcx ingress of the node's network devices. What is for a pod is decided here and goes straight into it; everything
  * else costs one look-up and goes on: to `external` where there are services to look for, to the stack otherwise. */
-#include "lib/dsr_accept.h"
+#include "lib/dsr.h"
 #include "lib/ingress.h"
 #include "lib/nat.h"
 #include "lib/route.h"
@@ -51,8 +51,8 @@ int from_network(struct __sk_buff *ctx)
 			return drop(ctx, &p, DROP_NO_ENDPOINT);
 	}
 	reason = parsed ? 0 : parse_l4(ctx, &p);
-	if (!reason && unlikely(dsr_possible(&p)))
-		reason = dsr_accept(ctx, &p);
+	if (!reason && unlikely(dsr_possible(&p)) && runtime_uses(USE_EXTERNAL))
+		bpf_tail_call(ctx, &stages, STAGE_ACCEPT);
 	if (!reason)
 		reason = pod_ingress(ctx, &p, ep, 0, true);
 	if (reason)

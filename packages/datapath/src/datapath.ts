@@ -28,6 +28,9 @@ export interface DeviceSpec {
 
 export type DeviceRole = 'network' | 'host' | 'overlay';
 
+/** Uses whose packets go on to the programs of `external`. */
+export const NEEDS_EXTERNAL = UseFlag.external | UseFlag.egress;
+
 const MONITOR_MASK = Object.values(MonitorFlag).reduce((sum, flag) => sum | flag, 0);
 
 const CGROUP_HOOKS = [
@@ -68,7 +71,7 @@ export class Datapath implements Disposable {
     this.replacedMaps = objects.replacedMaps;
     this.updatedLinks = updated;
     this.#attachments = attachments;
-    this.#edge = new EdgeLinks(attachments.directory, objects.program('xdp_lb'));
+    this.#edge = new EdgeLinks(attachments.directory, () => objects.program('xdp_lb'));
     this.#features = features;
     const forget = () => this.bumpEpoch();
     this.enforcement = new EnforcementMaps(
@@ -268,9 +271,10 @@ export class Datapath implements Disposable {
       });
   }
 
-  /** From now on programs look for what they could leave out until now. */
+  /** From now on programs look for what they could leave out until now; what they go on to then is loaded first. */
   #use(use: number): void {
     if ((this.#used & use) >>> 0 === use) return;
+    if ((use & NEEDS_EXTERNAL) !== 0) this.objects.load('external');
     this.#used |= use;
     this.#setRuntime(({ flags }) => ({ flags: (flags | use) >>> 0 }));
   }

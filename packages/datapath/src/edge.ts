@@ -31,9 +31,10 @@ const MODES: readonly XdpMode[] = ['native', 'generic'];
 /** The XDP programs of edge devices, remembered by pins that say their mode. */
 export class EdgeLinks {
   readonly #directory: string;
-  readonly #program: BpfProgram;
+  readonly #program: () => BpfProgram;
 
-  constructor(directory: string, program: BpfProgram) {
+  /** `program` is asked for when the first device wants it. */
+  constructor(directory: string, program: () => BpfProgram) {
     this.#directory = directory;
     this.#program = program;
   }
@@ -43,7 +44,7 @@ export class EdgeLinks {
     const present = this.devices().find((each) => each.ifname === ifname);
     if (present?.ifindex === ifindex && (mode === 'auto' || mode === present.mode)) {
       using link = BpfLink.openPinned(this.#pin(ifname, present.mode));
-      link.update(this.#program);
+      link.update(this.#program());
       return present;
     }
     this.detach(ifname);
@@ -82,7 +83,7 @@ export class EdgeLinks {
 
   #attach(ifname: string, ifindex: number, mode: XdpMode): EdgeDevice {
     try {
-      using link = attachXdp(this.#program, ifindex, mode);
+      using link = attachXdp(this.#program(), ifindex, mode);
       link.pin(this.#pin(ifname, mode));
       return { ifname, ifindex, mode };
     } catch (cause) {

@@ -43,18 +43,18 @@ const same = (a: EgressRoute, b: EgressRoute): boolean =>
  */
 export class EgressRoutes {
   readonly #map: MapOf<typeof egressRoutes>;
-  readonly #onChange: () => void;
+  readonly #onUse: () => void;
 
-  /** `onChange` after every write: there is something to look for. */
-  constructor(map: MapOf<typeof egressRoutes>, onChange: () => void) {
+  /** `onUse` before every write: there will be something to look for. Nothing is written if it throws. */
+  constructor(map: MapOf<typeof egressRoutes>, onUse: () => void) {
     this.#map = map;
-    this.#onChange = onChange;
+    this.#onUse = onUse;
   }
 
   /** Throws map-full; what was there stays in force. */
   put(route: EgressRoute): void {
+    this.#onUse();
     this.#map.set(keyFor(route), rowOf(route));
-    this.#onChange();
   }
 
   /** False when there was none. */
@@ -71,9 +71,9 @@ export class EgressRoutes {
       return before === undefined || !same(before, route);
     });
     const gone = [...present].filter(([name]) => !wanted.has(name));
+    if (changed.length > 0) this.#onUse();
     this.#map.setAll(changed.map(([, route]) => [keyFor(route), rowOf(route)] as const));
     this.#map.deleteAll(gone.map(([, route]) => keyFor(route)));
-    if (changed.length > 0) this.#onChange();
   }
 
   *routes(): IterableIterator<EgressRoute> {

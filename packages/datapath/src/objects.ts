@@ -23,7 +23,7 @@ export const OBJECTS = Object.freeze({
   from_network: ['from_network'],
   to_network: ['to_network'],
   from_overlay: ['from_overlay'],
-  external: ['external', 'external_aside', 'external_return'],
+  external: ['external', 'external_aside', 'external_return', 'external_accept'],
   xdp_lb: ['xdp_lb'],
   sock: [
     'sock_connect4',
@@ -45,7 +45,11 @@ const STAGES: readonly ProgramName[] = [
   'external_aside',
   'external_return',
   'from_network',
+  'external_accept',
 ];
+
+/** Programs that many nodes never need: loaded when the first row comes that needs them. */
+const LATER: ReadonlySet<ObjectName> = new Set(['external', 'xdp_lb']);
 
 /** Where the build leaves the objects. */
 export const DEFAULT_OBJECTS = join(import.meta.dirname, '..', 'bpf', 'out');
@@ -59,35 +63,52 @@ export interface ObjectsOptions {
   /** Where maps are pinned; absent: they live as long as the process (tests). */
   readonly pins?: string;
   readonly incompatible: 'refuse' | 'replace';
-  /** Which objects to load; all when absent. */
+  /** Which objects to load at once; when absent those that every node needs. */
   readonly only?: readonly ObjectName[];
 }
 
-/** All programs of a node, sharing their maps. */
+/** The programs of a node, sharing their maps. */
 export class ObjectSet implements Disposable {
-  readonly #loaded: readonly LoadedObject[];
-  readonly #programs: ReadonlyMap<string, BpfProgram>;
-  readonly #maps: ReadonlyMap<string, BpfMap>;
-  /** Maps that took the place of pinned ones of another shape. */
-  readonly replacedMaps: readonly string[];
+  readonly #options: ObjectsOptions;
+  readonly #loaded = new Map<ObjectName, LoadedObject>();
+  readonly #programs = new Map<string, BpfProgram>();
+  readonly #maps = new Map<string, BpfMap>();
+  readonly #shared = new Map<string, BpfMap>();
 
-  constructor(loaded: readonly LoadedObject[]) {
-    this.#loaded = loaded;
-    this.replacedMaps = [...new Set(loaded.flatMap((each) => each.replacedMaps))];
-    this.#programs = new Map(
-      loaded.flatMap((each) =>
-        each.programNames.map((name) => [name, each.program(name)] as const),
-      ),
-    );
-    this.#maps = new Map(
-      loaded.flatMap((each) => each.mapNames.map((name) => [name, each.map(name)] as const)),
-    );
+  constructor(options: ObjectsOptions) {
+    this.#options = options;
   }
 
+  /**
+   * Loads an object beside those that are there, checks its layouts first, and lets it share their maps. Idempotent;
+   * all or nothing. Throws objects-missing, layout-mismatch, map-incompatible, program-refused.
+   */
+  load(name: ObjectName): void {
+    if (this.#loaded.has(name)) return;
+    const object = loadOne(name, this.#options, this.#shared);
+    this.#loaded.set(name, object);
+    for (const each of object.programNames) this.#programs.set(each, object.program(each));
+    for (const each of object.mapNames) this.#maps.set(each, object.map(each));
+    for (const map of allMaps) {
+      if (object.mapNames.includes(map.name) && !this.#shared.has(map.name)) {
+        this.#shared.set(map.name, object.map(map.name));
+      }
+    }
+    connectStages(this, object.programNames);
+  }
+
+  /** Maps that took the place of pinned ones of another shape. */
+  get replacedMaps(): readonly string[] {
+    return [...new Set(Array.from(this.#loaded.values(), (each) => each.replacedMaps).flat())];
+  }
+
+  /** A program by its name; its object is loaded if it was not. Throws as `load` does. */
   program(name: ProgramName): BpfProgram {
+    if (!this.#programs.has(name)) this.load(objectOf(name));
     return this.#find(this.#programs, name);
   }
 
+  /** Those that are loaded. */
   get programs(): ReadonlyMap<string, BpfProgram> {
     return this.#programs;
   }
@@ -97,7 +118,7 @@ export class ObjectSet implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const each of this.#loaded) each.close();
+    for (const each of this.#loaded.values()) each.close();
   }
 
   #find<T>(table: ReadonlyMap<string, T>, name: string): T {
@@ -109,36 +130,33 @@ export class ObjectSet implements Disposable {
   }
 }
 
+function objectOf(program: ProgramName): ObjectName {
+  for (const name of Object.keys(OBJECTS) as ObjectName[]) {
+    if ((OBJECTS[name] as readonly ProgramName[]).includes(program)) return name;
+  }
+  throw new DatapathError('objects-missing', `no object has ${program}`, { value: program });
+}
+
 /**
- * Loads every object, checks its layouts first, and lets all share one set of maps. All or nothing.
+ * Loads the objects that every node needs, or those named. All or nothing.
  * Throws objects-missing, layout-mismatch, map-incompatible, program-refused.
  */
 export function loadObjects(options: ObjectsOptions): ObjectSet {
   using undo = new DisposableStack();
-  const loaded: LoadedObject[] = [];
-  const shared = new Map<string, BpfMap>();
-  for (const name of options.only ?? (Object.keys(OBJECTS) as ObjectName[])) {
-    const object = undo.use(loadOne(name, options, shared));
-    loaded.push(object);
-    for (const map of allMaps) {
-      if (object.mapNames.includes(map.name) && !shared.has(map.name)) {
-        shared.set(map.name, object.map(map.name));
-      }
-    }
-  }
-  const objects = new ObjectSet(loaded);
-  connectStages(objects);
+  const objects = undo.use(new ObjectSet(options));
+  const names = Object.keys(OBJECTS) as ObjectName[];
+  for (const name of options.only ?? names.filter((each) => !LATER.has(each))) objects.load(name);
   undo.move();
   return objects;
 }
 
 /** Puts the programs of `stages` where others go on to: from the next packet on, those of an earlier run are out. */
-function connectStages(objects: ObjectSet): void {
+function connectStages(objects: ObjectSet, programs: readonly string[]): void {
   for (const [stage, name] of STAGES.entries()) {
-    const program = objects.programs.get(name);
-    if (program === undefined) continue;
+    if (!programs.includes(name)) continue;
     const { key, value } = maps.stages;
-    objects.map(maps.stages.name).update(key.encode(stage), value.encode(program.fd.number));
+    const { fd } = objects.program(name);
+    objects.map(maps.stages.name).update(key.encode(stage), value.encode(fd.number));
   }
 }
 

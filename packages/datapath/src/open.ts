@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { BpfMap, Features, unpin } from '@causeway/linux';
 import { type AttachMode, Attachments } from './attachments.ts';
 import { constantsOf, type DatapathConfig, traitsOf } from './config.ts';
-import { Datapath } from './datapath.ts';
+import { Datapath, NEEDS_EXTERNAL } from './datapath.ts';
 import { DatapathError } from './errors.ts';
 import { MonitorFlag } from './events.ts';
 import { type MapName, maps } from './maps/all.ts';
@@ -37,7 +37,7 @@ export interface DatapathOptions {
 }
 
 /**
- * Loads all programs around the node's pinned maps (made now if they are not there), and puts the new
+ * Loads the programs around the node's pinned maps (made now if they are not there), and puts the new
  * programs in the place of those of an earlier run, link by link, each exchange atomic. Connections,
  * endpoints and all else in the maps stay. Throws bad-config, objects-missing, layout-mismatch,
  * map-incompatible, program-refused, unsupported; nothing is changed then.
@@ -107,10 +107,14 @@ function runtimeOf(objects: ObjectSet): MapOf<typeof maps.runtime> {
   return new TypedMap(maps.runtime, objects.map(maps.runtime.name));
 }
 
-/** The epoch goes on where it was; an earlier run's readers are gone: what is cheap is told of. */
+/**
+ * The epoch goes on where it was; an earlier run's readers are gone: what is cheap is told of. What its packets went on
+ * to is loaded anew, so that they meet programs of one make.
+ */
 function initialiseRuntime(objects: ObjectSet, dropEventsPerSecond: number): void {
   const runtime = runtimeOf(objects);
   const { epoch, flags } = runtime.get(0)!;
+  if ((flags & NEEDS_EXTERNAL) !== 0) objects.load('external');
   const uses = Object.values(UseFlag).reduce((sum, flag) => sum | flag, 0);
   runtime.set(0, {
     flags: (flags & uses) | MonitorFlag.drop | MonitorFlag.audit,

@@ -258,6 +258,8 @@ export class ServiceMaps implements Disposable {
 
   #putService({ key, row }: Extract<MapOperation, { type: 'service-put' }>): void {
     const { address, port, protocol } = key;
+    // First, for it may load programs, and be refused.
+    if (row.external) this.#onUse({ external: true, nodePorts: row.nodePort });
     this.#services.set(
       { address, port, protocol: numberOf(protocol) },
       {
@@ -272,10 +274,7 @@ export class ServiceMaps implements Disposable {
       },
     );
     if (!row.external) this.#leaveAddress(address, row.serviceId);
-    else {
-      if (!row.nodePort) this.#joinAddress(address, row.serviceId);
-      this.#onUse({ external: true, nodePorts: row.nodePort });
-    }
+    else if (!row.nodePort) this.#joinAddress(address, row.serviceId);
   }
 
   #joinAddress(address: Address, serviceId: number): void {

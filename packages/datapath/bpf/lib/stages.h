@@ -10,7 +10,8 @@ enum stage {
 	STAGE_ASIDE = 1, /* external: what is about a service but no packet to one */
 	STAGE_RETURN = 2, /* the same: what has to do with no service; from_overlay: what is for an address of the node */
 	STAGE_NETWORK = 3, /* from_network, with what has become a packet for a pod */
-	STAGE_COUNT = 4,
+	STAGE_ACCEPT = 4, /* from_network: what another node may have sent to a pod by DSR */
+	STAGE_COUNT = 5,
 };
 
 struct {

@@ -73,7 +73,7 @@ export const reverseNat = declareMap({
 export const stages = declareMap({
   name: 'stages',
   type: 'prog_array',
-  maxEntries: 4,
+  maxEntries: 5,
   key: u32,
   value: u32,
 });
