@@ -93,7 +93,7 @@ export interface AgentStatus {
     readonly gateways: FamilyAddresses;
   };
   readonly modes: {
-    readonly routing: 'tunnel' | 'native';
+    readonly routing: 'tunnel' | 'native' | 'hybrid';
     readonly families: readonly ('ipv4' | 'ipv6')[];
     readonly masquerade: boolean;
     readonly socketLB: boolean;

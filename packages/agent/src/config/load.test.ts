@@ -28,7 +28,11 @@ test('every refusal names field, value and what is allowed', () => {
     ['routingMod: native', 'routingMod', /did you mean routingMode/],
     ['tunnel: {prot: 1}', 'tunnel.prot', /did you mean port/],
     ['cluster: {colour: red}', 'cluster.colour', /known here: name, id, maxConnectedClusters/],
-    ['routingMode: vxlan', 'routingMode', /"vxlan" is refused: must be one of tunnel, native/],
+    [
+      'routingMode: vxlan',
+      'routingMode',
+      /"vxlan" is refused: must be one of tunnel, native, hybrid/,
+    ],
     ['tunnel: {port: 70000}', 'tunnel.port', /70000 is refused.*65535/],
     ['nativeRoutingCIDRs: [10.0.0.1/8]', 'nativeRoutingCIDRs.0', /10\.0\.0\.0\/8/],
     ['node: {addresses: [300.1.1.1]}', 'node.addresses.0', /"300.1.1.1" is refused/],

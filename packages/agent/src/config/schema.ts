@@ -25,6 +25,7 @@ const cidr = z.string().transform((text, context) => {
 });
 
 const cidrs = z.array(cidr).max(4096);
+const port = z.int().min(1).max(65_535);
 const absolutePath = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path');
 const interfaceName = z
   .string()
@@ -85,7 +86,26 @@ export const configSchema = z.strictObject({
         .optional(),
     })
     .prefault({}),
-  routingMode: z.enum(['tunnel', 'native']).default('tunnel'),
+  /** Other clusters; taken part in only with a cluster id. */
+  mesh: z
+    .strictObject({
+      /** One file for each peer in Cilium's form, beside the MeshPeer objects of the store. */
+      configDir: absolutePath.default('/var/lib/cilium/clustermesh'),
+      /** `cache`: peers are read from the copy that the operator keeps of them in the own store. */
+      access: z.enum(['direct', 'cache']).default('direct'),
+      /** For so long what a peer out of reach said last stays in force. */
+      graceSeconds: z.int().min(1).max(604_800).default(900),
+      /** Over so long its services' backends are then withdrawn; everything else of it follows. */
+      withdrawSeconds: z.int().min(0).max(86_400).default(60),
+      /** For so long a start waits for peers before it takes what they do not say for gone. */
+      syncTimeoutSeconds: z.int().min(0).max(3600).default(60),
+    })
+    .prefault({}),
+  /**
+   * How pods of other nodes are reached, of this cluster and of others. `hybrid`: directly where both nodes have the
+   * same label causeway.io/routing-zone or, without it, share a layer 2; by tunnel otherwise.
+   */
+  routingMode: z.enum(['tunnel', 'native', 'hybrid']).default('tunnel'),
   tunnel: z
     .strictObject({
       port: z.int().min(1).max(65535).default(8472),
@@ -107,7 +127,7 @@ export const configSchema = z.strictObject({
   nativeRouting: z
     .strictObject({
       /**
-       * Who knows the way to other nodes' pods with routingMode native. `l2`: this node, by a route for each
+       * Who knows the direct way to other nodes' pods, with routingMode native or hybrid. `l2`: this node, by a route for each
        * CIDR of each node on its networks. `bgp`: the network, which nodes announce their CIDRs to; the default
        * route leads there, and the node's routes do not grow with the cluster.
        */
@@ -168,7 +188,7 @@ export const configSchema = z.strictObject({
     .prefault({}),
   /**
    * Whether CiliumEgressGatewayPolicies are carried out. Pods reach their gateway by the tunnel device, which
-   * routingMode native has only for this. Default: with routingMode tunnel.
+   * routingMode native has only for this. Default: with routingMode tunnel or hybrid.
    */
   egressGateway: z.strictObject({ enabled: z.boolean().optional() }).prefault({}),
   policy: z
@@ -181,6 +201,43 @@ export const configSchema = z.strictObject({
       defaultLocalCluster: z.boolean().default(true),
       /** Every verdict is only reported. */
       auditAll: z.boolean().default(false),
+    })
+    .prefault({}),
+  /**
+   * The node itself as an endpoint with labels: policies that select them are in force for what it sends and is sent
+   * by its network devices, and others know it by them. For a machine whose only workload is itself, too.
+   */
+  hostEndpoint: z
+    .strictObject({
+      enabled: z.boolean().default(false),
+      /** As a pod's; other nodes and clusters select it by them. */
+      labels: z
+        .record(z.string().min(1).max(317), z.string().max(63))
+        .refine((labels) => Object.keys(labels).length <= 64, 'must not be more than 64 labels')
+        .default({}),
+      /** Namespace whose policies take it for one of their pods. Without it only cluster-wide ones select it. */
+      namespace: z
+        .string()
+        .max(63)
+        .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, 'must be the name of a namespace')
+        .optional(),
+      /** What would be dropped is only told of, until somebody has looked at that and says false. */
+      audit: z.boolean().default(true),
+      /** TCP ports of Kubernetes API servers, here and elsewhere, which no policy cuts off. */
+      apiServerPorts: z.array(port).max(16).default([6443]),
+      /** What else no policy cuts off. */
+      lifelines: z
+        .array(
+          z.strictObject({
+            direction: z.enum(['ingress', 'egress']),
+            protocol: z.enum(['TCP', 'UDP']),
+            port,
+            /** The other end; any without it. */
+            address: address.optional(),
+          }),
+        )
+        .max(256)
+        .default([]),
     })
     .prefault({}),
   runDir: absolutePath.default('/run/causeway'),
