@@ -18,6 +18,7 @@ export {
   openAnnouncer,
 } from './src/announcements.ts';
 export {
+  type CausewayCapabilities,
   type ClusterConfig,
   decodeClusterConfig,
   encodeClusterConfig,
@@ -67,6 +68,14 @@ export {
   statePrefix,
   syncedKey,
 } from './src/keys.ts';
+export { type MeshPeerTable, meshPeerTable } from './src/peers/table.ts';
+export type {
+  BadPeer,
+  MeshPeerRow,
+  PeerCounts,
+  PeerSpec,
+  PeerState,
+} from './src/peers/types.ts';
 export { MeshReader, type MeshReaderOptions, type MeshReaderStatus } from './src/reader.ts';
 export {
   type IdentityRow,

@@ -98,6 +98,25 @@ export const operatorConfig = z.strictObject({
         .default([]),
     })
     .prefault({}),
+  /** Other clusters; taken part in only with a cluster id. */
+  mesh: z
+    .strictObject({
+      cache: z
+        .strictObject({
+          /** Whether the leader keeps a copy of every peer in the own store, for agents with `mesh.access: cache`. */
+          enabled: z.boolean().default(false),
+          /** One file for each peer in Cilium's form, beside the MeshPeer objects of the store. */
+          configDir: z
+            .string()
+            .regex(/^\/[^\0]*$/, 'must be an absolute path')
+            .default('/var/lib/cilium/kvstoremesh'),
+          /** As the agents' settings of these names: a copy ages as what is read directly. */
+          graceSeconds: seconds(1, 604_800).default(900),
+          withdrawSeconds: seconds(0, 86_400).default(60),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
   log: z.enum(LOG_LEVELS).default('info'),
 });
 

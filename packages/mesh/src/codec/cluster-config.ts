@@ -11,6 +11,13 @@ export interface ClusterConfig {
   readonly maxConnectedClusters: 255 | 511;
   /** Undefined: no MCS. A value, even false, makes readers expect the marker of serviceexports. */
   readonly serviceExportsEnabled: boolean | undefined;
+  /** What only Causeway understands; others ignore it. */
+  readonly causeway?: CausewayCapabilities | undefined;
+}
+
+export interface CausewayCapabilities {
+  /** Backends of global services stand in shards, with their states, beside the ordinary keys. */
+  readonly serviceBackends: boolean;
 }
 
 export function encodeClusterConfig(config: ClusterConfig): string {
@@ -23,6 +30,7 @@ export function encodeClusterConfig(config: ClusterConfig): string {
       ...(config.serviceExportsEnabled === undefined
         ? {}
         : { serviceExportsEnabled: config.serviceExportsEnabled }),
+      ...(config.causeway === undefined ? {} : { causeway: config.causeway }),
     },
   });
 }
@@ -40,6 +48,7 @@ export function decodeClusterConfig(text: string): ClusterConfig {
   if (id === 0 || id > max)
     throw new MeshError('bad-value', `id ${id} is not 1 to ${max}`, id, 'id');
   const exports = capabilities?.raw('serviceExportsEnabled');
+  const causeway = capabilities?.object('causeway');
   return {
     id,
     maxConnectedClusters: max,
@@ -47,6 +56,9 @@ export function decodeClusterConfig(text: string): ClusterConfig {
     cached: capabilities?.boolean('cached') ?? false,
     serviceExportsEnabled:
       exports === undefined ? undefined : capabilities?.boolean('serviceExportsEnabled'),
+    ...(causeway === undefined
+      ? {}
+      : { causeway: { serviceBackends: causeway.boolean('serviceBackends') } }),
   };
 }
 
