@@ -13,7 +13,7 @@ const floors: readonly (readonly string[])[] = [
   ['bgp', 'bfd', 'bmp'],
   ['identity', 'policy', 'ipam', 'loadbalancing'],
   ['resources', 'datapath', 'mesh'],
-  ['agent', 'operator', 'speaker', 'bfd-daemon', 'bmp-station', 'cni', 'lab', 'cli'],
+  ['agent', 'operator', 'speaker', 'bfd-daemon', 'bmp-station', 'inventory', 'cni', 'lab', 'cli'],
 ];
 
 /** The imports allowed inside one floor: each is an order of its own, so that no cycle can come. */
@@ -26,7 +26,7 @@ const within: Readonly<Record<string, readonly string[]>> = {
   'bmp-station': ['speaker'],
   mesh: ['resources'],
   lab: ['cni'],
-  cli: ['agent', 'operator', 'cni', 'lab', 'speaker', 'bfd-daemon', 'bmp-station'],
+  cli: ['agent', 'operator', 'cni', 'lab', 'speaker', 'bfd-daemon', 'bmp-station', 'inventory'],
 };
 
 const pure = new Set(['ip', 'wire', 'tables', 'identity', 'policy', 'ipam', 'loadbalancing']);

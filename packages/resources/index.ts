@@ -69,6 +69,7 @@ export {
   type OrdinalRange,
   parseOrdinals,
 } from './src/schema/ordinals.ts';
+export type { OutsideEndpoint } from './src/schema/outside-endpoint.ts';
 export type { CiliumPodIPPool, PodIPPoolOptions } from './src/schema/pod-pools.ts';
 export { redacted, type Secret, secretValue } from './src/schema/secret.ts';
 export {

@@ -51,6 +51,7 @@ import {
 } from './schema/load-balancer-pool.ts';
 import { type MeshPeer, meshPeer } from './schema/mesh-peer.ts';
 import { type NetworkPolicy, networkPolicy } from './schema/network-policy.ts';
+import { type OutsideEndpoint, outsideEndpoint } from './schema/outside-endpoint.ts';
 import {
   type CiliumPodIPPool,
   ciliumPodIPPool,
@@ -91,6 +92,7 @@ export interface ResourceKinds {
   CiliumLoadBalancerIPPool: CiliumLoadBalancerIPPool;
   CiliumEgressGatewayPolicy: CiliumEgressGatewayPolicy;
   MeshPeer: MeshPeer;
+  OutsideEndpoint: OutsideEndpoint;
 }
 
 export type KindName = keyof ResourceKinds;
@@ -293,6 +295,14 @@ export const KINDS: { readonly [K in KindName]: KindDescriptor<K> } = Object.fre
   MeshPeer: describe('MeshPeer', 'causeway.io', 'meshpeers', false, meshPeer, {
     shortNames: ['mp'],
   }),
+  OutsideEndpoint: describe(
+    'OutsideEndpoint',
+    'causeway.io',
+    'outsideendpoints',
+    false,
+    outsideEndpoint,
+    { shortNames: ['oe', 'oep'] },
+  ),
 });
 
 export const KIND_NAMES: readonly KindName[] = Object.freeze(Object.keys(KINDS) as KindName[]);
