@@ -6,7 +6,7 @@ export type { LabFile, Serve } from './src/file/schema.ts';
 export { nodePaths, nodePrograms, type ProgramName, storePaths } from './src/host/names.ts';
 export type { CommandOptions, CommandResult } from './src/host/process.ts';
 export { inParallel, type Missing, until } from './src/host/wait.ts';
-export { Lab, type LabClusterFace, openLab } from './src/lab.ts';
+export { Lab, type LabClusterFace, openLab, type PartitionWay } from './src/lab.ts';
 export { planLab } from './src/plan/plan.ts';
 export type {
   ClusterPlan,
@@ -25,6 +25,7 @@ export { podPlace } from './src/run/context.ts';
 export type { LabEtcd } from './src/run/etcd.ts';
 export type { FlowCount } from './src/run/flow-client.ts';
 export { FlowServers, type FlowSum, Flows, sumFlows } from './src/run/flows.ts';
+export type { LabInventory } from './src/run/inventories.ts';
 export type { Kubelet } from './src/run/kubelet.ts';
 export {
   echoServers,

@@ -8,9 +8,11 @@ import type { ClusterPlan, PodPlan } from './plan/types.ts';
 import { LabAgent } from './run/agents.ts';
 import { LabContext, type Place, podPlace } from './run/context.ts';
 import { LabEtcd } from './run/etcd.ts';
+import { LabInventory } from './run/inventories.ts';
 import { Kubelet } from './run/kubelet.ts';
 import { setCable, setDevice, setFrozen } from './run/links.ts';
 import { LabOperator } from './run/operators.ts';
+import { Partitions } from './run/partitions.ts';
 import {
   agentsReady,
   operatorsReady,
@@ -31,12 +33,16 @@ export interface LabClusterFace {
   readonly etcd: LabEtcd;
   readonly agents: readonly LabAgent[];
   readonly operators: readonly LabOperator[];
+  readonly inventories: readonly LabInventory[];
   /** The cluster's registry, connected at the first call and closed with the lab's face. */
   store(): Promise<ResourceStore>;
   /** What the registry stands in. */
   kv(): Promise<Kv>;
   kubelet(): Promise<Kubelet>;
 }
+
+/** Of what one cluster sends to another, what the other sends to it, or both. */
+export type PartitionWay = 'to' | 'from' | 'both';
 
 /** A running lab in a program's hands. Disposing of it closes connections; the lab stays up. */
 export class Lab implements AsyncDisposable {
@@ -45,11 +51,13 @@ export class Lab implements AsyncDisposable {
   /** Routers that run a routing daemon. */
   readonly routers: readonly LabRouter[];
   readonly traffic: Traffic;
+  readonly #partitions: Partitions;
   readonly #stores = new Map<string, Promise<OpenStore>>();
 
   constructor(state: LabState) {
     this.context = new LabContext(state);
     this.traffic = new Traffic(this.context);
+    this.#partitions = new Partitions(this.context);
     this.routers = state.plan.routers.map((plan) => new LabRouter(this.context, plan));
     this.clusters = state.plan.clusters.map((plan) => this.#face(plan));
   }
@@ -177,6 +185,19 @@ export class Lab implements AsyncDisposable {
     return setFrozen(this.context, place, false);
   }
 
+  /**
+   * Lets nothing through from one cluster's machines and pods to another's, both ways unless told otherwise.
+   * Throws `place-unknown`.
+   */
+  async partition(a: string, b: string, way: PartitionWay = 'both'): Promise<void> {
+    for (const [from, to] of this.#ways(a, b, way)) await this.#partitions.cut(from, to);
+  }
+
+  /** The other way round; nothing happens where nothing is cut. */
+  async mend(a: string, b: string, way: PartitionWay = 'both'): Promise<void> {
+    for (const [from, to] of this.#ways(a, b, way)) await this.#partitions.mend(from, to);
+  }
+
   /** A pod's addresses as its resource says them, a machine's as planned. Throws `place-unknown`. */
   async addresses(place: string): Promise<string[]> {
     const pod = this.pods.find((candidate) => podPlace(candidate) === place);
@@ -264,6 +285,7 @@ export class Lab implements AsyncDisposable {
     const etcd = new LabEtcd(this.context, plan);
     const agents = plan.nodes.map((node) => new LabAgent(this.context, plan, node));
     const operators = plan.operators.map((each) => new LabOperator(this.context, plan, each));
+    const inventories = plan.inventories.map((each) => new LabInventory(this.context, plan, each));
     const opened = (): Promise<OpenStore> => {
       const open = this.#stores.get(plan.name) ?? openStore(etcd.socket);
       this.#stores.set(plan.name, open);
@@ -276,11 +298,19 @@ export class Lab implements AsyncDisposable {
       etcd,
       agents,
       operators,
+      inventories,
       store,
       kv: async () => (await opened()).kv,
       kubelet: async () =>
         new Kubelet({ context: this.context, store: await store(), agentSocket }),
     };
+  }
+
+  #ways(a: string, b: string, way: PartitionWay): [ClusterPlan, ClusterPlan][] {
+    const [left, right] = [this.cluster(a).plan, this.cluster(b).plan];
+    const there: [ClusterPlan, ClusterPlan] = [left, right];
+    const back: [ClusterPlan, ClusterPlan] = [right, left];
+    return way === 'both' ? [there, back] : [way === 'to' ? there : back];
   }
 
   /** Whether an address is of a router that runs BFD. */

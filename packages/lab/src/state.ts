@@ -8,7 +8,7 @@ import { isRunning, type ProcessMark } from './host/process.ts';
 import type { LabPlan, PodPlan } from './plan/types.ts';
 
 /** Raised when the form changes; a state of another version is not guessed at. */
-const STATE_VERSION = 3;
+const STATE_VERSION = 4;
 
 /** What later commands need to know about a lab: written before anything is built, so `down` finds all. */
 export interface LabState {

@@ -116,8 +116,8 @@ async function bringUp(
   await buildTopology(names, state.plan);
   for (const { node } of lab.clusters.flatMap((cluster) => cluster.agents))
     await buildMachine(lab.name, node.name);
-  for (const { place } of lab.clusters.flatMap((cluster) => cluster.operators))
-    buildOperatorMachine(lab.name, place);
+  for (const { operators, inventories } of lab.clusters)
+    for (const { place } of [...operators, ...inventories]) buildOperatorMachine(lab.name, place);
   say(`network: ${state.plan.places.length} namespaces, ${state.plan.cables.length} cables`);
   signal?.throwIfAborted();
   if (lab.routers.length > 0) {
@@ -153,8 +153,10 @@ async function bringUp(
     await agentsReady([agent], AGENT_READY_MS, signal);
     say(`agent ${++ready} of ${agents.length} ready: ${agent.node.name}`);
   });
-  for (const host of state.plan.hosts)
-    await startServers(lab.context, { kind: 'host', place: host.name }, host.name, host.serve);
+  for (const { name, serve } of state.plan.hosts)
+    await startServers(lab.context, { kind: 'host', place: name }, name, serve);
+  for (const { name, serve } of state.plan.clusters.flatMap((cluster) => cluster.nodes))
+    await startServers(lab.context, { kind: 'node', place: name }, name, serve);
   const all = [...pods.values()].flat();
   if (all.length > 0) {
     await lab.addPods(all, (done) => {

@@ -1,5 +1,6 @@
 import { Address, Prefix } from '@causeway/ip';
 import type { LabFileIssue } from '../errors.ts';
+import { checkMesh, checkShape } from './check-mesh.ts';
 import { checkRouting } from './check-routing.ts';
 import { countedNames, podNames } from './counted.ts';
 import type { LabCluster, LabFile } from './schema.ts';
@@ -110,6 +111,7 @@ export function checkLabFile(file: LabFile): LabFileIssue[] {
     checkAddresses(`hosts[${i}]`, host);
   }
   checkRouting(file, say);
+  checkMesh(file, say);
   const ids = new Map<number, string>();
   for (const [i, cluster] of file.clusters.entries()) {
     const path = `clusters[${i}]`;
@@ -158,11 +160,12 @@ function checkCluster(
       `takes mode: native; in mode ${cluster.routing.mode} the fabric does not see pod addresses`,
     );
   if (cluster.ipam === 'pools') checkPools(path, cluster, say);
+  checkShape(path, cluster, say);
   for (const family of ['ipv4', 'ipv6'] as const) {
     const text = cluster.podCIDRs[family];
     const at = `${path}.podCIDRs.${family}`;
     if (text === undefined) {
-      if (cluster.families.includes(family))
+      if (cluster.families.includes(family) && cluster.inventory === undefined)
         say(at, text, `is missing; the cluster's families are ${list(cluster.families)}`);
       continue;
     }

@@ -45,6 +45,8 @@ test('the shipped labs are lab files, and defaults fill what they leave out', ()
   assert.deepEqual(shippedLabs(), [
     'demo',
     'edge',
+    'hybrid',
+    'mesh-10',
     'native',
     'pools',
     'reflector',
@@ -52,6 +54,8 @@ test('the shipped labs are lab files, and defaults fill what they leave out', ()
     'ten',
     'three-tier',
     'tiny',
+    'two-clusters',
+    'two-clusters-tunnel',
   ]);
   for (const name of shippedLabs()) assert.ok(loadLab(name).file.clusters.length > 0);
   const file = parseLabFile(JSON.stringify(SMALL), 'test.yaml');
@@ -73,7 +77,7 @@ test('every refusal names the path, the value and what is allowed', () => {
     ['racks.0.mtu', 100, 'racks[0].mtu', /1280/],
     ['clusters.0.id', 0, 'clusters[0].id', />=1/],
     ['clusters.0.name', undefined, 'clusters[0].name', /missing/],
-    ['clusters.0.routing.mode', 'bgp', 'clusters[0].routing.mode', /one of tunnel, native/],
+    ['clusters.0.routing.mode', 'bgp', 'clusters[0].routing.mode', /one of tunnel, native, hybrid/],
     ['clusters.0.families', ['ipv4'], 'clusters[0].podCIDRs.ipv6', /not among/],
     ['clusters.0.podCIDRs.ipv6', undefined, 'clusters[0].podCIDRs.ipv6', /missing.*ipv4, ipv6/],
     [
@@ -96,7 +100,7 @@ test('every refusal names the path, the value and what is allowed', () => {
       'clusters[0].nodes[0].addresses.ipv4',
       /must lie in.*10\.9\.0\.0\/24/,
     ],
-    ['clusters.0.nodes', [], 'clusters[0].nodes', />=1/],
+    ['clusters.0.nodes', [], 'clusters[0].nodes', /1 to 200/],
     [
       'clusters.0.nodes.1',
       { name: 'r', rack: 'r' },
@@ -118,6 +122,10 @@ test('every refusal names the path, the value and what is allowed', () => {
       'hosts[0].serve[0].port',
       /65535/,
     ],
+    ['clusters.0.etcd', { proxy: true }, 'clusters[0].etcd.proxy', /takes a mesh/],
+    ['clusters.0.inventory', {}, 'clusters[0].nodes', /beside inventory/],
+    ['mesh', { pairs: [['c', 'd']] }, 'mesh.pairs[0][1]', /allowed: c$/],
+    ['mesh', { pairs: [['c', 'c']] }, 'mesh.pairs[0]', /two different/],
     ['routers', [{ name: 'x', racks: ['q'] }], 'routers[0].racks[0]', /allowed: r$/],
     [
       'routers',

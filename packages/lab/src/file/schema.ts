@@ -89,6 +89,10 @@ const node = z.strictObject({
   count: z.int().min(1).max(200).optional(),
   addresses,
   labels: labels.default({}),
+  /** Further keys for this node's agent, over the cluster's: `hostEndpoint` makes it a server of its own. */
+  agent: z.record(z.string(), z.unknown()).default({}),
+  /** Servers of the machine itself. */
+  serve: z.array(serve).max(64).default([]),
 });
 
 const pod = z.strictObject({
@@ -132,7 +136,8 @@ const cluster = z.strictObject({
   families: z.array(family).min(1).max(2).default(['ipv4', 'ipv6']),
   routing: z
     .strictObject({
-      mode: z.enum(['tunnel', 'native']).default('tunnel'),
+      /** `hybrid`: directly between nodes of one routing zone, else by the tunnel. */
+      mode: z.enum(['tunnel', 'native', 'hybrid']).default('tunnel'),
       underlayFamily: family.default('ipv4'),
       tunnelPort: port.default(8472),
       /**
@@ -142,7 +147,7 @@ const cluster = z.strictObject({
       bgp: z.boolean().default(false),
     })
     .prefault({}),
-  podCIDRs,
+  podCIDRs: podCIDRs.prefault({}),
   /**
    * `static`: the plan gives every node its part of `podCIDRs`. `pools`: nodes come without any, and the
    * operators give them CIDRs of the cluster's CiliumPodIPPools, which lie inside `podCIDRs`.
@@ -161,12 +166,32 @@ const cluster = z.strictObject({
     .strictObject({ enabled: z.boolean().default(true), pods: z.boolean().default(true) })
     .prefault({}),
   /** The rack on which the cluster's etcd and operators stand; the first node's if left out. */
-  etcd: z.strictObject({ rack: placeName.optional() }).prefault({}),
+  etcd: z
+    .strictObject({
+      rack: placeName.optional(),
+      /**
+       * With a mesh: peers reach the store through `etcd grpc-proxy`, one process for each peer, so that all of its
+       * nodes cost the store one watch.
+       */
+      proxy: z.boolean().default(false),
+    })
+    .prefault({}),
+  /**
+   * With it the cluster has no nodes: it is an inventory of what stands outside of every cluster, and these are
+   * the instances of `causeway inventory`, each on a machine of its own beside the store.
+   */
+  inventory: z
+    .strictObject({
+      instances: z.int().min(1).max(3).default(1),
+      /** Further keys for their configuration, passed on as they stand. */
+      config: z.record(z.string(), z.unknown()).default({}),
+    })
+    .optional(),
   namespaces: z
     .array(z.strictObject({ name: kubeName, labels: labels.default({}) }))
     .max(1000)
     .default([]),
-  nodes: z.array(node).min(1).max(200),
+  nodes: z.array(node).max(200).default([]),
   pods: z.array(pod).max(1000).default([]),
   /** Files or directories of manifests, relative to the lab file; Pods in them are started too. */
   manifests: z.array(z.string().min(1)).max(100).default([]),
@@ -176,6 +201,20 @@ const cluster = z.strictObject({
   agent: z.record(z.string(), z.unknown()).default({}),
 });
 
+/**
+ * Which clusters of the lab read each other. With it every store speaks TLS, takes client certificates and has
+ * users with rights of their own; an inventory is read and reads nobody.
+ */
+const mesh = z.strictObject({
+  /** `files`: the lab writes Cilium's file for every peer onto the nodes; `token`: `causeway mesh token` and `join`. */
+  by: z.enum(['files', 'token']).default('files'),
+  /** Pairs by name; left out, everybody reads everybody. */
+  pairs: z
+    .array(z.tuple([placeName, placeName]))
+    .max(120)
+    .optional(),
+});
+
 export const labFileSchema = z.strictObject({
   description: z.string().max(2000).default(''),
   racks: z.array(rack).min(1).max(64),
@@ -183,6 +222,7 @@ export const labFileSchema = z.strictObject({
   links: z.array(link).max(256).default([]),
   hosts: z.array(host).max(64).default([]),
   clusters: z.array(cluster).min(1).max(16),
+  mesh: mesh.optional(),
 });
 
 export type LabFile = z.infer<typeof labFileSchema>;

@@ -42,7 +42,15 @@ mount --bind "$3/config" /etc/frr
 shift 3
 exec "$@"`;
 
-export type PlaceKind = 'rack' | 'router' | 'host' | 'node' | 'etcd' | 'operator' | 'pod';
+export type PlaceKind =
+  | 'rack'
+  | 'router'
+  | 'host'
+  | 'node'
+  | 'etcd'
+  | 'operator'
+  | 'inventory'
+  | 'pod';
 
 /** Cgroup of what runs in a place. Pods lie below their node's, as on any node. */
 export function placeCgroup(

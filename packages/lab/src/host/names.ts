@@ -62,7 +62,7 @@ export function nodePaths(lab: string, node: string): NodePaths {
 }
 
 /** The programs that a node runs for its network, and the one that an operator's machine runs. */
-export type ProgramName = 'agent' | 'speaker' | 'bfd' | 'operator';
+export type ProgramName = 'agent' | 'speaker' | 'bfd' | 'operator' | 'inventory';
 
 export interface NodeProgramPaths {
   readonly socket: string;

@@ -133,3 +133,31 @@ ${cluster(`ipam: pools, operators: 2, nodes: [{name: n, rack: r}],
     ],
   );
 });
+
+test('clusters of a mesh read each other, or as pairs say, and an inventory reads nobody', () => {
+  const lab = (mesh: string) =>
+    plan(`
+racks: [{name: r, ipv4: 10.9.0.0/24}]
+mesh: ${mesh}
+clusters:
+  - {name: a, id: 1, families: [ipv4], podCIDRs: {ipv4: 10.1.0.0/16}, nodes: [{name: a1, rack: r}]}
+  - {name: b, id: 2, families: [ipv4], podCIDRs: {ipv4: 10.2.0.0/16}, nodes: [{name: b1, rack: r}]}
+  - {name: yard, id: 3, etcd: {rack: r}, inventory: {instances: 2}}`).clusters;
+  const all = lab('{}');
+  assert.deepEqual(
+    all.map(({ mesh }) => [mesh?.reads, mesh?.readBy]),
+    [
+      [['b', 'yard'], ['b']],
+      [['a', 'yard'], ['a']],
+      [[], ['a', 'b']],
+    ],
+  );
+  assert.deepEqual(
+    all[2]?.inventories.map(({ place }) => place),
+    ['yard/inventory-1', 'yard/inventory-2'],
+  );
+  assert.deepEqual(
+    lab('{pairs: [[a, yard]]}').map(({ mesh }) => mesh?.reads),
+    [['yard'], [], []],
+  );
+});

@@ -3,6 +3,7 @@ import { countedNames, podNames } from '../file/counted.ts';
 import type { LabCluster, LabFile, LabRack } from '../file/schema.ts';
 import { segmentOf } from '../file/segments.ts';
 import { RackAddresses } from './addresses.ts';
+import { planMesh } from './mesh.ts';
 import { planRouters, type RouterPort } from './routers.ts';
 import { type Destination, nextHops, type RouterGraph } from './routes.ts';
 import type {
@@ -45,7 +46,7 @@ interface DraftPlace {
   readonly routes: PlacePlan['routes'][number][];
 }
 
-type ClusterDraft = Omit<ClusterPlan, 'etcd' | 'operators'>;
+type ClusterDraft = Omit<ClusterPlan, 'etcd' | 'operators' | 'inventories'>;
 
 class Builder {
   readonly cables: CablePlan[] = [];
@@ -115,13 +116,15 @@ class Builder {
           const addresses = this.#plugIn(name, entry.rack, entry.addresses, 'eth0');
           const podCIDRs = podPrefixes(cluster, index++);
           const labels = { ...this.#rackLabels(entry.rack), ...entry.labels };
-          return { name, rack: entry.rack, addresses, podCIDRs, labels };
+          const { agent, serve } = entry;
+          return { name, rack: entry.rack, addresses, podCIDRs, labels, agent, serve };
         }),
       );
       return {
         name: cluster.name,
         id: cluster.id,
         settings: cluster,
+        mesh: planMesh(this.#file, cluster.name),
         nodes,
         pods: placePods(cluster, nodes),
       };
@@ -142,12 +145,15 @@ class Builder {
       this.#draft(place, 'etcd');
       const rack = cluster.settings.etcd.rack ?? cluster.nodes[0]!.rack;
       const etcd = { place, addresses: this.#plugIn(place, rack, {}, 'eth0') };
-      const operators = Array.from({ length: cluster.settings.operators }, (_, i) => {
-        const operator = `${cluster.name}/operator-${i + 1}`;
-        this.#draft(operator, 'operator');
-        return { place: operator, addresses: this.#plugIn(operator, rack, {}, 'eth0') };
-      });
-      return { ...cluster, etcd, operators };
+      const beside = (kind: 'operator' | 'inventory', length: number) =>
+        Array.from({ length }, (_, i) => {
+          const machine = `${cluster.name}/${kind}-${i + 1}`;
+          this.#draft(machine, kind);
+          return { place: machine, addresses: this.#plugIn(machine, rack, {}, 'eth0') };
+        });
+      const operators = beside('operator', cluster.settings.operators);
+      const inventories = beside('inventory', cluster.settings.inventory?.instances ?? 0);
+      return { ...cluster, etcd, operators, inventories };
     });
   }
 

@@ -26,7 +26,7 @@ export interface RoutePlan {
 /** One network namespace. A rack's holds a bridge, `br0`, with one port a machine. */
 export interface PlacePlan {
   readonly place: string;
-  readonly kind: 'rack' | 'router' | 'host' | 'node' | 'etcd' | 'operator';
+  readonly kind: 'rack' | 'router' | 'host' | 'node' | 'etcd' | 'operator' | 'inventory';
   readonly devices: readonly DevicePlan[];
   readonly routes: readonly RoutePlan[];
 }
@@ -92,6 +92,9 @@ export interface NodePlan {
   /** Empty where operators give them. */
   readonly podCIDRs: readonly Prefix[];
   readonly labels: Readonly<Record<string, string>>;
+  /** What its agent is told besides. */
+  readonly agent: Readonly<Record<string, unknown>>;
+  readonly serve: readonly Serve[];
 }
 
 export interface PodPlan {
@@ -107,10 +110,19 @@ export interface PodPlan {
   readonly serve: readonly Serve[];
 }
 
-/** One instance of `causeway operator`; its place is `CLUSTER/operator-N`. */
+/** One instance of `causeway operator` or `causeway inventory`; its place is `CLUSTER/operator-N`, `CLUSTER/inventory-N`. */
 export interface OperatorPlan {
   readonly place: string;
   readonly addresses: readonly Address[];
+}
+
+/** One cluster of a mesh as its peers see it. */
+export interface MeshPlan {
+  readonly by: 'files' | 'token';
+  /** Clusters that it reads, by name. */
+  readonly reads: readonly string[];
+  /** Clusters that read it. */
+  readonly readBy: readonly string[];
 }
 
 export interface ClusterPlan {
@@ -119,6 +131,10 @@ export interface ClusterPlan {
   readonly settings: LabCluster;
   readonly etcd: { readonly place: string; readonly addresses: readonly Address[] };
   readonly operators: readonly OperatorPlan[];
+  /** Instances of `causeway inventory`; where there are any, there are no nodes. */
+  readonly inventories: readonly OperatorPlan[];
+  /** Undefined in a lab without a mesh, whose stores take everybody's word. */
+  readonly mesh: MeshPlan | undefined;
   readonly nodes: readonly NodePlan[];
   readonly pods: readonly PodPlan[];
 }

@@ -88,6 +88,7 @@ export class LabAgent extends LabProgram {
       bpffs: '/sys/fs/bpf/causeway',
       cgroup: this.#cgroup,
       ...settings.agent,
+      ...this.node.agent,
     };
   }
 

@@ -44,7 +44,7 @@ export class LabContext {
       `lab ${this.state.name} has no place ${place}; it has ${known.join(', ')}`,
       {
         value: place,
-        hint: 'a place is a router, a rack, a node, an outside host, CLUSTER/etcd, CLUSTER/operator-N or CLUSTER/NAMESPACE/POD',
+        hint: 'a place is a router, a rack, a node, an outside host, CLUSTER/etcd, CLUSTER/operator-N, CLUSTER/inventory-N or CLUSTER/NAMESPACE/POD',
       },
     );
   }
@@ -58,7 +58,8 @@ export class LabContext {
     const cgroup = this.cgroup(place);
     makeCgroup(cgroup);
     if (place.kind === 'node') return enterNode(this.names, place.place, cgroup);
-    if (place.kind === 'operator') return enterOperator(this.names, place.place, cgroup);
+    if (place.kind === 'operator' || place.kind === 'inventory')
+      return enterOperator(this.names, place.place, cgroup);
     const runsDaemon = this.state.plan.routers.some(({ name }) => name === place.place);
     const enter = place.kind === 'router' && runsDaemon ? enterRouter : enterPlain;
     return enter(this.names, place.place, cgroup);
