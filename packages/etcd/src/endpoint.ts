@@ -18,6 +18,10 @@ export interface TlsOptions {
   readonly caFile?: string;
   readonly certFile?: string;
   readonly keyFile?: string;
+  /** The same as PEM text, for what does not stand in files. */
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
   /** The name in the server's certificate, where it is not the endpoint's host. */
   readonly serverName?: string;
 }
@@ -167,11 +171,18 @@ export class Endpoint {
   }
 
   #read(): Promise<(Buffer | undefined)[]> {
-    const paths = [this.#tls?.caFile, this.#tls?.certFile, this.#tls?.keyFile];
+    const { caFile, certFile, keyFile, ca, cert, key } = this.#tls ?? {};
+    const sources = [
+      { path: caFile, pem: ca },
+      { path: certFile, pem: cert },
+      { path: keyFile, pem: key },
+    ];
     return Promise.all(
-      paths.map((path) =>
+      sources.map(({ path, pem }) =>
         path === undefined
-          ? undefined
+          ? pem === undefined
+            ? undefined
+            : Buffer.from(pem)
           : readFile(path).catch((cause) => {
               throw new KvError(
                 'unavailable',

@@ -157,6 +157,11 @@ export interface WatchOptions {
   readonly fromRevision?: number;
   /** Keys that the caller holds from before: a list that lacks them ends with their deletion. */
   readonly known?: Iterable<string>;
+  /**
+   * The watch ends with its first break (`disconnected` is its last event) instead of listing again,
+   * for a caller that has to ask other things first.
+   */
+  readonly once?: boolean;
   readonly pageSize?: number;
   /**
    * Milliseconds for which what a replaced store (another cluster id, revisions that went back) does

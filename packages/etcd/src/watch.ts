@@ -46,6 +46,9 @@ export class Watch implements KvWatch {
   readonly #grace: number;
   /** Until then nothing is swept: the store was replaced, and its writers have yet to come back. */
   #graceUntil = 0;
+  readonly #once: boolean;
+  /** Nothing more is coming; what waits is still told. */
+  #over = false;
   #resumeFrom: number | undefined;
   #clusterId: string | undefined;
   #stream: Stream | undefined;
@@ -63,6 +66,7 @@ export class Watch implements KvWatch {
     this.#pageSize = options.pageSize ?? context.pageSize;
     this.#known = new KnownKeys(options.maxKeys ?? 1_000_000, options.known ?? []);
     this.#grace = options.replacedGrace ?? 30_000;
+    this.#once = options.once ?? false;
     this.#resumeFrom = options.fromRevision;
     this.#since = context.clock.now();
     const { signal } = options;
@@ -120,11 +124,12 @@ export class Watch implements KvWatch {
       this.#lastError = { code: error.code, message: error.message, at: clock.now() };
       this.#context.onError(error);
       // A compaction or a changed store is no outage; and an outage is told once.
-      if (this.#state !== 'disconnected' && reason !== 'compacted') {
-        this.#queue.mark({ type: 'disconnected', error });
-        this.#filled.open();
-      }
+      const told = this.#state === 'disconnected' || (reason === 'compacted' && !this.#once);
+      if (!told) this.#queue.mark({ type: 'disconnected', error });
+      this.#over = this.#once;
       this.#enter('disconnected');
+      if (!told || this.#over) this.#filled.open();
+      if (this.#over) return;
       await clock.sleep(backoff(failures), signal);
     }
   }
@@ -297,6 +302,7 @@ export class Watch implements KvWatch {
     try {
       while (!this.#stop.signal.aborted) {
         if (this.#queue.empty) {
+          if (this.#over) return;
           await this.#filled.wait(this.#stop.signal);
           continue;
         }

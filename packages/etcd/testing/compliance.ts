@@ -273,6 +273,7 @@ export function complianceSuite(name: string, open: () => Promise<Store>): void 
     await kv.put('r/keep', 'a');
     await kv.put('r/gone', 'b');
     await using watcher = new Watcher(kv, 'r/', { known: ['r/old'] });
+    await using once = new Watcher(kv, 'r/', { once: true });
     await eventually('the list', () => watcher.state.size === 2);
     assert.deepEqual(watcher.log.at(-2), 'delete r/old synthetic');
     const lost = kv.delete('r/gone').catch(() => undefined);
@@ -294,6 +295,9 @@ export function complianceSuite(name: string, open: () => Promise<Store>): void 
     assert.ok(watcher.log.includes('snapshot-start reconnected'));
     await kv.put('r/new', 'c');
     await eventually('changes flow again', () => watcher.state.has('r/new'));
+    // The one that was to end with the first break has told of nothing that came after it.
+    assert.match(once.log.at(-1) ?? '', /^disconnected /);
+    assert.ok(once.state.has('r/gone') && !once.state.has('r/new'));
   });
 
   check('notices an emptied store and keeps its state for the grace', async (store, kv) => {
