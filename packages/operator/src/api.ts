@@ -83,7 +83,7 @@ export function operatorApi({ operator, commands, about, onError }: ApiParts): A
       throw new OperatorError('not-ready', `no leader has released ${node} yet`, {
         field: 'node',
         value: node,
-        hint: 'the request stands; it is done as soon as an operator leads',
+        hint: 'the request is taken back; ask again when an operator leads: causeway operator status',
       });
     }
     shared.forget();

@@ -34,17 +34,26 @@ export async function serveRequests(
   }
 }
 
-/** Asks the leader for it and waits until it is done. Throws KvError; undefined when it takes too long. */
+/** Seconds that a request outlives the one who asks: a command that died is not carried out hours later. */
+const REQUEST_TTL = 15;
+
+/**
+ * Asks the leader for it and waits until it is done. Undefined when the signal aborts first: the request is taken back
+ * then, and nothing happens any more. Throws KvError.
+ */
 export async function requestRelease(
   kv: Kv,
   node: string,
   signal: AbortSignal,
 ): Promise<'done' | undefined> {
   const key = releaseRequestKey(node);
-  await kv.put(key, '{}');
+  await using lease = await kv.lease(REQUEST_TTL, { signal });
+  await kv.put(key, '{}', { lease: lease.id, signal });
   await using watch = kv.watch(key, { signal, known: [key] });
   for await (const event of watch) {
-    if (event.type === 'delete' && event.key === key) return 'done';
+    // With the lease the request went undone.
+    if (event.type === 'delete' && event.key === key)
+      return lease.ended.aborted ? undefined : 'done';
   }
   return undefined;
 }

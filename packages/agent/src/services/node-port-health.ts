@@ -35,7 +35,7 @@ export class NodePortHealthServers implements AsyncDisposable {
   readonly #options: NodePortHealthOptions;
   readonly #serving = new Map<number, Serving>();
   readonly #stop = new AbortController();
-  #conflict: string | undefined;
+  #conflicts: readonly string[] = [];
 
   constructor(options: NodePortHealthOptions) {
     this.#options = options;
@@ -44,17 +44,18 @@ export class NodePortHealthServers implements AsyncDisposable {
   /** What cannot be served, and why. */
   problems(): string[] {
     const own = [...this.#serving.values()].map(({ problem }) => problem);
-    return [...own, this.#conflict].filter((each) => each !== undefined);
+    return [...own, ...this.#conflicts].filter((each) => each !== undefined);
   }
 
   set(services: readonly NodePortHealth[]): void {
     const wanted = new Map<number, NodePortHealth>();
-    this.#conflict = undefined;
+    const conflicts: string[] = [];
     for (const each of services) {
       const other = wanted.get(each.port);
       if (other === undefined) wanted.set(each.port, each);
-      else this.#conflict = `port ${each.port} of ${nameOf(each)} is ${nameOf(other)}'s`;
+      else conflicts.push(`port ${each.port} of ${nameOf(each)} is ${nameOf(other)}'s`);
     }
+    this.#conflicts = conflicts;
     for (const [port, { server }] of this.#serving) {
       if (wanted.has(port)) continue;
       this.#serving.delete(port);

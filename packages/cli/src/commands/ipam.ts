@@ -143,7 +143,7 @@ export async function ipamRelease(
       `no operator has released ${node} in ${RELEASE_MS / 1000} s`,
       {
         value: node,
-        hint: 'the request stands: it is done as soon as an operator leads',
+        hint: 'the request is taken back; run it again when an operator leads',
       },
     );
   }

@@ -7,6 +7,12 @@ import type { Decision, PlannerNode, PoolSpec, Refusal } from './types.ts';
 
 const FAMILIES: readonly Family[] = ['ipv4', 'ipv6'];
 
+/**
+ * Addresses of one family that one node is given of one pool, whatever it asks for: as many pods as an agent can have,
+ * and half as many again for those that come. A node that asks for everything is not given everything.
+ */
+export const MAX_NEEDED = 98_304;
+
 /** One family of one pool that a node has too little of. */
 export interface Want {
   readonly node: PlannerNode;
@@ -51,7 +57,7 @@ export function wantsOf(
       continue;
     }
     for (const family of FAMILIES) {
-      const needed = request[family];
+      const needed = Math.min(request[family], MAX_NEEDED);
       if (!(needed > 0)) continue;
       const have = capacityOf(node.name, pool.name, family, ranges, ledger);
       if (have >= needed) continue;

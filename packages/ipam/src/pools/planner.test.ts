@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { Prefix } from '@causeway/ip';
 import fc from 'fast-check';
 import { blockCapacity } from './blocks.ts';
+import { MAX_NEEDED } from './giving.ts';
 import { PoolPlanner } from './planner.ts';
 import type { Decision, PlannerNode, PoolSpec } from './types.ts';
 
@@ -295,4 +296,12 @@ test('no address is given twice, nothing is lost, and what can be given is given
     }),
     { numRuns: 200 },
   );
+});
+
+test('a node that asks for everything is given what a node can use', () => {
+  const planner = new PoolPlanner();
+  planner.setPools([pool('a', ['10.0.0.0/8'], 16)]);
+  planner.upsertNode(node('greedy', 2 ** 31));
+  assert.equal(settleAll(planner, planner.plan()).length, Math.ceil(MAX_NEEDED / 65_534));
+  assert.deepEqual(planner.plan(), []);
 });

@@ -64,6 +64,11 @@ export class PoolPlanner {
     this.#dirty.add(name);
   }
 
+  /** The CIDRs that are the node's own by its `podCIDRs`. */
+  ownOf(name: string): readonly Prefix[] {
+    return this.#nodes.get(name)?.podCidrs ?? [];
+  }
+
   /** A record that the store has. */
   upsertRecord(record: CidrRecord): void {
     const { cidr, pool, node } = record;

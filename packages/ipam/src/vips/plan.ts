@@ -3,6 +3,9 @@ import { whyNotShared } from './sharing.ts';
 import { selects, VipSpace } from './space.ts';
 import type { VipClaim, VipPlan, VipRefusal, VipService, VipWorld } from './types.ts';
 
+/** Services of one address: their names are one record, and etcd takes no value of more than 1.5 MiB. */
+export const MAX_SHARERS = 1_000;
+
 const keyOf = ({ namespace, name }: VipService): string => `${namespace}/${name}`;
 
 /**
@@ -150,6 +153,9 @@ class Planning {
       );
     }
     const users = this.#users.get(address) ?? [];
+    if (users.length >= MAX_SHARERS && !users.includes(key)) {
+      return refuse('not-shareable', `${address} has ${users.length} services, and takes no more`);
+    }
     if (!has && users.length === 0 && !fitting.some((pool) => this.#space.gives(pool))) {
       return refuse('pools-full', `${address} is of ${names}, which gives nothing new`);
     }

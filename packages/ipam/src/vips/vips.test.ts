@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Address, Prefix } from '@causeway/ip';
 import fc from 'fast-check';
-import { planVips } from './plan.ts';
+import { MAX_SHARERS, planVips } from './plan.ts';
 import { whyNotShared } from './sharing.ts';
 import type { VipClaim, VipPlan, VipPool, VipService, VipWorld } from './types.ts';
 
@@ -258,4 +258,25 @@ test('whatever changes, an address has no two owners, a plan is at rest, and who
     }),
     { numRuns: 300 },
   );
+});
+
+test('an address takes a bounded number of services, and says so', () => {
+  const services = Array.from({ length: MAX_SHARERS + 1 }, (_, i) =>
+    service(`s${String(i).padStart(4, '0')}`, { sharingKey: 'one', ports: [`TCP/${i + 1}`] }),
+  );
+  const plan = planVips(world({ pools: [pool('p', ['192.0.2.0/32'])], services }));
+  assert.equal(plan.writes[0]?.services.length, MAX_SHARERS);
+  assert.deepEqual(
+    plan.refusals.map((each) => each.code),
+    ['pools-full'],
+  );
+  const [last] = services.slice(-1);
+  const asking = planVips(
+    world({
+      pools: [pool('p', ['192.0.2.0/32'])],
+      services: [...services.slice(0, -1), { ...last!, requested: [ip('192.0.2.0')] }],
+      claims: plan.writes,
+    }),
+  );
+  assert.match(asking.refusals[0]?.message ?? '', /has 1000 services, and takes no more/);
 });

@@ -5,7 +5,7 @@ import { Prefix } from '@causeway/ip';
 import { etcdStore, podCidrKey, registryKey } from '@causeway/resources';
 import { VirtualClock } from '@causeway/tables';
 import { breaches, pool, records, startOperator, TestNode, until } from '../../testing/world.ts';
-import { requestRelease } from '../requests.ts';
+import { RELEASE_REQUESTS, requestRelease } from '../requests.ts';
 
 const DUAL = {
   ipv4: { cidrs: ['10.0.0.0/22'], maskSize: 24 },
@@ -217,6 +217,74 @@ test('a record that cannot be read keeps its own CIDR from use and no other, als
     await until('it is served again', async () => (await node.allocated()).length === 2);
     assert.deepEqual(await node.allocated(), ['10.0.1.0/24', '10.0.3.0/24']);
     for (const key of odd) await kv.txn({ compare: [], success: [{ type: 'delete', key }] });
+  }));
+
+test('the CIDR of a record that could not be read is free again soon after somebody deletes the record', async () => {
+  const clock = new VirtualClock();
+  await using etcd = memoryEtcd({ clock });
+  await using kv = etcd.connect();
+  const odd = podCidrKey(Prefix.parse('10.1.0.0/24'));
+  await kv.put(odd, 'nobody knows');
+  await etcdStore(kv).apply([pool('one', { ipv4: { cidrs: ['10.1.0.0/24'], maskSize: 24 } })]);
+  await using _operator = startOperator(kv, { clock });
+  const node = new TestNode(kv, 'a');
+  await node.ask('one', 10);
+  const passing = async (what: string, holds: () => Promise<boolean>) => {
+    for (let turn = 0; !(await holds()); turn++) {
+      assert.ok(turn < 1_000, what);
+      await clock.advance(100);
+    }
+  };
+  await passing('it is told', async () => (await node.error()) !== '');
+  assert.deepEqual(await node.allocated(), []);
+  await kv.delete(odd);
+  await passing('it is served', async () => (await node.allocated()).length === 1);
+});
+
+test('what a deleted node had by podCIDRs is kept for its grace, since its pods may still run', async () => {
+  const clock = new VirtualClock();
+  await using etcd = memoryEtcd({ clock });
+  await using kv = etcd.connect();
+  const store = etcdStore(kv);
+  await store.apply([
+    pool('one', { ipv4: { cidrs: ['10.1.0.0/24'], maskSize: 24 } }),
+    {
+      apiVersion: 'cilium.io/v2',
+      kind: 'CiliumNode',
+      metadata: { name: 'old' },
+      spec: { ipam: { podCIDRs: ['10.1.0.0/24'] } },
+    },
+  ]);
+  await using _operator = startOperator(kv, { clock, nodeGoneSeconds: 30 });
+  const node = new TestNode(kv, 'a');
+  await node.ask('one', 10);
+  const turns = async (most: number, holds: () => Promise<boolean>): Promise<number> => {
+    for (let turn = 0; turn < most; turn++) {
+      if (await holds()) return turn;
+      await clock.advance(100);
+    }
+    return most;
+  };
+  assert.ok((await turns(1_000, async () => (await node.error()) !== '')) < 1_000);
+  await store.delete('CiliumNode', { name: 'old' });
+  const served = await turns(1_000, async () => (await node.allocated()).length === 1);
+  assert.ok(served > 250 && served < 1_000, `served after ${served * 100} ms`);
+});
+
+test('a release that nobody waits for any more is not carried out by a leader that comes later', () =>
+  world(async (kv) => {
+    await etcdStore(kv).apply([pool('default', DUAL)]);
+    const node = new TestNode(kv, 'a');
+    await node.ask('default', 10);
+    {
+      await using _operator = startOperator(kv);
+      await until('it is served', async () => (await records(kv)).length === 1);
+    }
+    assert.equal(await requestRelease(kv, 'a', AbortSignal.timeout(50)), undefined);
+    assert.deepEqual((await kv.list(RELEASE_REQUESTS)).entries, []);
+    await using _operator = startOperator(kv);
+    await new TestNode(kv, 'b').ask('default', 10);
+    await until('another leads', async () => (await records(kv)).length === 2);
   }));
 
 test('a node that is gone and has nothing left is not looked at again and again', async () => {

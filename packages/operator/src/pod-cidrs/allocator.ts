@@ -7,18 +7,18 @@ import {
   decodePodCidr,
   POD_CIDRS,
   type PodCidrRecord,
+  podCidrKey,
   podCidrOfKey,
 } from '@causeway/resources';
 import { type Clock, Gate, type Tracker } from '@causeway/tables';
 import { type NodeFacts, type NodeRow, nodeRow, plannerNode } from '../nodes.ts';
 import type { OperatorTables } from '../sources.ts';
+import { KeptCidrs } from './kept.ts';
 import { poolSpecOf } from './pool-specs.ts';
 import { DecisionWriter, type Outcome } from './writer.ts';
 
 /** Decisions of one round; the next round sees what came meanwhile. */
 const ROUND = 1000;
-/** Who has blocks with such a record; no node has this name. */
-const UNREADABLE = '(a record that cannot be read)';
 
 export interface AllocatorOptions {
   readonly kv: Kv;
@@ -58,6 +58,7 @@ export interface AllocatorCounts {
 export class PodCidrAllocator implements Disposable {
   readonly #options: AllocatorOptions;
   readonly #planner = new PoolPlanner();
+  readonly #kept: KeptCidrs;
   readonly #stop = new AbortController();
   readonly #wake = new Gate();
   readonly #nodes: Tracker<NodeRow, string>;
@@ -66,8 +67,6 @@ export class PodCidrAllocator implements Disposable {
   /** The revision at which a node was last read or written here: older news of it is passed over. */
   readonly #known = new Map<string, { uid: string | undefined; revision: number }>();
   readonly #since = new Map<Prefix, PodCidrRecord>();
-  /** Blocks whose records say nothing that could be understood. */
-  readonly #unreadable = new Set<Prefix>();
   /** When a node with blocks was first found to have no CiliumNode. */
   readonly #missing = new Map<string, number>();
   readonly #counts = {
@@ -82,11 +81,13 @@ export class PodCidrAllocator implements Disposable {
   #optionsRevision = -1;
   #giving = false;
   #giveFrom = Number.POSITIVE_INFINITY;
-  #forces: (() => void)[] = [];
+  /** Whoever waits for a release by force. */
+  #forces: ((done: boolean) => void)[] = [];
 
   constructor(options: AllocatorOptions) {
     this.#options = options;
-    const { tables } = options;
+    const { tables, nodeGoneMs } = options;
+    this.#kept = new KeptCidrs(this.#planner, nodeGoneMs);
     this.#nodes = tables.nodes.changes('pod-cidrs');
     this.#facts = tables.facts.changes('pod-cidrs');
     const wake = () => this.#wake.open();
@@ -128,6 +129,7 @@ export class PodCidrAllocator implements Disposable {
       signal: stop,
     });
     while (!stop.aborted) {
+      await this.#lookAgain(stop);
       this.#feed();
       const decisions = this.#planner.plan({
         decisions: ROUND,
@@ -147,7 +149,7 @@ export class PodCidrAllocator implements Disposable {
         if (outcomes.every(({ type }) => type === 'overtaken')) await this.#rest(20, stop);
         continue;
       }
-      for (const done of this.#forces.splice(0)) done();
+      for (const done of this.#forces.splice(0)) done(true);
       for (const node of this.#missing.keys()) {
         if (!this.#planner.holds(node)) this.#missing.delete(node);
       }
@@ -182,11 +184,12 @@ export class PodCidrAllocator implements Disposable {
 
   /** Takes all CIDRs of a node, whatever it says. Resolves with true when it is done, with false if this ends first. */
   forceRelease(node: string): Promise<boolean> {
+    if (this.#stop.signal.aborted) return Promise.resolve(false);
     this.#planner.forceRelease(node);
+    // Somebody has seen to it that nothing of the node runs any more.
+    this.#kept.open(node);
     return new Promise((resolve) => {
-      if (this.#stop.signal.aborted) return resolve(false);
-      this.#forces.push(() => resolve(true));
-      this.#stop.signal.addEventListener('abort', () => resolve(false), { once: true });
+      this.#forces.push(resolve);
       this.#wake.open();
     });
   }
@@ -213,6 +216,7 @@ export class PodCidrAllocator implements Disposable {
     let next = 60_000;
     if (!this.#giving) next = Math.min(next, this.#giveFrom - now);
     for (const since of this.#missing.values()) next = Math.min(next, since + nodeGoneMs - now);
+    next = Math.min(next, this.#kept.wait(now));
     return Math.max(10, next);
   }
 
@@ -239,11 +243,9 @@ export class PodCidrAllocator implements Disposable {
     }
     for (const { key, row, type } of this.#nodes.take(Number.MAX_SAFE_INTEGER)) {
       if (type === 'put') this.#upsert(row);
-      else {
-        this.#known.delete(key);
-        this.#planner.removeNode(key);
-      }
+      else this.#remove(key);
     }
+    this.#kept.expire(clock.now());
     for (const { key } of this.#facts.take(Number.MAX_SAFE_INTEGER)) {
       const row = tables.nodes.get(key);
       if (row !== undefined) this.#upsert(row);
@@ -259,15 +261,32 @@ export class PodCidrAllocator implements Disposable {
     if (known !== undefined && known.uid === row.uid && row.revision < known.revision) return;
     this.#known.set(row.name, { uid: row.uid, revision: row.revision });
     this.#missing.delete(row.name);
+    this.#kept.open(row.name);
     const node = plannerNode(row, this.#options.tables.facts.get(row.name));
     this.#planner.upsertNode(this.#giving ? node : { ...node, requested: [] });
+  }
+
+  #remove(name: string): void {
+    this.#known.delete(name);
+    this.#kept.bury(name, this.#options.clock.now());
+  }
+
+  /** Throws KvError. */
+  async #lookAgain(signal: AbortSignal): Promise<void> {
+    const { kv, clock } = this.#options;
+    for (const cidr of this.#kept.takeDue(clock.now())) {
+      const entry = await kv.get(podCidrKey(cidr), { signal });
+      const record = entry === undefined ? undefined : decodePodCidr(entry);
+      if (entry !== undefined && record === undefined) continue;
+      this.#kept.deleteUnreadable(cidr);
+      if (record !== undefined) this.#seeRecord(record);
+    }
   }
 
   /** What a transaction found a node to be. */
   #seeNode(name: string, entry: KvEntry | undefined): void {
     if (entry === undefined) {
-      this.#known.delete(name);
-      this.#planner.removeNode(name);
+      this.#remove(name);
       return;
     }
     const decoded = decodeObject('CiliumNode', entry);
@@ -295,19 +314,10 @@ export class PodCidrAllocator implements Disposable {
   #seeUnreadable(key: string): void {
     this.#options.log.error(
       { key },
-      'a record of a pod CIDR cannot be read, and its CIDR is given to nobody; delete the record, then restart the operator that leads',
+      'a record of a pod CIDR cannot be read, and its CIDR is given to nobody; delete the record',
     );
     const cidr = podCidrOfKey(key);
-    if (cidr === undefined) return;
-    this.#unreadable.add(cidr);
-    const podCidrs = [...this.#unreadable];
-    this.#planner.upsertNode({
-      name: UNREADABLE,
-      labels: {},
-      requested: [],
-      allocated: [],
-      podCidrs,
-    });
+    if (cidr !== undefined) this.#kept.addUnreadable(cidr, this.#options.clock.now());
   }
 
   #settle(outcome: Outcome): void {
@@ -374,6 +384,7 @@ export class PodCidrAllocator implements Disposable {
 
   [Symbol.dispose](): void {
     this.#stop.abort();
+    for (const done of this.#forces.splice(0)) done(false);
     for (const undo of this.#undo) undo();
     this.#nodes[Symbol.dispose]();
     this.#facts[Symbol.dispose]();
