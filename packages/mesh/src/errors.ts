@@ -11,6 +11,12 @@ export type MeshErrorCode =
   | 'identities-exhausted'
   /** Others changed the same keys again and again while we tried. */
   | 'contention'
+  /** More than is kept of one cluster. */
+  | 'too-many'
+  /** A value greater than is taken of another cluster. */
+  | 'too-large'
+  /** Addresses that are not the other cluster's to tell of. */
+  | 'overlap'
   /** The store belongs to another cluster. */
   | 'foreign-store';
 

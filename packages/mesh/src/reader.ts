@@ -1,10 +1,11 @@
-import type { Kv, KvEntry, KvWatch, WatchEvent } from '@causeway/etcd';
+import type { Kv, KvEntry, KvError, KvWatch, WatchEvent } from '@causeway/etcd';
 import type { IdentityLayout } from '@causeway/identity';
+import type { Address, Prefix } from '@causeway/ip';
 import type { InitialSource, TableKey } from '@causeway/tables';
 import { MeshError } from './errors.ts';
 import { Interner } from './interner.ts';
 import { STATE_KINDS, type StateKind, type StateTree, statePrefix } from './keys.ts';
-import type { MeshTables } from './rows.ts';
+import type { IpEntryRow, MeshTables, NodeRow, ServiceRow } from './rows.ts';
 import { type ClusterRef, type Source, sourcesOf } from './sources.ts';
 
 export interface MeshReaderOptions {
@@ -17,6 +18,34 @@ export interface MeshReaderOptions {
   readonly tree?: StateTree;
   /** Default: all. */
   readonly kinds?: readonly StateKind[];
+  /**
+   * Reading ends with the first break, which `onBreak` tells of: the caller greets the store anew before it
+   * believes another list.
+   */
+  readonly once?: boolean;
+  /** Whether the tables wait for the first lists (default). */
+  readonly initial?: boolean;
+  readonly guard?: Guard;
+  readonly limits?: ReaderLimits;
+  readonly pageSize?: number;
+  /** A list is in: what the tables have of the kind is what the store has. */
+  readonly onSynced?: (kind: StateKind) => void;
+  readonly onBreak?: (kind: StateKind, error: KvError) => void;
+}
+
+/** Why a value may not be believed of another cluster; undefined if it may. Asked of valid values only. */
+export interface Guard {
+  entry(address: Address | Prefix): string | undefined;
+  node(row: NodeRow): string | undefined;
+  service(row: ServiceRow): string | undefined;
+}
+
+/** What one cluster may say at most: a hostile one must not fill our memory. */
+export interface ReaderLimits {
+  /** Rows of a kind; what is beyond is refused. */
+  readonly rows: Readonly<Record<StateKind, number>>;
+  /** Bytes of one value. */
+  readonly bytes: Readonly<Record<StateKind, number>>;
 }
 
 export interface MeshReaderStatus {
@@ -33,7 +62,7 @@ export interface MeshReaderStatus {
 }
 
 /** Rejected rows of one cluster and kind; beyond it they are only counted. */
-const MAX_REJECTED = 1000;
+const MAX_REJECTED = 250;
 
 /**
  * Reads one cluster's shared state into the tables, batch by batch. A refused value leaves what was
@@ -46,17 +75,10 @@ export class MeshReader implements AsyncDisposable {
 
   constructor(options: MeshReaderOptions) {
     this.#options = options;
-    const { tables, cluster, layout, kv, tree, kinds = STATE_KINDS } = options;
+    const { tables, cluster, layout, tree, kinds = STATE_KINDS } = options;
     const sources = sourcesOf(tables, cluster, layout, new Interner());
     this.#followers = kinds.map(
-      (kind) =>
-        new Follower(
-          sources[kind],
-          kv,
-          statePrefix(kind, cluster.name, tree),
-          cluster.name,
-          tables,
-        ),
+      (kind) => new Follower(sources[kind], statePrefix(kind, cluster.name, tree), options),
     );
   }
 
@@ -83,8 +105,13 @@ class Follower implements AsyncDisposable {
   readonly #prefix: string;
   readonly #cluster: string;
   readonly #tables: MeshTables;
+  readonly #options: MeshReaderOptions;
   readonly #watch: KvWatch;
-  readonly #initial: InitialSource;
+  readonly #initial: InitialSource | undefined;
+  /** Of a cluster whose rows are limited: how many it has. */
+  #rows = 0;
+  /** Keys with a row in `mesh-rejected`. */
+  readonly #refused = new Set<string>();
   readonly #running: Promise<void>;
   /** During a list: the rows that it holds valid values for. */
   #listed: Set<TableKey> | undefined = new Set();
@@ -94,14 +121,17 @@ class Follower implements AsyncDisposable {
   #rejected = 0;
   #lastError: string | undefined;
 
-  constructor(source: Source, kv: Kv, prefix: string, cluster: string, tables: MeshTables) {
+  constructor(source: Source, prefix: string, options: MeshReaderOptions) {
+    const { kv, cluster, tables, once, initial = true, pageSize = 1000 } = options;
     this.#source = source;
     this.#prefix = prefix;
-    this.#cluster = cluster;
+    this.#cluster = cluster.name;
     this.#tables = tables;
-    this.#initial = source.table.source(`${cluster} ${source.kind}`);
+    this.#options = options;
+    this.#initial = initial ? source.table.source(`${cluster.name} ${source.kind}`) : undefined;
+    if (options.limits !== undefined) this.#rows = this.#countRows();
     // etcd walks the whole range for each page: fewer, larger pages load a big cluster sooner.
-    this.#watch = kv.watch(prefix, { pageSize: 1000 });
+    this.#watch = kv.watch(prefix, { pageSize, ...(once ? { once } : {}) });
     this.#running = this.#run();
   }
 
@@ -120,8 +150,8 @@ class Follower implements AsyncDisposable {
   drain(): void {
     const { table } = this.#source;
     table.replace([], (row) => row.cluster === this.#cluster);
-    this.#tables.rejected.replace([], (row) => this.#isMine(row));
-    this.#initial.done();
+    this.#forgetRefusals();
+    this.#initial?.done();
   }
 
   /** A list that never came stays missing: nothing may be pruned for what this reader did not learn. */
@@ -148,6 +178,7 @@ class Follower implements AsyncDisposable {
       case 'snapshot-start':
         this.#connected = true;
         this.#listed = new Set();
+        this.#forgetRefusals();
         break;
       case 'put':
         this.#put(event.entry);
@@ -159,11 +190,13 @@ class Follower implements AsyncDisposable {
         this.#prune();
         this.#synced = true;
         this.#lastError = undefined;
-        this.#initial.done();
+        this.#initial?.done();
+        this.#options.onSynced?.(this.#source.kind);
         break;
       case 'disconnected':
         this.#connected = false;
         this.#lastError = event.error.message;
+        this.#options.onBreak?.(this.#source.kind, event.error);
         break;
       default:
         event satisfies never;
@@ -174,15 +207,21 @@ class Follower implements AsyncDisposable {
     const { table, key, row } = this.#source;
     const rest = entry.key.slice(this.#prefix.length);
     try {
+      this.#requireSize(entry);
       const made = row(rest, entry);
-      this.#accept(entry.key);
       const at = key(rest);
       if (made === undefined) {
+        this.#accept(entry.key);
         if (at !== undefined) this.#take(at);
         return;
       }
       this.#yieldTo(made);
+      const isNew = !table.has(table.keyOf(made));
+      this.#requireRoom(isNew);
+      this.#requireTrust(made);
+      this.#accept(entry.key);
       table.put(made);
+      if (isNew) this.#rows++;
       this.#listed?.add(table.keyOf(made));
     } catch (error) {
       // Whatever a value does to us, it is the value's fault alone: the others go on.
@@ -210,7 +249,9 @@ class Follower implements AsyncDisposable {
 
   #take(key: TableKey): void {
     const { table } = this.#source;
-    if (table.get(key)?.cluster === this.#cluster) table.delete(key);
+    if (table.get(key)?.cluster !== this.#cluster) return;
+    table.delete(key);
+    this.#rows--;
   }
 
   /** At the end of a list: what it lacks, or holds no valid value for, is no more. */
@@ -225,24 +266,76 @@ class Follower implements AsyncDisposable {
       if (row.cluster === this.#cluster && !listed.has(key)) gone.push(key);
     }
     for (const key of gone) table.delete(key);
+    this.#rows = this.#countRows();
+  }
+
+  #requireSize(entry: KvEntry): void {
+    const most = this.#options.limits?.bytes[this.#source.kind] ?? Number.POSITIVE_INFINITY;
+    const { length } = entry.value;
+    if (length <= most) return;
+    throw new MeshError('too-large', `the value has ${length} bytes, more than ${most}`, length);
+  }
+
+  #requireRoom(isNew: boolean): void {
+    const { kind } = this.#source;
+    const most = this.#options.limits?.rows[kind] ?? Number.POSITIVE_INFINITY;
+    if (!isNew || this.#rows < most) return;
+    const message = `cluster ${this.#cluster} has ${most} ${kind} already, and no more are taken`;
+    throw new MeshError('too-many', message, most);
+  }
+
+  /** What is ours, or nobody's, is not another cluster's to tell of. */
+  #requireTrust(row: { readonly cluster: string }): void {
+    const { guard } = this.#options;
+    if (guard === undefined) return;
+    const reason = refusal(guard, this.#source.kind, row);
+    if (reason !== undefined) throw new MeshError('overlap', reason, row);
+  }
+
+  #countRows(): number {
+    const { table } = this.#source;
+    let count = 0;
+    for (const row of table.rows()) if (row.cluster === this.#cluster) count++;
+    return count;
   }
 
   #accept(storeKey: string): void {
     this.#accepted++;
-    if (this.#tables.rejected.size > 0) {
-      this.#tables.rejected.delete(`${this.#cluster} ${storeKey}`);
-    }
+    if (this.#tables.rejected.size === 0) return;
+    this.#refused.delete(storeKey);
+    this.#tables.rejected.delete(`${this.#cluster} ${storeKey}`);
   }
 
   #reject(storeKey: string, reason: string): void {
     this.#rejected++;
     const { rejected } = this.#tables;
-    const row = { key: storeKey, cluster: this.#cluster, reason };
-    if (rejected.size < MAX_REJECTED || rejected.has(rejected.keyOf(row))) rejected.put(row);
+    if (this.#refused.size >= MAX_REJECTED && !this.#refused.has(storeKey)) return;
+    this.#refused.add(storeKey);
+    rejected.put({ key: storeKey, cluster: this.#cluster, reason });
+  }
+
+  #forgetRefusals(): void {
+    this.#refused.clear();
+    this.#tables.rejected.replace([], (row) => this.#isMine(row));
   }
 
   #isMine(row: { readonly key: string; readonly cluster: string }): boolean {
     return row.cluster === this.#cluster && row.key.startsWith(this.#prefix);
+  }
+}
+
+function refusal(guard: Guard, kind: StateKind, row: object): string | undefined {
+  switch (kind) {
+    case 'ip':
+      return guard.entry((row as IpEntryRow).address);
+    case 'nodes':
+      return guard.node(row as NodeRow);
+    case 'services':
+      return guard.service(row as ServiceRow);
+    case 'identities':
+      return undefined;
+    default:
+      return kind satisfies never;
   }
 }
 
