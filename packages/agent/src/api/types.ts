@@ -97,7 +97,7 @@ export interface AgentStatus {
     readonly families: readonly ('ipv4' | 'ipv6')[];
     readonly masquerade: boolean;
     readonly socketLB: boolean;
-    readonly mtu: { readonly device: number; readonly pod: number; readonly route: number };
+    readonly mtu: { readonly device: number; readonly pod: number; readonly tunnel: number };
     readonly devices: readonly string[];
   };
   readonly cni: { readonly ready: boolean; readonly reasons: readonly string[] };

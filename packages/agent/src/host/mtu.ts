@@ -1,4 +1,5 @@
 import type { Family } from '@causeway/ip';
+import type { RoutingMode } from './ways.ts';
 
 /** Bytes that VXLAN adds: outer IP (20 or 40), UDP 8, VXLAN 8, inner Ethernet 14. */
 const VXLAN_OVERHEAD: Record<Family, number> = { ipv4: 50, ipv6: 70 };
@@ -6,11 +7,12 @@ const VXLAN_OVERHEAD: Record<Family, number> = { ipv4: 50, ipv6: 70 };
 export interface MtuPlan {
   /** The network between the nodes. */
   readonly device: number;
-  /** A pod's interface, and so what a pod's own packets may reach. */
+  /**
+   * A pod's interface, and so what a pod's own packets may reach. With hybrid routing the tunnel's is not taken from
+   * all: who sends more than fits into a tunnel hears of it from the datapath, for that destination.
+   */
   readonly pod: number;
-  /** Routes to pods of other nodes. */
-  readonly route: number;
-  /** What the tunnel device carries, whether pods go by it or only what leaves by an egress gateway. */
+  /** What the tunnel device carries, and routes to pods behind it. */
   readonly tunnel: number;
 }
 
@@ -19,13 +21,12 @@ export interface MtuPlan {
  * @param devices MTUs of the devices that carry traffic; the least counts.
  */
 export function planMtu(
-  mode: 'tunnel' | 'native',
+  mode: RoutingMode,
   underlay: Family,
   configured: number | undefined,
   devices: readonly number[],
 ): MtuPlan {
   const device = configured ?? (devices.length === 0 ? 1500 : Math.min(...devices));
   const tunnel = device - VXLAN_OVERHEAD[underlay];
-  const inner = mode === 'tunnel' ? tunnel : device;
-  return { device, pod: inner, route: inner, tunnel };
+  return { device, pod: mode === 'tunnel' ? tunnel : device, tunnel };
 }

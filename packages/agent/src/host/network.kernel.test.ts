@@ -38,12 +38,14 @@ isolated(import.meta.filename, () => {
   });
   after(() => socket.close());
 
-  const neighbour: RoutedNode = {
+  const neighbour: Omit<RoutedNode, 'way'> = {
+    cluster: 'default',
     name: 'b',
     addresses: [Address.parse('192.0.2.2'), Address.parse('2001:db8::2')],
     podCIDRs: [Prefix.parse('10.1.2.0/24'), Prefix.parse('fd00:1:2::/64')],
   };
-  const stranger: RoutedNode = {
+  const stranger: Omit<RoutedNode, 'way'> = {
+    cluster: 'default',
     name: 'far',
     addresses: [Address.parse('198.51.100.9')],
     podCIDRs: [Prefix.parse('10.1.9.0/24')],
@@ -51,7 +53,7 @@ isolated(import.meta.filename, () => {
 
   function network(
     mode: 'native' | 'tunnel',
-    remote: readonly RoutedNode[],
+    remote: readonly Omit<RoutedNode, 'way'>[],
     more: ConfigInput = {},
   ) {
     const database = new Database({ freeze: true });
@@ -67,7 +69,8 @@ isolated(import.meta.filename, () => {
       config: checkAgentConfig({ routingMode: mode, node: { name: 'a' }, ...more }),
       database,
       ownNode,
-      remoteNodes: () => remote,
+      remoteNodes: () =>
+        remote.map((node) => ({ ...node, way: mode === 'native' ? 'direct' : 'tunnel' })),
       announces: more.nativeRouting !== undefined,
       socket,
       clock: realClock,
@@ -163,6 +166,7 @@ isolated(import.meta.filename, () => {
 
   test('where the network routes pods the node has its own routes alone, and refuses what comes back', async () => {
     const crowd = Array.from({ length: 300 }, (_, i) => ({
+      cluster: 'default',
       name: `n${i}`,
       addresses: [Address.parse(`192.0.2.${3 + (i % 200)}`)],
       podCIDRs: [Prefix.parse(`10.${2 + (i >> 8)}.${i & 255}.0/24`)],
@@ -191,7 +195,7 @@ isolated(import.meta.filename, () => {
     host.nodesKnown();
     await until('five routes', () => routes().size === 5);
     assert.deepEqual(routes().get('10.1.9.0/24'), { device: 'cw_host', via: undefined, mtu: 1450 });
-    assert.deepEqual(host.plan.mtu, { device: 1500, pod: 1450, route: 1450, tunnel: 1450 });
+    assert.deepEqual(host.plan.mtu, { device: 1500, pod: 1450, tunnel: 1450 });
     const vxlan = socket.link({ name: 'cw_vxlan' });
     assert.equal(vxlan?.kind, 'vxlan');
     socket.apply(request.setLink({ name: 'up0' }, { mtu: 1400 }));

@@ -57,6 +57,7 @@ export class HostNetwork implements AsyncDisposable {
   readonly #observer: HostObserver;
   readonly #reconcilers: AnyReconciler[];
   readonly #links: Reconciler<never, never>;
+  readonly #routes: Reconciler<never, never>;
   readonly #undo: (() => void)[];
   readonly #listeners = new Set<(plan: HostPlan) => void>();
   #plan: HostPlan;
@@ -85,6 +86,12 @@ export class HostNetwork implements AsyncDisposable {
       operations: linkOperations(socket),
     });
     this.#links = links as never;
+    const routes = this.#reconciler({
+      name: 'routes',
+      table: this.tables.routes,
+      operations: routeOperations(socket),
+    });
+    this.#routes = routes as never;
     this.#reconcilers = [
       links,
       this.#reconciler({
@@ -92,11 +99,7 @@ export class HostNetwork implements AsyncDisposable {
         table: this.tables.addresses,
         operations: addressOperations(socket),
       }),
-      this.#reconciler({
-        name: 'routes',
-        table: this.tables.routes,
-        operations: routeOperations(socket),
-      }),
+      routes,
       this.#reconciler({
         name: 'sysctls',
         table: this.tables.sysctls,
@@ -141,10 +144,14 @@ export class HostNetwork implements AsyncDisposable {
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      this.#plan = this.#make();
-      this.#apply();
-      for (const listener of this.#listeners) listener(this.#plan);
+      this.#now();
     });
+  }
+
+  #now(): void {
+    this.#plan = this.#make();
+    this.#apply();
+    for (const listener of this.#listeners) listener(this.#plan);
   }
 
   /** A device that was made anew has another index: who was told the old one must hear of it. */
@@ -154,6 +161,12 @@ export class HostNetwork implements AsyncDisposable {
       () => this.replan(),
       () => {},
     );
+  }
+
+  /** Resolves when a new plan is made and its routes have been tried. */
+  async settleRoutes(signal: AbortSignal): Promise<void> {
+    this.#now();
+    await this.#routes.attempted(signal);
   }
 
   /** Compares the kernel with every row again. */

@@ -36,8 +36,15 @@ const own = {
   labels: {},
 };
 
-const node = (name: string, addresses: readonly string[], podCIDRs: readonly string[]) => ({
+const node = (
+  name: string,
+  addresses: readonly string[],
+  podCIDRs: readonly string[],
+  way?: 'direct' | 'tunnel',
+) => ({
+  cluster: 'default',
   name,
+  way,
   addresses: addresses.map(Address.parse),
   podCIDRs: podCIDRs.map((cidr) => Prefix.parse(cidr)),
 });
@@ -53,7 +60,10 @@ function plan(
     config: checkAgentConfig({ node: { name: 'a' }, ...config }),
     own: who,
     observed,
-    remote,
+    remote: remote.map((each) => ({
+      ...each,
+      way: each.way ?? (config.routingMode === 'native' ? 'direct' : 'tunnel'),
+    })),
     attracted: attracted.map((text) => Prefix.parse(text)),
   });
 }
@@ -100,6 +110,34 @@ test('native: neighbours get a route, others a reason, overlaps nothing', () => 
   assert.match(reasons[3]!, /^thief 10\.1\.0\.0\/16 overlaps/);
 });
 
+test('hybrid: nodes of the own zone directly, others by the tunnel and its MTU', () => {
+  const { routes, mtu, links, directCIDRs } = plan(
+    { routingMode: 'hybrid', nativeRoutingCIDRs: ['10.1.0.0/16'] },
+    [eth0],
+    [
+      node('b', ['192.0.2.2'], ['10.1.2.0/24', '10.7.0.0/24'], 'direct'),
+      node('c', ['192.0.2.3'], ['10.1.3.0/24'], 'tunnel'),
+    ],
+  );
+  assert.deepEqual(
+    routes
+      .filter(({ prefix }) => !prefix.includes(':'))
+      .map(({ prefix, device: at, via, mtu: size }) => [prefix, at, via, size]),
+    [
+      ['10.1.1.0/24', 'cw_host', undefined, undefined],
+      ['10.1.2.0/24', 2, '192.0.2.2', undefined],
+      ['10.1.3.0/24', 'cw_host', undefined, 1450],
+      ['10.7.0.0/24', 2, '192.0.2.2', undefined],
+    ],
+  );
+  assert.deepEqual(mtu, { device: 1500, pod: 1500, tunnel: 1450 });
+  assert.deepEqual(
+    links.map(({ name }) => name),
+    ['cw_host', 'cw_vxlan'],
+  );
+  assert.deepEqual(directCIDRs, ['10.7.0.0/24'], 'what the configuration does not name already');
+});
+
 test('routed by the network: the node has the routes of its own CIDRs, however large the cluster', () => {
   const cluster = (size: number) =>
     Array.from({ length: size }, (_, i) =>
@@ -139,31 +177,26 @@ test('the MTU follows mode, underlay, the least device and the configuration', (
   assert.deepEqual(mtu({ routingMode: 'native' }), {
     device: 1500,
     pod: 1500,
-    route: 1500,
     tunnel: 1450,
   });
   assert.deepEqual(mtu({ routingMode: 'tunnel' }), {
     device: 1500,
     pod: 1450,
-    route: 1450,
     tunnel: 1450,
   });
   assert.deepEqual(mtu({ tunnel: { underlayFamily: 'ipv6' } }), {
     device: 1500,
     pod: 1430,
-    route: 1430,
     tunnel: 1430,
   });
   assert.deepEqual(mtu({ devices: ['eth*'] }, [jumbo, eth0]), {
     device: 1500,
     pod: 1450,
-    route: 1450,
     tunnel: 1450,
   });
   assert.deepEqual(mtu({ mtu: 1400 }), {
     device: 1400,
     pod: 1350,
-    route: 1350,
     tunnel: 1350,
   });
 });
@@ -217,7 +250,10 @@ test('addresses that are elsewhere than their CIDR: a route of their own, where 
       config: checkAgentConfig({ node: { name: 'a' }, families: ['ipv4'], ...config }),
       own,
       observed: [eth1],
-      remote: [near, far],
+      remote: [near, far].map((each) => ({
+        ...each,
+        way: config.routingMode === 'native' ? ('direct' as const) : ('tunnel' as const),
+      })),
       attracted: [],
       moved,
     });

@@ -1,4 +1,4 @@
-import { Address, type Family, type Prefix } from '@causeway/ip';
+import { Address, type Family, Prefix } from '@causeway/ip';
 import { layout } from '@causeway/ipam';
 import type { AgentConfig } from '../config/schema.ts';
 import { type OwnNode, reachableAddresses } from '../node/own-node.ts';
@@ -37,6 +37,8 @@ export interface HostPlan {
   readonly routes: readonly DesiredRoute[];
   readonly sysctls: readonly DesiredSysctl[];
   readonly routeProblems: readonly RouteProblem[];
+  /** Pod CIDRs of nodes that are reached directly: nobody may masquerade what goes there. */
+  readonly directCIDRs: readonly Prefix[];
   /** What keeps pods from being served, each with what to do. */
   readonly problems: readonly string[];
 }
@@ -60,7 +62,9 @@ export function planHost(inputs: PlanInputs): HostPlan {
     gateway: layout(prefix).gateway,
   }));
   const { routes, problems: routeProblems } = planRoutes({
-    mode: routesMode(config),
+    cluster: config.cluster.name,
+    direct: config.nativeRouting.mode,
+    otherwise: config.routingMode === 'native' ? 'direct' : 'tunnel',
     families: config.families,
     local: gateways,
     remote,
@@ -68,8 +72,7 @@ export function planHost(inputs: PlanInputs): HostPlan {
     // With translation per packet the node's own connections need a route before they are translated.
     attracted: config.socketLB.enabled ? attracted : [],
     devices,
-    routeMtu: mtu.route,
-    deviceMtu: mtu.device,
+    mtu,
   });
   return {
     devices,
@@ -81,20 +84,28 @@ export function planHost(inputs: PlanInputs): HostPlan {
     routes,
     sysctls: sysctlsOf(config),
     routeProblems,
+    directCIDRs: uncovered(
+      config,
+      remote.flatMap((node) => (node.way === 'direct' ? node.podCIDRs : [])),
+    ),
     problems: problemsOf(config, own, devices, unmatched, nodeAddresses),
   };
 }
 
-function routesMode({ routingMode, nativeRouting }: AgentConfig): 'tunnel' | 'native' | 'routed' {
-  return routingMode === 'native' && nativeRouting.mode === 'bgp' ? 'routed' : routingMode;
+/** What the ranges that the configuration names do not say already; usually nothing. */
+function uncovered({ nativeRoutingCIDRs }: AgentConfig, prefixes: readonly Prefix[]): Prefix[] {
+  return prefixes.filter((each) => !nativeRoutingCIDRs.some((range) => Prefix.covers(range, each)));
 }
+
+/** Whether pods of other nodes are, or may be, behind a tunnel. */
+export const carriesTunnels = ({ routingMode }: AgentConfig): boolean => routingMode !== 'native';
 
 /** Whether egress policies are carried out: pods reach their gateway by the tunnel device. */
 export const carriesEgress = ({ egressGateway, routingMode }: AgentConfig): boolean =>
-  egressGateway.enabled ?? routingMode === 'tunnel';
+  egressGateway.enabled ?? routingMode !== 'native';
 
 const hasTunnelDevice = (config: AgentConfig): boolean =>
-  config.routingMode === 'tunnel' || carriesEgress(config);
+  carriesTunnels(config) || carriesEgress(config);
 
 function linksOf(config: AgentConfig, mtu: MtuPlan): DesiredLink[] {
   const host: DesiredLink = { type: 'veth', name: HOST_DEVICE, peer: HOST_PEER, mtu: mtu.device };
@@ -150,7 +161,7 @@ function problemsOf(
   }
   const underlay: Family = config.tunnel.underlayFamily;
   const reachable = nodeAddresses.some((address) => Address.family(address) === underlay);
-  if (own !== undefined && config.routingMode === 'tunnel' && !reachable) {
+  if (own !== undefined && carriesTunnels(config) && !reachable) {
     problems.push(
       `the node has no ${underlay} address for the tunnel; give one in node.addresses or change tunnel.underlayFamily`,
     );

@@ -1,6 +1,8 @@
 import { Address, type Family, Prefix, PrefixTrie } from '@causeway/ip';
 import type { DeviceView } from './devices.ts';
 import { deviceReaching } from './devices.ts';
+import type { MtuPlan } from './mtu.ts';
+import type { Way } from './ways.ts';
 
 /** One route that the node should have; `device` is a name, or the index of a foreign device. */
 export interface DesiredRoute {
@@ -12,9 +14,11 @@ export interface DesiredRoute {
   readonly mtu?: number;
 }
 
-/** A node of the cluster as the routes see it. */
+/** A node of this or another cluster as the routes see it. */
 export interface RoutedNode {
+  readonly cluster: string;
   readonly name: string;
+  readonly way: Way['type'];
   /** By which it is reached, best first. */
   readonly addresses: readonly Address[];
   readonly podCIDRs: readonly Prefix[];
@@ -41,8 +45,12 @@ export type MovedAddress = { readonly address: Address } & (
 );
 
 export interface RouteInputs {
-  /** `routed`: the network knows the way to other nodes' pods, by BGP; the default route leads there. */
-  readonly mode: 'tunnel' | 'native' | 'routed';
+  /** Whose nodes have the moved addresses. */
+  readonly cluster: string;
+  /** `bgp`: the network knows the direct ways to other nodes' pods; the default route leads there. */
+  readonly direct: 'l2' | 'bgp';
+  /** The way to a node that is not known yet. */
+  readonly otherwise: Way['type'];
   readonly families: readonly Family[];
   /** Own pod CIDRs with their gateways. */
   readonly local: readonly { readonly prefix: Prefix; readonly gateway: Address }[];
@@ -51,15 +59,14 @@ export interface RouteInputs {
   /** Service addresses that this node announces: the network sends them here, the default route back. */
   readonly attracted: readonly Prefix[];
   readonly devices: readonly DeviceView[];
-  readonly routeMtu: number;
-  readonly deviceMtu: number;
+  readonly mtu: MtuPlan;
 }
 
 /**
- * Every route of ours. Local pod CIDRs and, in tunnel mode, those of other nodes go to cw_host,
- * where the from_host program takes the packets up; in native mode other nodes' CIDRs go straight
- * to the node when it shares a layer 2 with us, and are somebody else's to route when it does not.
- * Where the network routes pods (`routed`) no other node has a route here.
+ * Every route of ours. Local pod CIDRs and those of nodes behind a tunnel go to cw_host, where the from_host
+ * program takes the packets up; CIDRs of nodes that are reached directly go straight to the node when it shares a
+ * layer 2 with us, and are somebody else's to route when it does not. Where the network routes pods (`bgp`) none
+ * of these nodes has a route here.
  */
 export function planRoutes(inputs: RouteInputs): {
   routes: DesiredRoute[];
@@ -67,10 +74,12 @@ export function planRoutes(inputs: RouteInputs): {
 } {
   const routes = new PrefixTrie<DesiredRoute>();
   const problems: RouteProblem[] = [];
-  const mtu = inputs.routeMtu < inputs.deviceMtu ? { mtu: inputs.routeMtu } : {};
+  const { mtu } = inputs;
+  const local = mtu.pod < mtu.device ? { mtu: mtu.pod } : {};
+  const tunnelled = { mtu: mtu.tunnel };
 
   for (const { prefix, gateway } of inputs.local) {
-    routes.set(prefix, { prefix, device: 'cw_host', source: gateway, ...mtu });
+    routes.set(prefix, { prefix, device: 'cw_host', source: gateway, ...local });
   }
   const gateways = new Map<Family, Address>();
   for (const { gateway } of inputs.local) {
@@ -84,7 +93,8 @@ export function planRoutes(inputs: RouteInputs): {
     routes.set(prefix, { prefix, device: 'unreachable' });
   }
 
-  for (const node of inputs.mode === 'routed' ? [] : inputs.remote) {
+  for (const node of inputs.remote) {
+    if (node.way === 'direct' && inputs.direct === 'bgp') continue;
     for (const prefix of node.podCIDRs) {
       const family = Prefix.family(prefix);
       if (!inputs.families.includes(family)) continue;
@@ -98,14 +108,10 @@ export function planRoutes(inputs: RouteInputs): {
         );
         continue;
       }
-      if (inputs.mode === 'tunnel') {
+      if (node.way === 'tunnel') {
         const source = gateways.get(family);
-        routes.set(prefix, {
-          prefix,
-          device: 'cw_host',
-          ...(source === undefined ? {} : { source }),
-          ...mtu,
-        });
+        const from = source === undefined ? {} : { source };
+        routes.set(prefix, { prefix, device: 'cw_host', ...from, ...tunnelled });
         continue;
       }
       const direct = directPath(node, family, inputs.devices);
@@ -113,39 +119,44 @@ export function planRoutes(inputs: RouteInputs): {
         refuse(
           'elsewhere',
           `no ${family} address of the node (${node.addresses.join(', ') || 'none known'}) is on a subnet of this node's devices; ` +
-            'the network between the nodes must route the prefix (static routes or BGP), or use routingMode tunnel',
+            'the network between the nodes must route the prefix (static routes or BGP), or use routingMode tunnel or hybrid',
         );
         continue;
       }
-      routes.set(prefix, { prefix, device: direct.device.index, via: direct.via, ...mtu });
+      routes.set(prefix, { prefix, device: direct.device.index, via: direct.via });
     }
   }
-  const nodes = new Map(inputs.remote.map((node) => [node.name, node]));
+  const nodes = new Map(
+    inputs.remote
+      .filter(({ cluster }) => cluster === inputs.cluster)
+      .map((node) => [node.name, node]),
+  );
   for (const moved of inputs.moved) {
     const { address } = moved;
     const family = Address.family(address);
     if (!inputs.families.includes(family)) continue;
     const prefix = Prefix.host(address);
-    if (moved.type === 'here' || inputs.mode === 'tunnel') {
+    const node = moved.type === 'here' ? undefined : nodes.get(moved.node);
+    const here = moved.type === 'here';
+    if (here || (node?.way ?? inputs.otherwise) === 'tunnel') {
       const source = gateways.get(family);
       const from = source === undefined ? {} : { source };
-      routes.set(prefix, { prefix, device: 'cw_host', ...from, ...mtu });
+      routes.set(prefix, { prefix, device: 'cw_host', ...from, ...(here ? local : tunnelled) });
       continue;
     }
     // Where the network routes pods it knows the way by itself, but for what a CIDR of ours keeps from it.
-    if (inputs.mode === 'routed' && moved.type === 'there') continue;
-    const node = nodes.get(moved.node);
+    if (inputs.direct === 'bgp' && moved.type === 'there') continue;
     const direct = node && directPath(node, family, inputs.devices);
     if (direct !== undefined) {
-      routes.set(prefix, { prefix, device: direct.device.index, via: direct.via, ...mtu });
+      routes.set(prefix, { prefix, device: direct.device.index, via: direct.via });
       continue;
     }
     const way =
-      inputs.mode === 'routed' && moved.type === 'forward' && moved.announced
+      inputs.direct === 'bgp' && moved.type === 'forward' && moved.announced
         ? defaultPath(family, inputs.devices)
         : undefined;
     if (way !== undefined) {
-      routes.set(prefix, { prefix, ...way, ...mtu });
+      routes.set(prefix, { prefix, ...way });
       continue;
     }
     problems.push({

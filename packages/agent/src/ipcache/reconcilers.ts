@@ -36,7 +36,8 @@ export interface IpcacheOptions {
   readonly protectedSockets: ProtectedTable;
   readonly resolver: IpcacheResolver;
   readonly maps: IpcacheMaps;
-  readonly tunnel: boolean;
+  /** Whether nodes may be behind tunnels. */
+  readonly tunnels: boolean;
   readonly trust: StoreTrust;
   readonly clock: Clock;
   readonly random: () => number;
@@ -49,8 +50,13 @@ type AnyReconciler = Pick<Reconciler<never, never>, 'name' | 'metrics' | 'failur
  * One reconciler for each table that has something to say of prefixes. All of them ask the resolver
  * what a prefix shall be and write that, so that their order does not matter.
  */
-export function ipcacheReconcilers(options: IpcacheOptions): AnyReconciler[] {
-  const { tables, cidrs, protectedSockets, resolver, maps, tunnel, trust, clock, random } = options;
+export function ipcacheReconcilers(options: IpcacheOptions): {
+  readonly reconcilers: readonly AnyReconciler[];
+  /** Writes again what depends on the ways to these nodes. Throws what the kernel refuses. */
+  readonly rewriteNodes: (nodes: readonly NodeRow[]) => Promise<void>;
+} {
+  const { tables, cidrs, protectedSockets, resolver, maps, tunnels, trust, clock, random } =
+    options;
   const sources = [tables.ipEntries, tables.nodes, cidrs, protectedSockets];
 
   // A protected address hides the trie from itself and repeats what the trie says of it.
@@ -76,6 +82,11 @@ export function ipcacheReconcilers(options: IpcacheOptions): AnyReconciler[] {
     return errors;
   };
 
+  const rewriteNodes = async (nodes: readonly NodeRow[]): Promise<void> => {
+    const [error] = sync(resolver.behind(nodes)).values();
+    if (error !== undefined) throw error;
+  };
+
   const prune = async (): Promise<void> => {
     // The last of the tables to be read does it for all.
     if (!sources.every((table) => table.initialized)) return;
@@ -86,11 +97,15 @@ export function ipcacheReconcilers(options: IpcacheOptions): AnyReconciler[] {
     maps.deleteAll(gone);
   };
 
-  function operations<Row, K>(prefixesOf: (row: Row) => readonly Prefix[]): Operations<Row, K> {
+  function operations<Row, K>(
+    prefixesOf: (row: Row) => readonly Prefix[],
+    /** What else changes with a batch of rows. */
+    besides: (rows: Row[]) => Iterable<Prefix> = () => [],
+  ): Operations<Row, K> {
     // A row may have said more before; what it no longer says must go too.
     const before = new Map<K, readonly Prefix[]>();
     const work = async (batch: readonly Target<Row, K>[], deleted: boolean) => {
-      const wanted: Prefix[] = [];
+      const wanted: Prefix[] = [...besides(batch.map(({ row }) => row))];
       for (const { key, row } of batch) {
         const now = prefixesOf(row);
         wanted.push(...now);
@@ -125,7 +140,7 @@ export function ipcacheReconcilers(options: IpcacheOptions): AnyReconciler[] {
   ) =>
     new Reconciler<Row, K>({ name, table: table as Table<Row, K>, operations: ops, clock, random });
 
-  return [
+  const reconcilers = [
     make(
       'ipcache',
       tables.ipEntries as never,
@@ -134,7 +149,10 @@ export function ipcacheReconcilers(options: IpcacheOptions): AnyReconciler[] {
     make(
       'ipcache-nodes',
       tables.nodes as Table<NodeRow, string, never>,
-      operations((row: NodeRow) => prefixesOfNode(row, tunnel)),
+      operations(
+        (row: NodeRow) => prefixesOfNode(row, tunnels),
+        (rows) => resolver.behind(rows),
+      ),
     ),
     make(
       'ipcache-cidrs',
@@ -149,6 +167,7 @@ export function ipcacheReconcilers(options: IpcacheOptions): AnyReconciler[] {
       ]),
     ),
   ] as unknown as AnyReconciler[];
+  return { reconcilers, rewriteNodes };
 }
 
 /** Throws while absence from the store proves nothing: the reconciler asks again after a while. */

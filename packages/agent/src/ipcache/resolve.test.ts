@@ -18,7 +18,8 @@ function world(tunnel: boolean) {
   const resolver = new IpcacheResolver({
     cluster: 'east',
     node: 'a',
-    tunnel,
+    mode: tunnel ? 'tunnel' : 'native',
+    ways: { tunnels: () => tunnel },
     underlayFamily: 'ipv4',
     tables,
     cidrs,
@@ -65,7 +66,7 @@ test('native: workloads by their entry, nodes by their addresses, prefixes by po
   assert.deepEqual(at('10.1.2.3'), {
     identity: 70_000,
     tunnelEndpoint: undefined,
-    noMasquerade: false,
+    noMasquerade: true,
     isProtected: false,
   });
   assert.deepEqual(at('192.0.2.2'), {

@@ -2,6 +2,8 @@ import { RESERVED } from '@causeway/identity';
 import { Address, type Family, Prefix, PrefixTrie } from '@causeway/ip';
 import type { IpEntryRow } from '@causeway/mesh';
 import { type ClusterTables, type NodeRow, nodeKey, reachable } from '../cluster/tables.ts';
+import type { NodeWays } from '../host/node-ways.ts';
+import type { RoutingMode } from '../host/ways.ts';
 import type { CidrIdentityTable } from '../policy/cidr-identities.ts';
 import type { ProtectedTable } from './protected.ts';
 
@@ -16,7 +18,8 @@ export interface IpcacheValue {
 export interface ResolveContext {
   readonly cluster: string;
   readonly node: string;
-  readonly tunnel: boolean;
+  readonly mode: RoutingMode;
+  readonly ways: Pick<NodeWays, 'tunnels'>;
   readonly underlayFamily: Family;
   readonly tables: ClusterTables;
   readonly cidrs: CidrIdentityTable;
@@ -46,8 +49,7 @@ export class IpcacheResolver implements Disposable {
     const entry = this.#entry(prefix);
     const isProtected = this.#isProtected(prefix);
     if (entry !== undefined) {
-      const tunnelEndpoint = entry.hostIP === undefined ? undefined : this.#tunnelTo(entry.hostIP);
-      return { identity: entry.identity, tunnelEndpoint, noMasquerade: false, isProtected };
+      return { identity: entry.identity, ...this.#wayToHost(entry.hostIP), isProtected };
     }
     if (Prefix.isHost(prefix)) {
       const address = Prefix.address(prefix);
@@ -56,11 +58,12 @@ export class IpcacheResolver implements Disposable {
     }
     const own = cidrs.get(prefix)?.identity;
     const owner = this.#ownerOf(prefix);
-    const exactPodCidr = this.#podCidrs.has(prefix);
-    if (own === undefined && !exactPodCidr && !isProtected) return undefined;
+    const tunnelEndpoint = owner === undefined ? undefined : this.#nodeTunnel(owner);
+    const tunnelledCidr = tunnelEndpoint !== undefined && this.#podCidrs.has(prefix);
+    if (own === undefined && !tunnelledCidr && !isProtected) return undefined;
     return {
       identity: own ?? (isProtected ? this.#coveringCidr(prefix) : 0),
-      tunnelEndpoint: owner === undefined ? undefined : this.#nodeTunnel(owner),
+      tunnelEndpoint,
       noMasquerade: false,
       isProtected,
     };
@@ -72,7 +75,7 @@ export class IpcacheResolver implements Disposable {
     const { tables, cidrs, protectedSockets } = this.#context;
     for (const row of tables.ipEntries.rows()) yield prefixOfEntry(row);
     for (const node of tables.nodes.rows())
-      yield* prefixesOfNode(node, this.#context.tunnel && !this.#isOwn(node));
+      yield* prefixesOfNode(node, this.#tunnelsExist && !this.#isOwn(node));
     for (const { prefix } of cidrs.rows()) yield prefix;
     for (const { address } of protectedSockets.rows()) yield Prefix.host(address);
   }
@@ -134,18 +137,36 @@ export class IpcacheResolver implements Disposable {
   }
 
   #nodeTunnel(node: NodeRow): Address | undefined {
-    if (!this.#context.tunnel || this.#isOwn(node)) return undefined;
+    if (this.#isOwn(node) || !this.#context.ways.tunnels(node)) return undefined;
     return reachable(node).find(
       (address) => Address.family(address) === this.#context.underlayFamily,
     );
   }
 
-  /** The end of the tunnel in the underlay's family; a host of the other family is looked up among the nodes. */
-  #tunnelTo(host: Address): Address | undefined {
-    if (!this.#context.tunnel) return undefined;
-    const node = this.#context.tables.nodes.first('address', host);
-    if (node !== undefined) return this.#nodeTunnel(node);
-    return Address.family(host) === this.#context.underlayFamily ? host : undefined;
+  /**
+   * The end of the tunnel in the underlay's family; a host of the other family is looked up among the nodes. What a
+   * node of the mesh holds is never masqueraded: it is to be known by its address, and can answer ours.
+   */
+  #wayToHost(host: Address | undefined): Pick<IpcacheValue, 'tunnelEndpoint' | 'noMasquerade'> {
+    const node = host && this.#context.tables.nodes.first('address', host);
+    if (node !== undefined) return { tunnelEndpoint: this.#nodeTunnel(node), noMasquerade: true };
+    const ends = host !== undefined && Address.family(host) === this.#context.underlayFamily;
+    return { tunnelEndpoint: this.#tunnelsExist && ends ? host : undefined, noMasquerade: false };
+  }
+
+  get #tunnelsExist(): boolean {
+    return this.#context.mode !== 'native';
+  }
+
+  /** Every prefix whose row depends on what is known of these nodes. */
+  *behind(nodes: readonly NodeRow[]): Generator<Prefix> {
+    const hosts = new Set<Address>();
+    for (const node of nodes) {
+      yield* prefixesOfNode(node, true);
+      for (const { address } of node.addresses) hosts.add(address);
+    }
+    for (const row of this.#context.tables.ipEntries.rows())
+      if (row.hostIP !== undefined && hosts.has(row.hostIP)) yield prefixOfEntry(row);
   }
 
   #catchUp(): void {
@@ -153,7 +174,7 @@ export class IpcacheResolver implements Disposable {
       for (const change of this.#tracker.take()) {
         for (const prefix of this.#owned.get(change.key) ?? []) this.#podCidrs.delete(prefix);
         this.#owned.delete(change.key);
-        if (change.type !== 'put' || !this.#context.tunnel || this.#isOwn(change.row)) continue;
+        if (change.type !== 'put' || !this.#tunnelsExist || this.#isOwn(change.row)) continue;
         this.#owned.set(change.key, change.row.podCIDRs);
         for (const prefix of change.row.podCIDRs) {
           this.#podCidrs.set(prefix, nodeKey(change.row.cluster, change.row.name));

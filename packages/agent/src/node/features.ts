@@ -40,7 +40,7 @@ export function probeFeatures(config: AgentConfig): Features {
     }
   };
   for (const feature of ALWAYS) demand(feature, 'run Linux 5.10 or later');
-  if (config.routingMode === 'tunnel')
+  if (config.routingMode !== 'native')
     demand('skb-tunnel-key', 'use routingMode native, or a later kernel');
   if (config.socketLB.enabled) {
     demand('bpf-link-cgroup', 'set socketLB.enabled to false: services then work per packet');

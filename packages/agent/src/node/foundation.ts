@@ -14,7 +14,8 @@ import type { DatapathSettings } from '../datapath/ports.ts';
 import { AgentError } from '../errors.ts';
 import { HOST_DEVICE, VXLAN_DEVICE } from '../host/names.ts';
 import { HostNetwork } from '../host/network.ts';
-import { carriesEgress, type HostPlan } from '../host/planner.ts';
+import { NodeWays } from '../host/node-ways.ts';
+import { carriesEgress, carriesTunnels, type HostPlan } from '../host/planner.ts';
 import type { MovedAddress, RoutedNode } from '../host/routes.ts';
 import { StoreSources, type StoreTables, storeTables } from '../sources/store.ts';
 import { StoreTrust } from '../sources/trust.ts';
@@ -49,6 +50,8 @@ export class Foundation implements AsyncDisposable {
   readonly sources: StoreSources;
   readonly host: HostNetwork;
   readonly trust: StoreTrust;
+  /** How packets go to the pods of other nodes. */
+  readonly ways: NodeWays;
   /** Addresses that are elsewhere than their CIDR; set once there is somebody who knows. */
   moved: () => readonly MovedAddress[] = () => [];
   readonly #config: AgentConfig;
@@ -81,6 +84,17 @@ export class Foundation implements AsyncDisposable {
       known: this.knownNode,
       ownNode: this.ownNode,
       state: new StateDirectory(path.join(config.runDir, 'state/pod-cidrs'), heldBlocksRecord),
+      log,
+    });
+    this.ways = new NodeWays({
+      own: { cluster: config.cluster.name, name: config.node.name },
+      nodes: this.cluster.nodes,
+      inputs: () => ({
+        mode: config.routingMode,
+        families: config.families,
+        labels: this.ownNode.get(config.node.name)?.labels ?? {},
+        devices: this.host?.plan?.devices ?? [],
+      }),
       log,
     });
     this.host = new HostNetwork({
@@ -155,12 +169,11 @@ export class Foundation implements AsyncDisposable {
     return {
       families: config.families,
       hostDevice: { index: hostDevice.index, mac: Mac.fromBytes(hostDevice.mac) },
-      tunnel:
-        config.routingMode === 'tunnel'
-          ? { index: this.#device(VXLAN_DEVICE).index, mtu: plan.mtu.tunnel }
-          : undefined,
+      tunnel: carriesTunnels(config)
+        ? { index: this.#device(VXLAN_DEVICE).index, mtu: plan.mtu.tunnel }
+        : undefined,
       egressTunnel:
-        config.routingMode === 'native' && carriesEgress(config)
+        !carriesTunnels(config) && carriesEgress(config)
           ? { index: this.#device(VXLAN_DEVICE).index, mtu: plan.mtu.tunnel }
           : undefined,
       // Of a CIDR that is about to be published, too: the programs are not loaded again for it.
@@ -183,7 +196,13 @@ export class Foundation implements AsyncDisposable {
     const remote: RoutedNode[] = [];
     for (const row of this.cluster.nodes.rows()) {
       if (row.cluster === cluster.name && row.name === node.name) continue;
-      remote.push({ name: row.name, addresses: reachable(row), podCIDRs: row.podCIDRs });
+      remote.push({
+        cluster: row.cluster,
+        name: row.name,
+        way: this.ways.routed(row),
+        addresses: reachable(row),
+        podCIDRs: row.podCIDRs,
+      });
     }
     return remote;
   }
@@ -191,6 +210,7 @@ export class Foundation implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     this.trust[Symbol.dispose]();
+    this.ways[Symbol.dispose]();
     await this.sources[Symbol.asyncDispose]();
     await this.host[Symbol.asyncDispose]();
     this.blocks[Symbol.dispose]();

@@ -21,6 +21,7 @@ import { type EndpointTable, endpointTable } from '../endpoints/table.ts';
 import { AgentError } from '../errors.ts';
 import { reconcilerHealth } from '../health.ts';
 import type { HostNetwork } from '../host/network.ts';
+import { carriesTunnels } from '../host/planner.ts';
 import { IdentityResolver } from '../identity/resolver.ts';
 import { protectedTable, StoreSockets } from '../ipcache/protected.ts';
 import { ipcacheReconcilers } from '../ipcache/reconcilers.ts';
@@ -42,6 +43,8 @@ import { agentStatus } from './status.ts';
 /** Removals that arrive while the API is up are for the API; this is for those that just missed it. */
 const REPLAY_MS = 30_000;
 const PROTECT_MS = 60_000;
+/** How long a change of the way to a node waits for its routes. */
+const WAYS_MS = 10_000;
 
 export interface NodeOptions {
   readonly config: AgentConfig;
@@ -205,7 +208,8 @@ export class Node implements AsyncDisposable {
     const resolver = new IpcacheResolver({
       cluster: config.cluster.name,
       node: config.node.name,
-      tunnel: config.routingMode === 'tunnel',
+      mode: config.routingMode,
+      ways: foundation.ways,
       underlayFamily: config.tunnel.underlayFamily,
       tables: this.#cluster,
       cidrs,
@@ -227,7 +231,7 @@ export class Node implements AsyncDisposable {
       resolver,
       maps: datapath.ipcache,
       trust: foundation.trust,
-      tunnel: config.routingMode === 'tunnel',
+      tunnels: carriesTunnels(config),
       clock,
       random,
     });
@@ -357,6 +361,12 @@ export class Node implements AsyncDisposable {
     this.#plans.follow(this.host.plan);
     this.host.onPlan((plan) => this.#plans.follow(plan));
     this.#cluster.nodes.onCommit(() => this.host.replan());
+    this.host.onPlan(() => this.#options.foundation.ways.follow());
+    this.#options.foundation.ways.start({
+      settleRoutes: () =>
+        this.host.settleRoutes(AbortSignal.any([signal, AbortSignal.timeout(WAYS_MS)])),
+      rewriteNodes: (nodes) => this.#ipcache.rewriteNodes(nodes),
+    });
     void this.#cluster.nodes.whenInitialized(signal).then(
       () => this.host.nodesKnown(),
       () => {},
@@ -407,7 +417,7 @@ export class Node implements AsyncDisposable {
       waiting,
       reconcilers: [
         ...this.host.health(),
-        ...this.#ipcache.map((each) => reconcilerHealth(each)),
+        ...this.#ipcache.reconcilers.map((each) => reconcilerHealth(each)),
         this.#controller.health(),
         this.#feed.health(),
         this.services.health(),
@@ -475,7 +485,7 @@ export class Node implements AsyncDisposable {
     await this.outside[Symbol.asyncDispose]();
     this.services[Symbol.dispose]();
     this.#controller[Symbol.dispose]();
-    await Promise.all(this.#ipcache.map((each) => each[Symbol.asyncDispose]()));
+    await Promise.all(this.#ipcache.reconcilers.map((each) => each[Symbol.asyncDispose]()));
     await this.addressing[Symbol.asyncDispose]();
     await this.#membership[Symbol.asyncDispose]();
     this.#kernel[Symbol.dispose]();

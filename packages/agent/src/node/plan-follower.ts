@@ -90,7 +90,9 @@ export class PlanFollower {
     this.#tellEdge(devices);
     const native = [...config.nativeRoutingCIDRs, ...config.masquerade.exceptions];
     const own = plan.gateways.map(({ prefix }) => prefix);
-    this.#tell('exceptions', [...native, ...own], (value) => datapath.setNatExceptions(value));
+    this.#tell('exceptions', [...native, ...own, ...plan.directCIDRs], (value) =>
+      datapath.setNatExceptions(value),
+    );
   }
 
   #tellEdge(devices: readonly NetworkDevice[]): void {
