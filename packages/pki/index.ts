@@ -1,1 +1,9 @@
+export { Authority, type Credentials, type Validity } from './src/authority.ts';
 export { PkiError, type PkiErrorCode } from './src/errors.ts';
+export {
+  type CertificateInfo,
+  type CredentialsToCheck,
+  checkCredentials,
+  inspectCertificate,
+  splitCertificates,
+} from './src/inspect.ts';
