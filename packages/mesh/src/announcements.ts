@@ -6,6 +6,7 @@ import { type ClusterConfig, encodeClusterConfig, timeText } from './codec/clust
 import { encodeIp, type IpValue } from './codec/ip.ts';
 import { encodeNode, type NodeValue } from './codec/node.ts';
 import { encodeService, type ServiceValue } from './codec/service.ts';
+import { encodeServiceShard, type ServiceShardValue } from './codec/service-shard.ts';
 import {
   clusterConfigKey,
   HEARTBEAT_KEY,
@@ -15,6 +16,7 @@ import {
   nodeKey,
   type StateKind,
   serviceKey,
+  serviceShardKey,
   statePrefix,
   syncedKey,
 } from './keys.ts';
@@ -45,6 +47,11 @@ export const announceIdentityUse = (
 export const announceService = (service: ServiceValue): Announcement => ({
   key: serviceKey(service.cluster, service.namespace, service.name),
   value: encodeService(service),
+});
+
+export const announceServiceShard = (shard: ServiceShardValue): Announcement => ({
+  key: serviceShardKey(shard.cluster, shard.namespace, shard.name, shard.shard),
+  value: encodeServiceShard(shard),
 });
 
 export const announceClusterConfig = (name: string, config: ClusterConfig): Announcement => ({

@@ -1,3 +1,4 @@
+import type { ClusterConfig } from './codec/cluster-config.ts';
 import { MeshError } from './errors.ts';
 
 /** Keys of Cilium's shared state; clustermesh-kvstore.md, section 1. No key here is a bare prefix. */
@@ -7,14 +8,26 @@ const CLUSTER_CONFIG = 'cilium/cluster-config/';
 const SYNCED = 'cilium/synced/';
 
 /** What a cluster publishes, each under a prefix of its own. */
-export type StateKind = 'nodes' | 'services' | 'ip' | 'identities';
+export type StateKind = 'nodes' | 'services' | 'ip' | 'identities' | 'service-backends';
 
+/** What every cluster has, in Cilium's form. */
 export const STATE_KINDS: readonly StateKind[] = Object.freeze([
   'nodes',
   'services',
   'identities',
   'ip',
 ]);
+
+/**
+ * What to read of a cluster by its config: where it says so, backends of services come by shards and nothing is left to
+ * learn from the whole values, which are rewritten with every change.
+ */
+export const stateKindsOf = ({
+  causeway,
+}: Pick<ClusterConfig, 'causeway'>): readonly StateKind[] =>
+  causeway?.serviceBackends
+    ? STATE_KINDS.map((kind) => (kind === 'services' ? 'service-backends' : kind))
+    : STATE_KINDS;
 
 /** Where a cluster's state is read: its own etcd, or the copy that another etcd caches of it. */
 export type StateTree = 'state' | 'cache';
@@ -31,7 +44,8 @@ export function syncedKey(
   kind: StateKind | 'serviceexports',
   tree: StateTree = 'state',
 ): string {
-  return `${SYNCED}${part(cluster)}/cilium/${tree}/${kind}/v1`;
+  const space = kind === 'service-backends' ? 'causeway' : 'cilium';
+  return `${SYNCED}${part(cluster)}/${space}/${tree}/${kind}/v1`;
 }
 
 /** The prefix that a reader watches for one cluster and kind; it ends with `/`. */
@@ -48,6 +62,9 @@ export function statePrefix(kind: StateKind, cluster: string, tree: StateTree = 
       return tree === 'state'
         ? 'cilium/state/identities/v1/id/'
         : `cilium/cache/identities/v1/${c}/id/`;
+    case 'service-backends':
+      // Our own extension, where Cilium never looks.
+      return `causeway/${tree}/service-backends/v1/${c}/`;
     default:
       return kind satisfies never;
   }
@@ -61,6 +78,13 @@ export const ipKey = (address: string): string => `cilium/state/ip/v1/default/${
 
 export const serviceKey = (cluster: string, namespace: string, name: string): string =>
   `${statePrefix('services', cluster)}${part(namespace)}/${part(name)}`;
+
+export const serviceShardKey = (
+  cluster: string,
+  namespace: string,
+  name: string,
+  shard: number,
+): string => `${statePrefix('service-backends', cluster)}${part(namespace)}/${part(name)}/${shard}`;
 
 export const IDENTITY_IDS = 'cilium/state/identities/v1/id/';
 export const IDENTITY_VALUES = 'cilium/state/identities/v1/value/';

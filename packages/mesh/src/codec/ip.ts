@@ -69,7 +69,7 @@ export function decodeIp(text: string): IpValue {
     namespace: object.string('K8sNamespace'),
     pod: object.string('K8sPodName'),
     serviceAccount: object.string('K8sServiceAccount'),
-    namedPorts: namedPorts(object),
+    namedPorts: decodePorts(object.array('NamedPorts')),
   };
 }
 
@@ -85,8 +85,7 @@ function withMask(ip: Address, mask: string): Prefix {
 const PROTOCOLS: readonly string[] = ['TCP', 'UDP', 'SCTP'];
 
 /** A bad port is dropped alone, as Cilium does: the address must not go unknown for it. */
-function namedPorts(object: GoObject): readonly NamedPort[] {
-  const given = object.array('NamedPorts');
+export function decodePorts(given: readonly unknown[]): readonly NamedPort[] {
   if (given.length === 0) return NO_PORTS;
   const ports: NamedPort[] = [];
   for (const each of given.slice(0, 1000)) {
