@@ -13,6 +13,7 @@ import { Kubelet } from './run/kubelet.ts';
 import { setCable, setDevice, setFrozen } from './run/links.ts';
 import { LabOperator } from './run/operators.ts';
 import { Partitions } from './run/partitions.ts';
+import type { LabProgram } from './run/program.ts';
 import {
   agentsReady,
   operatorsReady,
@@ -100,15 +101,12 @@ export class Lab implements AsyncDisposable {
 
   /** An operator by its place, `CLUSTER/operator-N`. Throws `place-unknown`. */
   operator(place: string): LabOperator {
-    const operators = this.clusters.flatMap((cluster) => cluster.operators);
-    const found = operators.find((operator) => operator.place === place);
-    if (found !== undefined) return found;
-    const known = operators.map((operator) => operator.place).join(', ') || '(none)';
-    throw new LabError(
-      'place-unknown',
-      `lab ${this.name} has no operator ${place}; its operators: ${known}`,
-      { value: place },
-    );
+    return this.#machine('operator', place, (cluster) => cluster.operators);
+  }
+
+  /** An instance of the inventory by its place, `CLUSTER/inventory-N`. Throws `place-unknown`. */
+  inventory(place: string): LabInventory {
+    return this.#machine('inventory', place, (cluster) => cluster.inventories);
   }
 
   /** A router that runs a daemon. Throws `place-unknown`. */
@@ -304,6 +302,22 @@ export class Lab implements AsyncDisposable {
       kubelet: async () =>
         new Kubelet({ context: this.context, store: await store(), agentSocket }),
     };
+  }
+
+  #machine<T extends LabProgram>(
+    what: string,
+    place: string,
+    of: (cluster: LabClusterFace) => readonly T[],
+  ): T {
+    const all = this.clusters.flatMap(of);
+    const found = all.find((each) => each.place === place);
+    if (found !== undefined) return found;
+    const known = all.map((each) => each.place).join(', ') || '(none)';
+    throw new LabError(
+      'place-unknown',
+      `lab ${this.name} has no ${what} ${place}; it has ${known}`,
+      { value: place },
+    );
   }
 
   #ways(a: string, b: string, way: PartitionWay): [ClusterPlan, ClusterPlan][] {

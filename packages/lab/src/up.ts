@@ -149,6 +149,8 @@ async function bringUp(
   let ready = 0;
   await inParallel(agents, AGENTS_AT_ONCE, async ({ cluster, agent }) => {
     agent.configure(cluster.etcd);
+    if (cluster.plan.mesh?.by === 'files')
+      for (const peer of cluster.plan.mesh.reads) agent.meet(lab.cluster(peer).etcd);
     for (const program of agent.programs) await program.start();
     await agentsReady([agent], AGENT_READY_MS, signal);
     say(`agent ${++ready} of ${agents.length} ready: ${agent.node.name}`);

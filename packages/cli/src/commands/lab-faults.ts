@@ -47,6 +47,15 @@ function program(which: ProgramName) {
   };
 }
 
+export async function inventory(
+  invocation: Invocation,
+  [target, verb]: readonly string[],
+): Promise<void> {
+  const { name, rest } = splitPlace(target!);
+  await using lab = openLab(name);
+  await run(invocation, programVerbs(lab.inventory(rest)), verb, rest);
+}
+
 export async function operator(
   invocation: Invocation,
   [target, verb]: readonly string[],
@@ -122,6 +131,8 @@ export async function etcd(
       stop: () => one.stop('SIGTERM'),
       kill: () => one.stop('SIGKILL'),
       wipe: () => one.wipe(),
+      snapshot: () => one.snapshot(),
+      restore: () => one.restore(),
       pause: () => one.pause(),
       resume: () => one.resume(),
       partition: () => one.partition(),
@@ -131,6 +142,32 @@ export async function etcd(
     },
     verb,
     `etcd of ${rest}`,
+  );
+}
+
+/** Without another cluster: cut off from all of the lab's others. */
+export async function partition(
+  invocation: Invocation,
+  [target, verb, other]: readonly string[],
+): Promise<void> {
+  const { name, rest } = splitPlace(target!);
+  const { way } = invocation.options;
+  if (way !== 'to' && way !== 'from' && way !== 'both')
+    throw new CliError('bad-usage', 'a way is to, from or both', { field: '--way', value: way });
+  await using lab = openLab(name);
+  const others = lab.clusters.map(({ plan }) => plan.name).filter((each) => each !== rest);
+  const against = other === undefined ? others : [other];
+  const each = (work: (one: string) => Promise<void>) => async (): Promise<void> => {
+    for (const one of against) await work(one);
+  };
+  await run(
+    invocation,
+    {
+      cut: each((one) => lab.partition(rest, one, way)),
+      mend: each((one) => lab.mend(rest, one, way)),
+    },
+    verb,
+    `${rest} and ${against.join(', ')}`,
   );
 }
 

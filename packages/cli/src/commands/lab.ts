@@ -153,6 +153,7 @@ function logOf(lab: Lab, place: string, program: unknown): string {
   const store = /^([^/]+)\/etcd$/.exec(place);
   if (store !== null) return storePaths(lab.name, lab.cluster(store[1]).plan.name).log;
   if (/\/operator-\d+$/.test(place)) return lab.operator(place).log;
+  if (/\/inventory-\d+$/.test(place)) return lab.inventory(place).log;
   const router = lab.routers.find((candidate) => candidate.name === place);
   const logs = new Map(
     router === undefined

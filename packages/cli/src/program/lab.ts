@@ -5,7 +5,7 @@ const commands = () => import('../commands/lab.ts');
 const faults = () => import('../commands/lab-faults.ts');
 
 const PLACE =
-  'a router, rack, node, outside host, CLUSTER/etcd, CLUSTER/operator-N or CLUSTER/NAMESPACE/POD';
+  'a router, rack, node, outside host, CLUSTER/etcd, CLUSTER/operator-N, CLUSTER/inventory-N or CLUSTER/NAMESPACE/POD';
 
 export function addLab(program: Command): void {
   const lab = program
@@ -47,7 +47,10 @@ export function addLab(program: Command): void {
     lab
       .command('logs')
       .description("the log of a node's program, a router's daemon or a store")
-      .argument('<place>', 'NAME/NODE, NAME/ROUTER, NAME/CLUSTER/etcd or NAME/CLUSTER/operator-N')
+      .argument(
+        '<place>',
+        'NAME/NODE, NAME/ROUTER, NAME/CLUSTER/etcd, NAME/CLUSTER/operator-N or NAME/CLUSTER/inventory-N',
+      )
       .option('--program <name>', 'agent, speaker or bfd; a daemon of the router'),
     async () => (await commands()).logs,
   );
@@ -108,6 +111,24 @@ export function addLab(program: Command): void {
   );
   runs(
     lab
+      .command('inventory')
+      .description('an instance of the inventory: the same verbs')
+      .argument('<inventory>', 'NAME/CLUSTER/inventory-N')
+      .argument('<verb>'),
+    async () => (await faults()).inventory,
+  );
+  runs(
+    lab
+      .command('partition')
+      .description('let nothing through between two clusters (cut), or all again (mend)')
+      .argument('<cluster>', 'NAME/CLUSTER')
+      .argument('<verb>')
+      .argument('[other]', 'another cluster of the lab; all others if left out')
+      .option('--way <way>', 'what goes to the other, what comes from it, or both', 'both'),
+    async () => (await faults()).partition,
+  );
+  runs(
+    lab
       .command('router')
       .description(
         "a router's daemons: start, stop, kill; its cables: cut, heal; its power: off, on",
@@ -131,7 +152,7 @@ export function addLab(program: Command): void {
     lab
       .command('etcd')
       .description(
-        "a cluster's store: start, stop, kill, wipe, pause, resume, partition, heal, slow, unslow",
+        "a cluster's store: start, stop, kill, wipe, snapshot, restore (the last one), pause, resume, partition, heal, slow, unslow",
       )
       .argument('<cluster>', 'NAME/CLUSTER')
       .argument('<verb>'),

@@ -89,6 +89,8 @@ export interface StorePaths {
   /** A Unix socket that leads to the store from outside its namespace. */
   readonly socket: string;
   readonly forwarderPid: string;
+  /** Certificates and keys of a store in a mesh. */
+  readonly pki: string;
 }
 
 export function storePaths(lab: string, cluster: string): StorePaths {
@@ -100,6 +102,7 @@ export function storePaths(lab: string, cluster: string): StorePaths {
     pid: join(directory, 'etcd.pid'),
     socket: join(directory, 'client.sock'),
     forwarderPid: join(directory, 'forwarder.pid'),
+    pki: join(directory, 'pki'),
   };
 }
 

@@ -4,6 +4,7 @@ import type { RouterSession } from '../routers/daemon.ts';
 import type { LabContext } from './context.ts';
 import type { LabEtcd } from './etcd.ts';
 import { LabProgram } from './program.ts';
+import { givePeer, giveStore, PEERS_DIRECTORY, type StoreSettings } from './store-access.ts';
 
 interface SpeakerPeer {
   readonly name: string;
@@ -46,7 +47,12 @@ export class LabAgent extends LabProgram {
     const common = { runDir: '/run/causeway', name: this.node.name };
     this.bfd?.write(common);
     this.speaker?.write(common);
-    this.write(this.configuration(etcd.endpoints));
+    this.write(this.configuration(giveStore(this.context.state.name, this.place, etcd)));
+  }
+
+  /** Gives the node the file of a peer, from which its agent reads it. */
+  meet(peer: LabEtcd): void {
+    givePeer(this.context.state.name, this.place, this.#cluster.name, peer);
   }
 
   /** The sessions of the node's speaker as it tells of them; none where the node does not speak BGP. */
@@ -63,7 +69,7 @@ export class LabAgent extends LabProgram {
   }
 
   /** The agent's configuration file, as an administrator would write it for this node. */
-  configuration(endpoints: readonly string[]): Record<string, unknown> {
+  configuration(etcd: StoreSettings): Record<string, unknown> {
     const { settings } = this.#cluster;
     const podCIDRs = [settings.podCIDRs.ipv4, settings.podCIDRs.ipv6].filter(
       (cidr) => cidr !== undefined,
@@ -71,7 +77,7 @@ export class LabAgent extends LabProgram {
     return {
       cluster: { name: this.#cluster.name, id: this.#cluster.id },
       node: { name: this.node.name },
-      etcd: { endpoints },
+      etcd,
       routingMode: settings.routing.mode,
       ...(settings.routing.bgp ? { nativeRouting: { mode: 'bgp' } } : {}),
       tunnel: {
@@ -89,7 +95,14 @@ export class LabAgent extends LabProgram {
       cgroup: this.#cgroup,
       ...settings.agent,
       ...this.node.agent,
+      ...this.#mesh(),
     };
+  }
+
+  #mesh(): { readonly mesh?: object } {
+    if (this.#cluster.mesh === undefined) return {};
+    const wanted = { ...this.#cluster.settings.agent, ...this.node.agent }.mesh;
+    return { mesh: { configDir: PEERS_DIRECTORY, ...(wanted as object | undefined) } };
   }
 
   protected override unready(status: {

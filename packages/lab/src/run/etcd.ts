@@ -1,32 +1,64 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
+import { join } from 'node:path';
 import { Address } from '@causeway/ip';
 import { LabError } from '../errors.ts';
 import { storePaths } from '../host/names.ts';
-import { forget, launch, must, runningProcess, signalProcess } from '../host/process.ts';
+import { forget, launch, must, run, runningProcess, signalProcess } from '../host/process.ts';
 import { until } from '../host/wait.ts';
 import type { ClusterPlan } from '../plan/types.ts';
 import type { LabContext } from './context.ts';
 import { setCable } from './links.ts';
+import { StoreGuard } from './store-guard.ts';
+import { StoreProxies } from './store-proxies.ts';
 
 const CLIENT_PORT = 2379;
+/** Health and metrics, for the store's own machine only. */
+const METRICS_PORT = 2381;
 const START_MS = 20_000;
+
+/** Leads from a Unix socket to a store that takes client certificates; the client of the socket need not have one. */
+const TLS_FORWARDER = `
+const [socket, port, ca, cert, key] = process.argv.slice(1);
+const { readFileSync } = require('node:fs');
+const tls = require('node:tls');
+const files = { ca: readFileSync(ca), cert: readFileSync(cert), key: readFileSync(key) };
+require('node:net').createServer((near) => {
+  const far = tls.connect({ ...files, host: '127.0.0.1', port, ALPNProtocols: ['h2'] });
+  for (const [one, other] of [[near, far], [far, near]]) {
+    one.on('error', () => {}).on('close', () => other.destroy());
+    one.pipe(other);
+  }
+}).listen(socket);`;
 
 /** A cluster's etcd: a real one, in a namespace of its own on one of the racks. */
 export class LabEtcd {
   readonly #context: LabContext;
   readonly #cluster: ClusterPlan;
+  /** Certificates, users and rights; undefined for a store that takes everybody's word. */
+  readonly guard: StoreGuard | undefined;
+  readonly #proxies: StoreProxies | undefined;
 
   constructor(context: LabContext, cluster: ClusterPlan) {
     this.#context = context;
     this.#cluster = cluster;
+    this.guard = cluster.mesh === undefined ? undefined : new StoreGuard(context, cluster);
+    if (this.guard !== undefined && cluster.settings.etcd.proxy)
+      this.#proxies = new StoreProxies(context, cluster, this.guard);
+  }
+
+  /** Whose store it is. */
+  get cluster(): string {
+    return this.#cluster.name;
   }
 
   /** URLs for those who stand in the lab's network: the agents. */
   get endpoints(): string[] {
-    return this.#cluster.etcd.addresses.map(
-      (address) => `http://${bracketed(address)}:${CLIENT_PORT}`,
-    );
+    return this.#urls(CLIENT_PORT);
+  }
+
+  /** URLs for the nodes of a peer: of its own proxy where there is one. */
+  endpointsFor(peer: string): string[] {
+    return this.#urls(this.#proxies?.port(peer) ?? CLIENT_PORT);
   }
 
   /** A Unix socket for those outside the lab's network: the CLI, tests. */
@@ -38,16 +70,18 @@ export class LabEtcd {
   async start(): Promise<void> {
     const { directory, data, log, pid } = this.#paths;
     mkdirSync(directory, { recursive: true });
+    const fresh = !existsSync(data);
+    await this.guard?.prepare();
     if (runningProcess(pid) === undefined) {
-      const listen = [`http://127.0.0.1:${CLIENT_PORT}`, ...this.endpoints].join(',');
+      const listen = [`${this.#scheme}://127.0.0.1:${CLIENT_PORT}`, ...this.endpoints].join(',');
       const argv = [
         'etcd',
-        ...['--name', this.#cluster.name, '--data-dir', data],
+        ...['--data-dir', data],
         ...['--listen-client-urls', listen, '--advertise-client-urls', listen],
-        // One member that talks to nobody: its peer address is only for itself.
         ...['--listen-peer-urls', 'http://127.0.0.1:2380'],
-        ...['--initial-advertise-peer-urls', 'http://127.0.0.1:2380'],
-        ...['--initial-cluster', `${this.#cluster.name}=http://127.0.0.1:2380`],
+        ...this.#member,
+        ...['--listen-metrics-urls', `http://127.0.0.1:${METRICS_PORT}`],
+        ...(this.guard?.serverArguments() ?? []),
         ...['--logger', 'zap', '--log-level', 'warn', '--auto-compaction-retention', '1h'],
       ];
       await launch([...this.#prefix(), ...argv], log, pid);
@@ -57,6 +91,8 @@ export class LabEtcd {
       timeoutMs: START_MS,
       hint: `its log is ${log}`,
     });
+    if (fresh) await this.guard?.setUp((argv) => this.ctl(argv));
+    await this.#proxies?.start();
   }
 
   /** Ends the store: SIGTERM lets it close its files, SIGKILL does not. Waits until it is gone. */
@@ -76,6 +112,35 @@ export class LabEtcd {
     await this.stop('SIGKILL');
     rmSync(this.#paths.data, { recursive: true, force: true });
     await this.start();
+  }
+
+  /** Writes down everything that it knows now, for `restore`. */
+  async snapshot(): Promise<void> {
+    rmSync(this.#snapshot, { force: true });
+    await this.ctl(['snapshot', 'save', this.#snapshot]);
+  }
+
+  /** Stops it and starts it as it was at the last snapshot. Throws `command-failed` when there is none. */
+  async restore(): Promise<void> {
+    if (!existsSync(this.#snapshot))
+      throw new LabError('command-failed', `there is no snapshot of ${this.#cluster.name}`, {
+        value: this.#snapshot,
+        hint: `causeway lab etcd ${this.#context.state.name}/${this.#cluster.name} snapshot takes one`,
+      });
+    await this.stop('SIGKILL');
+    const { data } = this.#paths;
+    rmSync(data, { recursive: true, force: true });
+    await this.ctl([
+      ...['snapshot', 'restore', this.#snapshot, '--data-dir', data, ...this.#member],
+    ]);
+    await this.start();
+  }
+
+  /** `etcdctl` with every right, on the store's own machine; what it says. */
+  ctl(argv: readonly string[]): Promise<string> {
+    const endpoint = ['--endpoints', `${this.#scheme}://127.0.0.1:${CLIENT_PORT}`];
+    const command = ['etcdctl', ...endpoint, ...(this.guard?.rootArguments() ?? []), ...argv];
+    return must([...this.#prefix(), ...command], { env: { ETCDCTL_API: '3' } });
   }
 
   /** It holds its connections and answers nothing, until `resume`. */
@@ -112,6 +177,28 @@ export class LabEtcd {
     return runningProcess(this.#paths.pid) !== undefined;
   }
 
+  /** One member that talks to nobody: its peer address is only for itself. */
+  get #member(): string[] {
+    return [
+      ...['--name', this.#cluster.name],
+      ...['--initial-advertise-peer-urls', 'http://127.0.0.1:2380'],
+      ...['--initial-cluster', `${this.#cluster.name}=http://127.0.0.1:2380`],
+    ];
+  }
+
+  get #scheme(): 'http' | 'https' {
+    return this.guard === undefined ? 'http' : 'https';
+  }
+
+  get #snapshot(): string {
+    return join(this.#paths.directory, 'snapshot.db');
+  }
+
+  #urls(port: number): string[] {
+    const { addresses } = this.#cluster.etcd;
+    return addresses.map((address) => `${this.#scheme}://${bracketed(address)}:${port}`);
+  }
+
   get #paths() {
     return storePaths(this.#context.state.name, this.#cluster.name);
   }
@@ -132,16 +219,22 @@ export class LabEtcd {
     const { socket, forwarderPid, log } = this.#paths;
     if (runningProcess(forwarderPid) !== undefined) return;
     rmSync(socket, { force: true });
-    const argv = ['socat', `UNIX-LISTEN:${socket},fork,backlog=64`, `TCP:127.0.0.1:${CLIENT_PORT}`];
+    const plain = [
+      'socat',
+      `UNIX-LISTEN:${socket},fork,backlog=64`,
+      `TCP:127.0.0.1:${CLIENT_PORT}`,
+    ];
+    const secure = [process.execPath, '-e', TLS_FORWARDER, socket, String(CLIENT_PORT)];
+    const argv = this.guard === undefined ? plain : [...secure, ...this.guard.rootFiles()];
     await launch([...this.#prefix(), ...argv], log, forwarderPid);
   }
 
-  /** Asks /health through the forwarder: both must work. */
   async #missing(): Promise<string | undefined> {
     if (!this.running) throw this.#ended();
     if (!existsSync(this.socket)) return 'it has no socket';
-    const answer = await askHealth(this.socket);
-    return answer.includes('"health":"true"') ? undefined : 'it says it is not healthy';
+    const url = `http://127.0.0.1:${METRICS_PORT}/health`;
+    const { stdout } = await run([...this.#prefix(), 'busybox', 'wget', '-q', '-O-', url]);
+    return stdout.includes('"health":"true"') ? undefined : 'it says it is not healthy';
   }
 
   #ended(): LabError {
@@ -154,23 +247,6 @@ export class LabEtcd {
       },
     );
   }
-}
-
-/** Whatever goes wrong gives an empty answer: the caller asks again. */
-function askHealth(socket: string): Promise<string> {
-  return new Promise((resolve) => {
-    let text = '';
-    const connection = connect(socket);
-    connection.setTimeout(2000, () => connection.destroy());
-    connection.on('connect', () => {
-      connection.write('GET /health HTTP/1.0\r\nHost: etcd\r\n\r\n');
-    });
-    connection.on('data', (chunk) => {
-      text += chunk.toString();
-    });
-    connection.on('error', () => {});
-    connection.on('close', () => resolve(text));
-  });
 }
 
 function bracketed(address: Address): string {

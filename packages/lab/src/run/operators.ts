@@ -2,6 +2,7 @@ import type { ClusterPlan, OperatorPlan } from '../plan/types.ts';
 import type { LabContext } from './context.ts';
 import type { LabEtcd } from './etcd.ts';
 import { LabProgram } from './program.ts';
+import { giveStore } from './store-access.ts';
 
 /** One instance of the cluster's operator, on a machine of its own beside the store. */
 export class LabOperator extends LabProgram {
@@ -22,7 +23,7 @@ export class LabOperator extends LabProgram {
     this.write({
       cluster: { name: this.#cluster.name, id: this.#cluster.id },
       name: this.instance,
-      etcd: { endpoints: etcd.endpoints },
+      etcd: giveStore(this.context.state.name, this.place, etcd),
       runDir: '/run/causeway',
       ...this.#cluster.settings.operator,
     });

@@ -1,0 +1,49 @@
+import { join } from 'node:path';
+import { storePaths } from '../host/names.ts';
+import { launch, runningProcess } from '../host/process.ts';
+import type { ClusterPlan } from '../plan/types.ts';
+import type { LabContext } from './context.ts';
+import type { StoreGuard } from './store-guard.ts';
+
+const FIRST_PORT = 23_790;
+
+/** An `etcd grpc-proxy` for each peer, beside the store: all nodes of a peer together cost the store one watch. */
+export class StoreProxies {
+  readonly #context: LabContext;
+  readonly #cluster: ClusterPlan;
+  readonly #guard: StoreGuard;
+
+  constructor(context: LabContext, cluster: ClusterPlan, guard: StoreGuard) {
+    this.#context = context;
+    this.#cluster = cluster;
+    this.#guard = guard;
+  }
+
+  port(peer: string): number | undefined {
+    const index = this.#peers.indexOf(peer);
+    return index < 0 ? undefined : FIRST_PORT + index;
+  }
+
+  /** Nothing happens to those that run. */
+  async start(): Promise<void> {
+    const { directory } = storePaths(this.#context.state.name, this.#cluster.name);
+    const prefix = this.#context.prefix(this.#context.find(this.#cluster.etcd.place));
+    for (const peer of this.#peers) {
+      const pid = join(directory, `proxy-${peer}.pid`);
+      if (runningProcess(pid) !== undefined) continue;
+      const { ca, cert, key } = this.#guard.files(`remote-${peer}`);
+      const server = this.#guard.files('server');
+      const argv = [
+        ...['etcd', 'grpc-proxy', 'start', '--endpoints', 'https://127.0.0.1:2379'],
+        ...['--listen-addr', `:${this.port(peer)}`],
+        ...['--cacert', ca, '--cert', cert, '--key', key],
+        ...['--cert-file', server.cert, '--key-file', server.key, '--trusted-ca-file', ca],
+      ];
+      await launch([...prefix, ...argv], join(directory, `proxy-${peer}.log`), pid);
+    }
+  }
+
+  get #peers(): readonly string[] {
+    return this.#cluster.mesh?.readBy ?? [];
+  }
+}
