@@ -1,38 +1,73 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* tcx ingress of the VXLAN device: the tunnel key's network identifier is the sender's identity. */
+/* tcx ingress of the VXLAN device: the tunnel key's network identifier is the sender's identity, if that can be. */
 #include "lib/dsr_accept.h"
 #include "lib/egress_gateway.h"
 #include "lib/ingress.h"
 #include "lib/route.h"
 #include "lib/stages.h"
 
-/* The sender's identity; 0: the ipcache knows better; negative: refused. */
-inlined int sender_identity(const struct packet *p, __u32 vni)
-{
-	switch (vni) {
-	case IDENTITY_HOST:
-		return -1; /* "this node itself" never comes over a wire */
-	case IDENTITY_UNKNOWN:
-	case IDENTITY_REMOTE_NODE:
-	case IDENTITY_KUBE_APISERVER:
-		return 0;
-	case IDENTITY_WORLD:
-		return (int)world_identity(p->ipv6);
-	default:
-		return (int)vni;
-	}
-}
+/* What the tunnel's header says: who speaks, and which host sent it. */
+struct tunnel {
+	union addr outer;
+	__u32 vni;
+	__u32 pad;
+};
 
-/* The tunnel's network identifier, 24 bits; negative without a tunnel key. */
-noinline_subprogram int network_identifier(struct __sk_buff *ctx)
+/* False without a tunnel key. */
+inlined bool tunnel_read(struct __sk_buff *ctx, struct tunnel *tunnel)
 {
+	/* The size without the local address: what kernels before 5.19 know. */
+	const __u32 size = offsetof(struct bpf_tunnel_key, local_ipv4);
 	struct bpf_tunnel_key key = {};
 
-	/* The size without the local address: what kernels before 5.19 know. */
-	if (bpf_skb_get_tunnel_key(ctx, &key, offsetof(struct bpf_tunnel_key, local_ipv4), 0) &&
-	    bpf_skb_get_tunnel_key(ctx, &key, offsetof(struct bpf_tunnel_key, local_ipv4), BPF_F_TUNINFO_IPV6))
-		return -1;
-	return (int)(key.tunnel_id & 0xffffff);
+	if (!bpf_skb_get_tunnel_key(ctx, &key, size, 0))
+		addr_set_v4(&tunnel->outer, bpf_htonl(key.remote_ipv4)); /* the helper gives host byte order */
+	else if (!bpf_skb_get_tunnel_key(ctx, &key, size, BPF_F_TUNINFO_IPV6))
+		__builtin_memcpy(&tunnel->outer, key.remote_ipv6, sizeof(tunnel->outer));
+	else
+		return false;
+	tunnel->vni = key.tunnel_id & 0xffffff;
+	return true;
+}
+
+/* Whether the header leaves it to the receiver to tell who speaks by the address. */
+inlined bool left_to_address(__u32 vni)
+{
+	return vni == IDENTITY_UNKNOWN || vni == IDENTITY_REMOTE_NODE || vni == IDENTITY_KUBE_APISERVER ||
+	       identity_is_world(vni);
+}
+
+/* The sender's identity into p->source_identity; 0 or the reason to refuse it. The header is believed about what the
+ * sending host holds: its address, the entries that name it, its pod CIDR. Everything else must be what is known of
+ * the source anyway, and only for a node does an address make somebody a workload. */
+noinline_subprogram int identify_sender(struct __sk_buff *ctx, struct packet *p)
+{
+	const struct ipcache_entry *entry, *host;
+	struct tunnel tunnel = {};
+	__u32 known, vni;
+
+	if (!tunnel_read(ctx, &tunnel))
+		return DROP_TUNNEL_KEY;
+	entry = ipcache_lookup(&p->tuple.saddr);
+	known = ipcache_identity(entry, p->ipv6);
+	vni = tunnel.vni;
+
+	p->source_identity = vni;
+	if (vni == IDENTITY_HOST)
+		return DROP_TUNNEL_IDENTITY; /* "this node itself" never comes over a wire */
+	if (left_to_address(vni))
+		p->source_identity = known;
+	if (known == p->source_identity && (vni == known || known < IDENTITY_CLUSTER_FIRST || identity_is_world(known)))
+		return 0;
+	if (addr_equal(&p->tuple.saddr, &tunnel.outer))
+		return 0;
+	if (entry && addr_equal(&entry->tunnel_endpoint, &tunnel.outer))
+		return 0;
+	if (entry && !left_to_address(vni))
+		return DROP_TUNNEL_SOURCE;
+	/* An address that nobody has told of yet, or for which the host forwards: by a node alone. */
+	host = ipcache_lookup(&tunnel.outer);
+	return host && (host->flags & IPCACHE_NO_MASQUERADE) ? 0 : DROP_TUNNEL_SOURCE;
 }
 
 /* For an address that lives elsewhere by now: this node was its home, and others have yet to learn of it. */
@@ -75,20 +110,14 @@ SEC("tc")
 int from_overlay(struct __sk_buff *ctx)
 {
 	struct packet p = { .hook = HOOK_FROM_OVERLAY, .direction = DIR_TRANSIT };
-	int reason, identity, vni = network_identifier(ctx);
 	struct endpoint *ep;
+	int reason;
 
-	if (vni < 0) {
-		p.length = ctx->len;
-		return drop(ctx, &p, DROP_TUNNEL_KEY);
-	}
 	reason = parse_l3(ctx, &p);
+	if (!reason)
+		reason = identify_sender(ctx, &p);
 	if (reason)
 		return drop(ctx, &p, (__u32)reason);
-	identity = sender_identity(&p, (__u32)vni);
-	p.source_identity = (__u32)vni;
-	if (identity < 0)
-		return drop(ctx, &p, DROP_TUNNEL_IDENTITY);
 	/* The inner frame bears any MAC address: nobody resolved one. */
 	bpf_skb_change_type(ctx, PACKET_HOST);
 	ep = endpoint_lookup(&p.tuple.daddr);
@@ -105,7 +134,7 @@ int from_overlay(struct __sk_buff *ctx)
 	if (!reason && unlikely(dsr_possible(&p)))
 		reason = dsr_accept(ctx, &p);
 	if (!reason)
-		reason = pod_ingress(ctx, &p, ep, (__u32)identity, true);
+		reason = pod_ingress(ctx, &p, ep, p.source_identity, true);
 	if (reason)
 		return drop(ctx, &p, (__u32)reason);
 	if (p.ttl <= 1)

@@ -53,6 +53,12 @@ export const REASONS: readonly Reason[] = Object.freeze([
   reason(26, 'no-such-port', 'drop', 'the virtual address has no such port; the sender was told'),
   reason(27, 'no-egress-gateway', 'drop', 'the pod leaves by an egress gateway, and none is alive'),
   reason(28, 'no-route', 'drop', 'this node has no route to the backend that was chosen'),
+  reason(
+    29,
+    'tunnel-source',
+    'drop',
+    'the identity in the tunnel header is not the source’s, and the source is not of the host that sent it',
+  ),
   reason(128, 'to-pod', 'way', 'delivered to a pod of this node'),
   reason(129, 'to-host', 'way', 'delivered to this node itself'),
   reason(130, 'to-stack', 'way', 'handed to the node’s network stack'),

@@ -35,6 +35,7 @@ enum reason {
 	DROP_NO_SUCH_PORT = 26,
 	DROP_NO_EGRESS_GATEWAY = 27,
 	DROP_NO_ROUTE = 28,
+	DROP_TUNNEL_SOURCE = 29,
 
 	/* ways on */
 	COUNT_TO_POD = 128,

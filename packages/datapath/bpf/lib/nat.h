@@ -50,7 +50,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__type(key, struct nat_prefix);
 	__type(value, __u32); /* 0: no exception after all */
-	__uint(max_entries, 16384);
+	__uint(max_entries, 131072);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 } nat_exceptions SEC(".maps");
 

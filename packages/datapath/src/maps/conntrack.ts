@@ -81,7 +81,7 @@ export const nat = declareMap({
 export const natExceptions = declareMap({
   name: 'nat_exceptions',
   type: 'lpm_trie',
-  maxEntries: 16_384,
+  maxEntries: 131_072,
   key: triePrefix,
   value: u32,
 });
