@@ -4,6 +4,7 @@ import type { Kv } from '@causeway/etcd';
 import type { ResourceStore } from '@causeway/resources';
 import { LabError } from './errors.ts';
 import { type CommandOptions, type CommandResult, run } from './host/process.ts';
+import { inParallel } from './host/wait.ts';
 import type { ClusterPlan, PodPlan } from './plan/types.ts';
 import { LabAgent } from './run/agents.ts';
 import { LabContext, type Place, podPlace } from './run/context.ts';
@@ -17,6 +18,7 @@ import type { LabProgram } from './run/program.ts';
 import {
   agentsReady,
   operatorsReady,
+  peersReady,
   routersReady,
   speakersReady,
   tablesComplete,
@@ -245,9 +247,16 @@ export class Lab implements AsyncDisposable {
     await (await this.cluster(pod.cluster).kubelet()).setReady(pod, ready);
   }
 
-  /** Waits until every agent is ready and every node knows every other and every pod. */
+  /**
+   * Waits until every agent is ready and every node knows every other and every pod, of peers too unless told
+   * otherwise: while they are cut off they are not to be waited for.
+   */
   async settled(
-    options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
+    options: {
+      readonly timeoutMs?: number;
+      readonly signal?: AbortSignal;
+      readonly peers?: boolean;
+    } = {},
   ): Promise<void> {
     const timeoutMs = options.timeoutMs ?? READY_MS;
     await routersReady(this.routers, timeoutMs, options.signal);
@@ -266,9 +275,12 @@ export class Lab implements AsyncDisposable {
           options.signal,
         );
       }
-      const pods = await store.list('Pod');
-      const addresses = pods.items.flatMap((pod) => (pod.status?.podIPs ?? []).map(({ ip }) => ip));
-      await tablesComplete(cluster.agents, addresses, timeoutMs, options.signal);
+      const peers = options.peers === false ? [] : (cluster.plan.mesh?.reads ?? []);
+      await peersReady(cluster.agents, peers, timeoutMs, options.signal);
+      const known = [cluster, ...peers.map((peer) => this.cluster(peer))];
+      const nodes = known.flatMap((each) => each.agents.map((agent) => agent.node.name));
+      const addresses = (await inParallel(known, 4, podAddresses)).flat();
+      await tablesComplete(cluster.agents, nodes, addresses, timeoutMs, options.signal);
     }
   }
 
@@ -352,6 +364,11 @@ export class Lab implements AsyncDisposable {
     this.context.state = { ...this.context.state, pods };
     writeState(this.context.state);
   }
+}
+
+async function podAddresses(cluster: LabClusterFace): Promise<string[]> {
+  const pods = await (await cluster.store()).list('Pod');
+  return pods.items.flatMap((pod) => (pod.status?.podIPs ?? []).map(({ ip }) => ip));
 }
 
 /** The face of a lab that is up. Throws `lab-not-found`, `lab-busy`, `lab-incomplete` or `state-unreadable`. */

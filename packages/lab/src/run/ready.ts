@@ -129,14 +129,45 @@ export async function speakersReady(
   );
 }
 
-/** Waits until every node knows every other and the identity of every pod's address. */
+/** Waits until every agent says of every peer that it is read and followed. */
+export async function peersReady(
+  agents: readonly LabAgent[],
+  peers: readonly string[],
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (peers.length === 0) return;
+  await Promise.all(
+    agents.map((agent) =>
+      until(
+        `peers of ${agent.node.name}`,
+        async () => {
+          const rows = (await agent.get('/v1/tables/mesh-peers')) as readonly {
+            readonly name: string;
+            readonly state: string;
+            readonly reason?: string;
+          }[];
+          const bad = peers.flatMap((name) => {
+            const row = rows.find((each) => each.name === name);
+            if (row?.state === 'ready') return [];
+            return [`${name} is ${row?.state ?? 'not known'}: ${row?.reason ?? ''}`];
+          });
+          return bad.length === 0 ? undefined : bad.join('; ');
+        },
+        { timeoutMs, hint: `its log is ${agent.log}`, ...(signal === undefined ? {} : { signal }) },
+      ),
+    ),
+  );
+}
+
+/** Waits until every node knows the nodes named and the identity of every pod's address. */
 export async function tablesComplete(
   agents: readonly LabAgent[],
+  nodes: readonly string[],
   podAddresses: readonly string[],
   timeoutMs: number,
   signal?: AbortSignal,
 ): Promise<void> {
-  const nodes = agents.map((agent) => agent.node.name);
   await Promise.all(
     agents.map((agent) =>
       until(
