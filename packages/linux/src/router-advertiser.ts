@@ -1,7 +1,6 @@
 import { callError } from './errors.ts';
 import { Fd } from './fd.ts';
 import { lastErrno, libc } from './ffi/libc.ts';
-import { attachSocketFilter, refuseAll } from './socket-filter.ts';
 import { setSocketOption } from './socket-options.ts';
 import { encodeSocketName } from './sockets.ts';
 
@@ -15,13 +14,27 @@ const multicastInterface = { level: 41, name: 17 } as const;
 const multicastHops = { level: 41, name: 18 } as const;
 const multicastLoop = { level: 41, name: 19 } as const;
 
+/** Which types the socket does not take: a bit each, set for all but Router Advertisements. linux/icmpv6.h */
+const typeFilter = { level: 58, name: 1 } as const;
+const advertisement = 134;
+/** Advertisements that are looked at in one go; what is beyond waits in the socket, and the rest of a flood is lost there. */
+const mostAtOnce = 64;
+
 /** ff02::1, all nodes of the link. */
 const allNodes = Uint8Array.of(0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1);
+
+/** A router on a link told of itself. */
+export interface HeardRouter {
+  readonly ifindex: number;
+  /** 16 bytes, link-local. */
+  readonly address: Uint8Array;
+}
 
 /**
  * Makes this node known on a link by Router Advertisements (RFC 4861 section 4.2), as routers do whose BGP
  * neighbours are found by link and not by address. The router lifetime is 0: nobody takes us for a default
- * router by it, but everybody on the link learns our link-local address.
+ * router by it, but everybody on the link learns our link-local address. And hears the others': the kernel of a node
+ * that forwards makes nothing of advertisements that do not say their sender's link-layer address.
  */
 export class RouterAdvertiser implements Disposable {
   readonly #fd: Fd;
@@ -35,7 +48,9 @@ export class RouterAdvertiser implements Disposable {
       // Receivers drop an advertisement that may have passed a router (section 6.1.2).
       setSocketOption(number, multicastHops, 255);
       setSocketOption(number, multicastLoop, 0);
-      attachSocketFilter(number, refuseAll);
+      const taken = new Uint8Array(32).fill(0xff);
+      taken[advertisement >> 3]! &= ~(1 << (advertisement & 7));
+      setSocketOption(number, typeFilter, taken);
     } catch (error) {
       this.#fd.close();
       throw error;
@@ -49,6 +64,23 @@ export class RouterAdvertiser implements Disposable {
     const to = encodeSocketName(allNodes, 0, ifindex);
     const sent = libc.sendto(this.#fd.number, bytes, bytes.length, dontWait, to, to.length);
     return sent < 0 ? lastErrno() : 0;
+  }
+
+  /** Routers that told of themselves since the last call, on any link; a link-local source has passed no router. */
+  heard(): HeardRouter[] {
+    const routers: HeardRouter[] = [];
+    const data = new Uint8Array(1);
+    const name = new Uint8Array(28);
+    const size = new Uint32Array(1);
+    for (let taken = 0; taken < mostAtOnce; taken++) {
+      size[0] = name.length;
+      if (libc.recvfrom(this.#fd.number, data, data.length, dontWait, name, size) < 0) break;
+      // struct sockaddr_in6: family, port, flow information (4), address (16), scope.
+      const address = name.slice(8, 24);
+      const ifindex = new DataView(name.buffer).getUint32(24, true);
+      if (address[0] === 0xfe && (address[1]! & 0xc0) === 0x80) routers.push({ ifindex, address });
+    }
+    return routers;
   }
 
   close(): void {
@@ -66,7 +98,7 @@ export class RouterAdvertiser implements Disposable {
  */
 function routerAdvertisement(mac: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(mac.length === 6 ? 24 : 16);
-  bytes[0] = 134;
+  bytes[0] = advertisement;
   if (mac.length === 6) bytes.set([1, 1, ...mac], 16);
   return bytes;
 }

@@ -1,5 +1,7 @@
 import { Address } from '@causeway/ip';
 
+const UNSPECIFIED = Address.parse('::');
+
 /**
  * Next hops in use, each with a small number: 4 bytes, 16, or 32 (global and link-local, RFC 2545). Whether
  * one can be reached, and by which metric, is told from outside; what nobody told about is reachable at 0.
@@ -33,9 +35,11 @@ export class NextHopTable {
     }
     const id = this.#free.pop() ?? this.#rows.length;
     const copy = bytes.slice(start, start + length);
-    const address =
+    const first =
       length === 0 ? undefined : Address.fromBytes(copy.subarray(0, Math.min(16, length)));
     const linkLocal = length === 32 ? Address.fromBytes(copy.subarray(16)) : undefined;
+    // Routers without a global address on the link (BIRD) fill its place with zeros, for which RFC 2545 has no word.
+    const address = linkLocal !== undefined && first === UNSPECIFIED ? linkLocal : first;
     this.#rows[id] = { key, bytes: copy, address, linkLocal, refs: 1 };
     this.#ids.set(key, id);
     if (id >= this.reachable.length) {
@@ -78,7 +82,7 @@ export class NextHopTable {
     return this.#rows[id]!.bytes;
   }
 
-  /** The global one of two; undefined for routes that have none (originated with next hop self). */
+  /** The global one of two, if there is one; undefined for routes that have none (originated with next hop self). */
   address(id: number): Address | undefined {
     return this.#rows[id]!.address;
   }

@@ -110,6 +110,16 @@ export const libc = {
     address: Uint8Array,
     size: number,
   ) => number,
+  recvfrom: library.func(
+    'long recvfrom(int fd, void *data, size_t length, int flags, void *address, void *size)',
+  ) as (
+    fd: number,
+    data: Uint8Array,
+    length: number,
+    flags: number,
+    address: Uint8Array,
+    size: Uint32Array,
+  ) => number,
   recvmmsg: library.func(
     'int recvmmsg(int fd, void *messages, uint32_t count, int flags, void *timeout)',
   ) as (fd: number, messages: Uint8Array, count: number, flags: number, timeout: null) => number,

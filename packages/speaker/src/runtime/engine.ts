@@ -100,7 +100,9 @@ export class Engine implements AsyncDisposable {
       throw asConfigError(error);
     }
     this.#nextHops = new NextHopResolver(this.core, observer.fib);
-    this.#advertiser = new LinkAdvertiser(observer.fib, log);
+    this.#advertiser = new LinkAdvertiser(observer.fib, log, (ifindex, address) => {
+      if (options.targets.heard(ifindex, address)) this.neighbourSeen();
+    });
     this.neighbours = new Neighbours(this.#settings, {
       core: this.core,
       fib: observer.fib,

@@ -13,6 +13,9 @@ const LINK_LOCAL = Prefix.parse('fe80::/10');
 export const isLinkLocal = (address: Address): boolean =>
   Address.isIPv6(address) && Prefix.contains(LINK_LOCAL, address);
 
+/** Two already make a link ambiguous. */
+const MOST_ON_LINK = 16;
+
 /** States of the kernel's neighbour table in which nobody answers, or never will. */
 const NOBODY = NeighbourState.failed | NeighbourState.incomplete | NeighbourState.noarp;
 
@@ -44,6 +47,17 @@ export class TargetFinder {
     if (known.size === 0) this.#seen.delete(neighbour.ifindex);
     else this.#seen.set(neighbour.ifindex, known);
     return known.size !== before;
+  }
+
+  /**
+   * A router on a link told of itself. True if that is news. What the kernel makes of the address when it is spoken to
+   * decides from then on.
+   */
+  heard(ifindex: number, address: Address): boolean {
+    const known = this.#seen.get(ifindex) ?? new Set();
+    if (known.has(address) || known.size >= MOST_ON_LINK) return false;
+    this.#seen.set(ifindex, known.add(address));
+    return true;
   }
 
   /** `before` is what was found last time, `connected` the address that a session has now. */
