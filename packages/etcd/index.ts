@@ -1,3 +1,14 @@
+export { connectAuth } from './src/auth.ts';
+export {
+  type DesiredRole,
+  type DesiredUser,
+  type ForeignPermission,
+  type KeyRange,
+  type Permission,
+  rangeText,
+  type StoreAuth,
+  settleAuth,
+} from './src/auth-types.ts';
 export type { ClientOptions } from './src/client.ts';
 export { systemClock } from './src/clock.ts';
 export { type ConnectOptions, connectKv } from './src/connect.ts';

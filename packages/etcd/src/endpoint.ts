@@ -38,6 +38,7 @@ export interface Stubs {
   readonly watch: Client;
   readonly lease: Client;
   readonly maintenance: Client;
+  readonly auth: Client;
 }
 
 interface Connection {
@@ -136,7 +137,7 @@ export class Endpoint {
       throw new KvError('unavailable', this.url, message, cause);
     }
     this.close();
-    const { KV, Watch, Lease, Maintenance } = services();
+    const { KV, Watch, Lease, Maintenance, Auth } = services();
     const kv = new KV(this.#target, security, options);
     const shared = { ...options, channelOverride: kv.getChannel() };
     const stubs: Stubs = {
@@ -144,6 +145,7 @@ export class Endpoint {
       watch: new Watch(this.#target, security, shared),
       lease: new Lease(this.#target, security, shared),
       maintenance: new Maintenance(this.#target, security, shared),
+      auth: new Auth(this.#target, security, shared),
     };
     this.#connection = { stubs, stamp };
     return this.#connection;

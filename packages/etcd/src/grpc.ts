@@ -103,6 +103,12 @@ export class GrpcTransport implements Transport {
     }
   }
 
+  /** A call of the auth service. */
+  async auth<T>(method: string, request: object, about: string, call: Call): Promise<T> {
+    const { response } = await this.#unary<T>('auth', method, request, about, call);
+    return response;
+  }
+
   async get(key: string, call: Call): Promise<{ header: Header; entry: Entry | undefined }> {
     const request = { key: Buffer.from(key) };
     const { response, endpoint } = await this.#unary<WireRange>('kv', 'Range', request, key, call);

@@ -1,6 +1,7 @@
 import { type Clock, Gate } from '@causeway/tables';
 import { Client, type ClientOptions } from './client.ts';
 import { KvError } from './errors.ts';
+import { MemoryAuth } from './memory-auth.ts';
 import { MemoryStore } from './memory-store.ts';
 import type {
   Call,
@@ -30,6 +31,8 @@ export class MemoryEtcd implements AsyncDisposable {
   readonly #changed = new Gate();
   readonly #end = new AbortController();
   readonly #streams = new Set<() => void>();
+  /** Users and roles; until they are enabled, everybody may do all. */
+  readonly auth = new MemoryAuth();
   #store: MemoryStore;
   #generation = 1;
   #up = true;
@@ -43,9 +46,9 @@ export class MemoryEtcd implements AsyncDisposable {
     void this.#expire();
   }
 
-  /** Another client of the same store. */
-  connect(options: Partial<ClientOptions> = {}): Kv {
-    const client = new Client(this.#transport(), {
+  /** Another client of the same store; `user` is whom a real one's certificate would name. */
+  connect({ user, ...options }: Partial<ClientOptions> & { readonly user?: string } = {}): Kv {
+    const client = new Client(this.#transport(user), {
       clock: this.#clock,
       random: this.#random,
       ...options,
@@ -116,7 +119,8 @@ export class MemoryEtcd implements AsyncDisposable {
     return { clusterId, memberId: '1', revision, endpoint: 'memory' };
   }
 
-  #transport(): Transport {
+  #transport(user: string | undefined): Transport {
+    const { auth } = this;
     const answer = async <T>(call: Call, run: () => T): Promise<T & { header: Header }> => {
       await this.#arrive(call);
       const result = run();
@@ -124,15 +128,26 @@ export class MemoryEtcd implements AsyncDisposable {
     };
     const now = () => this.#clock.now();
     return {
-      get: (key, call) => answer(call, () => ({ entry: this.#store.get(key) })),
-      range: (request: RangeRequest, call) => answer(call, () => this.#store.range(request)),
+      get: (key, call) =>
+        answer(call, () => {
+          auth.check(user, 'read', { type: 'key', key });
+          return { entry: this.#store.get(key) };
+        }),
+      range: (request: RangeRequest, call) =>
+        answer(call, () => {
+          auth.check(user, 'read', { type: 'prefix', prefix: request.prefix });
+          return this.#store.range(request);
+        }),
       txn: (request: TxnRequest, call) =>
-        answer(call, () => this.#store.txn(request.compare, request.success, request.failure)),
+        answer(call, () => {
+          auth.checkTxn(user, request);
+          return this.#store.txn(request.compare, request.success, request.failure);
+        }),
       leaseGrant: (ttl, call) => answer(call, () => ({ id: this.#store.grant(ttl, now()), ttl })),
       leaseKeepAlive: (id, call) => answer(call, () => ({ ttl: this.#store.keepAlive(id, now()) })),
       leaseRevoke: (id, call) => answer(call, () => ({ done: this.#store.revoke(id) })),
       probe: (call) => answer(call, () => ({})),
-      watch: (request, handlers) => this.#watch(request, handlers),
+      watch: (request, handlers) => this.#watch(request, handlers, user),
       [Symbol.asyncDispose]: async () => {},
     };
   }
@@ -158,7 +173,11 @@ export class MemoryEtcd implements AsyncDisposable {
     if (this.#frozen) throw late();
   }
 
-  #watch(request: { prefix: string; startRevision: number }, handlers: StreamHandlers): Stream {
+  #watch(
+    request: { prefix: string; startRevision: number },
+    handlers: StreamHandlers,
+    user: string | undefined,
+  ): Stream {
     const end = new AbortController();
     const moved = new Gate();
     let paused = false;
@@ -177,6 +196,8 @@ export class MemoryEtcd implements AsyncDisposable {
       let next = request.startRevision;
       let created = false;
       await this.#arrive({ signal: end.signal, deadline: Number.MAX_SAFE_INTEGER });
+      // Judged once: a watch that runs outlives its user, in etcd as here.
+      this.auth.check(user, 'read', { type: 'prefix', prefix: request.prefix });
       while (!end.signal.aborted) {
         if (this.#frozen) {
           await this.#changed.wait(end.signal);

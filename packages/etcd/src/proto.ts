@@ -51,12 +51,29 @@ export interface WireLease {
   readonly TTL: string;
 }
 
+export interface WireNames {
+  readonly header: WireHeader | null;
+  readonly names: readonly string[];
+}
+
+export interface WirePermission {
+  readonly permType: 'READ' | 'WRITE' | 'READWRITE';
+  readonly key: Buffer;
+  readonly range_end: Buffer;
+}
+
+export interface WireRole {
+  readonly header: WireHeader | null;
+  readonly perm: readonly WirePermission[];
+}
+
 interface Services {
   readonly etcdserverpb: {
     readonly KV: ServiceClientConstructor;
     readonly Watch: ServiceClientConstructor;
     readonly Lease: ServiceClientConstructor;
     readonly Maintenance: ServiceClientConstructor;
+    readonly Auth: ServiceClientConstructor;
   };
 }
 

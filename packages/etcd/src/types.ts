@@ -162,6 +162,11 @@ export interface WatchOptions {
    * for a caller that has to ask other things first.
    */
   readonly once?: boolean;
+  /**
+   * False: the watch remembers no keys, for a caller that has them anyway. It then tells no deletion of
+   * what a new list lacks (the caller misses it at `synced`), counts no keys and knows no `maxKeys`.
+   */
+  readonly keepKeys?: boolean;
   readonly pageSize?: number;
   /**
    * Milliseconds for which what a replaced store (another cluster id, revisions that went back) does

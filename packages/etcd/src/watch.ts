@@ -42,7 +42,8 @@ export class Watch implements KvWatch {
   readonly #pageSize: number;
   readonly #running: Promise<void>;
   readonly #unlisten: () => void;
-  readonly #known: KnownKeys;
+  /** Undefined: the caller knows them. */
+  readonly #known: KnownKeys | undefined;
   readonly #grace: number;
   /** Until then nothing is swept: the store was replaced, and its writers have yet to come back. */
   #graceUntil = 0;
@@ -64,7 +65,9 @@ export class Watch implements KvWatch {
     this.#context = context;
     this.#maxPending = options.maxPending ?? 16_384;
     this.#pageSize = options.pageSize ?? context.pageSize;
-    this.#known = new KnownKeys(options.maxKeys ?? 1_000_000, options.known ?? []);
+    if (options.keepKeys ?? true) {
+      this.#known = new KnownKeys(options.maxKeys ?? 1_000_000, options.known ?? []);
+    }
     this.#grace = options.replacedGrace ?? 30_000;
     this.#once = options.once ?? false;
     this.#resumeFrom = options.fromRevision;
@@ -84,10 +87,10 @@ export class Watch implements KvWatch {
       since: this.#since,
       synced: this.#synced,
       revision: this.#revision,
-      keys: this.#known.size,
+      keys: this.#known?.size ?? 0,
       pending: this.#queue.pending,
       snapshots: this.#snapshots,
-      refused: this.#known.refused,
+      refused: this.#known?.refused ?? 0,
       lastError: this.#lastError,
     };
   }
@@ -146,7 +149,7 @@ export class Watch implements KvWatch {
   async #list(cause: SnapshotReason): Promise<number> {
     const { transport, deadline } = this.#context;
     const { signal } = this.#stop;
-    this.#known.begin();
+    this.#known?.begin();
     let revision = 0;
     const pages = pagesOf((request) => transport.range(request, { signal, deadline }), {
       prefix: this.prefix,
@@ -174,7 +177,8 @@ export class Watch implements KvWatch {
   }
 
   #admit(entry: KvEntry, listed: boolean): void {
-    const admission = this.#known.admit(entry.key, entry.modRevision);
+    // A key that may have been told before is, so that its deletion is told too.
+    const admission = this.#known?.admit(entry.key, entry.modRevision) ?? 'known';
     if (admission === 'refused') {
       const message = `${this.prefix} holds more keys than may be followed; the rest is left out`;
       this.#lastError = { code: 'too-large', message, at: this.#context.clock.now() };
@@ -191,12 +195,13 @@ export class Watch implements KvWatch {
 
   /** Deletes what the last list did not show, once the grace for a replaced store is over. */
   #sweep(revision: number): void {
+    if (this.#known === undefined) return;
     const wait = this.#graceUntil - this.#context.clock.now();
     if (wait > 0) {
       const { round } = this.#known;
       this.#context.clock.sleep(wait, this.#stop.signal).then(() => {
         // A later round has its own sweep, and may be in the middle of its list.
-        if (round === this.#known.round && !this.#stop.signal.aborted) this.#sweep(this.#revision);
+        if (round === this.#known?.round && !this.#stop.signal.aborted) this.#sweep(this.#revision);
       });
       return;
     }
@@ -287,7 +292,7 @@ export class Watch implements KvWatch {
           this.#admit(event.entry, false);
           break;
         case 'delete':
-          this.#known.forget(event.key);
+          this.#known?.forget(event.key);
           this.#queue.delete(event.key, event.revision, false);
           break;
         default:

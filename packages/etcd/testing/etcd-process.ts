@@ -9,7 +9,7 @@ import { join } from 'node:path';
 
 const etcdBinary = '/usr/bin/etcd';
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
