@@ -14,6 +14,7 @@ export {
   announceIp,
   announceNode,
   announceService,
+  announceServiceShard,
   announceSynced,
   openAnnouncer,
 } from './src/announcements.ts';
@@ -38,6 +39,16 @@ export {
   type ServicePortValue,
   type ServiceValue,
 } from './src/codec/service.ts';
+export {
+  decodeServiceShard,
+  encodeServiceShard,
+  MAX_SHARDS,
+  type ServiceShardValue,
+  SHARD_SIZE,
+  type ShardBackend,
+  type ShardBackendState,
+  type ShardPorts,
+} from './src/codec/service-shard.ts';
 export { type CollectorOptions, type CollectorResult, IdentityCollector } from './src/collector.ts';
 export type {
   IpEntriesView,
@@ -45,7 +56,36 @@ export type {
   PrintedIpEntry,
   PutResult,
 } from './src/entries/entry.ts';
+export {
+  type EntryChanges,
+  IpEntries,
+  type RawEntry,
+} from './src/entries/ip-entries.ts';
 export { MeshError, type MeshErrorCode } from './src/errors.ts';
+export { admitPeer, dismissPeer, setUpAuth } from './src/expose/auth.ts';
+export {
+  etcdTlsArguments,
+  type ProxyFiles,
+  type ProxyOptions,
+  proxyArguments,
+  proxyUnit,
+  type ServerFiles,
+  shellText,
+} from './src/expose/command-lines.ts';
+export {
+  type CreateOptions,
+  daysLeft,
+  type SettleReport,
+  StoreDirectory,
+} from './src/expose/directory.ts';
+export {
+  localUser,
+  ownUser,
+  peerRole,
+  peerUser,
+  ROOT_USER,
+  rightsToTry,
+} from './src/join/roles.ts';
 export {
   ClusterKeeper,
   checkStore,
@@ -65,6 +105,8 @@ export {
   type StateKind,
   type StateTree,
   serviceKey,
+  serviceShardKey,
+  stateKindsOf,
   statePrefix,
   syncedKey,
 } from './src/keys.ts';
@@ -79,9 +121,7 @@ export type {
 export { MeshReader, type MeshReaderOptions, type MeshReaderStatus } from './src/reader.ts';
 export {
   type IdentityRow,
-  type IpEntryRow,
   internalAddress,
-  ipRowKey,
   type MeshTables,
   meshTables,
   type NodeRow,
@@ -89,6 +129,9 @@ export {
   nodeRowKey,
   type RejectedRow,
   type ServiceRow,
+  type ServiceShardRow,
   serviceRowKey,
+  serviceShardRowKey,
 } from './src/rows.ts';
+export type { Guard } from './src/sinks.ts';
 export type { ClusterRef } from './src/sources.ts';

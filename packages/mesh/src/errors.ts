@@ -17,8 +17,16 @@ export type MeshErrorCode =
   | 'too-large'
   /** Addresses that are not the other cluster's to tell of. */
   | 'overlap'
+  /** Two clusters with one id. */
+  | 'id-clash'
   /** The store belongs to another cluster. */
-  | 'foreign-store';
+  | 'foreign-store'
+  /** The store's certificates have not been made. */
+  | 'not-exposed'
+  /** What is to be taken away is still needed. */
+  | 'in-use'
+  /** A token that cannot be opened, is of another version, for another cluster, or past its time. */
+  | 'bad-token';
 
 /** A refusal; `field` names the field of the value that is wrong. */
 export class MeshError extends Error {

@@ -1,0 +1,32 @@
+import * as z from 'zod';
+
+/** One certificate that was given out. */
+const issued = z.strictObject({
+  serial: z.string().regex(/^[0-9A-F]{1,40}$/),
+  user: z.string(),
+  /** The authority's fingerprint. */
+  authority: z.string(),
+  notAfter: z.iso.datetime(),
+  /** When it was taken back. */
+  revoked: z.iso.datetime().exactOptional(),
+});
+
+/** What a `StoreDirectory` knows beside its files. */
+export const ledgerSchema = z.strictObject({
+  version: z.literal(1),
+  cluster: z.string(),
+  /** DNS names and addresses in the server's certificate. */
+  names: z.array(z.string()).min(1),
+  /** `own`: made by us; `site`: given to us. */
+  authority: z.enum(['own', 'site']),
+  issued: z.array(issued),
+});
+
+export type Ledger = z.infer<typeof ledgerSchema>;
+export type IssuedCertificate = z.infer<typeof issued>;
+
+/** Without what was good only until before now: it needs no revoking any more. */
+export const withoutExpired = (ledger: Ledger, now: Date): Ledger => ({
+  ...ledger,
+  issued: ledger.issued.filter(({ notAfter }) => new Date(notAfter) >= now),
+});
