@@ -61,6 +61,7 @@ export {
   IpEntries,
   type RawEntry,
 } from './src/entries/ip-entries.ts';
+export { rawEntry } from './src/entries/places.ts';
 export { MeshError, type MeshErrorCode } from './src/errors.ts';
 export { admitPeer, dismissPeer, setUpAuth } from './src/expose/auth.ts';
 export {
@@ -110,7 +111,17 @@ export {
   statePrefix,
   syncedKey,
 } from './src/keys.ts';
+export type { ContactTimes } from './src/peers/contact.ts';
+export { ClusterCounts } from './src/peers/counts.ts';
+export { PeerDirectory } from './src/peers/directory.ts';
+export { ClusterIds } from './src/peers/ids.ts';
+export { PeerObjects } from './src/peers/objects.ts';
+export type { Peer, PeerConnection, PeerTarget } from './src/peers/peer.ts';
+export { type PeerList, Peers } from './src/peers/peers.ts';
+export { type OwnRange, Ranges } from './src/peers/ranges.ts';
+export type { PeerStore, PeerStream } from './src/peers/session.ts';
 export { type MeshPeerTable, meshPeerTable } from './src/peers/table.ts';
+export { TableTarget } from './src/peers/table-target.ts';
 export type {
   BadPeer,
   MeshPeerRow,

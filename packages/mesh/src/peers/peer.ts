@@ -1,0 +1,310 @@
+import type { Kv } from '@causeway/etcd';
+import { type Clock, exponentialBackoff, Gate } from '@causeway/tables';
+import { type Age, Contact, type ContactTimes } from './contact.ts';
+import { type PeerStore, type PeerStream, Session, type SessionEnd } from './session.ts';
+import type { MeshPeerTable } from './table.ts';
+import type { MeshPeerRow, PeerCounts, PeerSpec, PeerState } from './types.ts';
+
+/** What a peer's state is read into: an agent's tables, or the cache in the own store. */
+export interface PeerTarget {
+  /** What is to be read of a store with such a config. Throws MeshError if it may not be read. */
+  open(store: PeerStore, page: { readonly size: number }): readonly PeerStream[];
+  counts(): PeerCounts;
+  /** Takes away the services whose turn comes before `share`. Returns whether any went. */
+  withdrawServices(share: number): boolean | Promise<boolean>;
+  /** Takes away all that is known of the peer. Returns whether there was any. */
+  withdrawAll(): boolean | Promise<boolean>;
+  /** The peer is given up: nothing of it stays, and its id is free. */
+  forget(): void | Promise<void>;
+}
+
+/** How a peer's store is reached: over a connection of its own, or the one to the own store. */
+export interface PeerConnection {
+  readonly kv: Kv;
+  close(): Promise<void>;
+}
+
+export interface PeerOptions {
+  readonly spec: PeerSpec;
+  readonly connect: (spec: PeerSpec) => PeerConnection;
+  readonly target: PeerTarget;
+  readonly table: MeshPeerTable;
+  readonly times: ContactTimes;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly onLog: (event: PeerEvent) => void;
+}
+
+export interface PeerEvent {
+  readonly peer: string;
+  readonly state: PeerState;
+  readonly before: PeerState;
+  readonly reason: string | undefined;
+}
+
+/** How often a peer out of contact is looked at, milliseconds: what is withdrawn goes in such steps. */
+const AGE_STEP = 1000;
+/** Entries a page: etcd walks the whole range for each, but answers are limited in size and time. */
+const PAGES = [1000, 250, 32] as const;
+
+/** One peer cluster: sessions with its store one after the other, and the ageing of what it said. */
+export class Peer implements AsyncDisposable {
+  readonly #options: PeerOptions;
+  readonly #contact: Contact;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<unknown>;
+  readonly #changed = new Gate();
+  #spec: PeerSpec;
+  #session: Session | undefined;
+  #kv: Kv | undefined;
+  #state: PeerState = 'connecting';
+  #since: number;
+  #reason: string | undefined;
+  #id: number | undefined;
+  /** What its description lacks, where it was understood before. */
+  #note: string | undefined;
+  /** Something of it may be in force. */
+  #known = false;
+  /** A session is putting rows in. */
+  #reading = false;
+  /** The grace is over and everything was taken away since the last contact. */
+  #emptied = false;
+  /** Something was taken away while a session was reading: what that has read is not whole. */
+  #torn = false;
+  #page = 0;
+
+  constructor(options: PeerOptions) {
+    this.#options = options;
+    this.#spec = options.spec;
+    const now = options.clock.now();
+    this.#since = now;
+    this.#contact = new Contact(options.times, now);
+    this.#show();
+    this.#running = Promise.all([this.#run(), this.#grow()]);
+  }
+
+  get spec(): PeerSpec {
+    return this.#spec;
+  }
+
+  /** It has been read whole once, or there is a reason for which it will not be. */
+  get settled(): boolean {
+    return this.#wasReady || this.#state === 'refused' || this.#spec.suspended;
+  }
+
+  get #wasReady(): boolean {
+    return !this.#contact.lost || this.#contact.lastContact !== undefined;
+  }
+
+  /** The peer's store, while there is a session with it. */
+  get kv(): Kv | undefined {
+    return this.#kv;
+  }
+
+  /** It is reached in another way from now on. What is known of it stays until it is read again. */
+  describe(spec: PeerSpec): void {
+    this.#note = undefined;
+    if (spec.stamp === this.#spec.stamp) {
+      this.#show();
+      return;
+    }
+    this.#spec = spec;
+    this.#session?.finish('its description has changed');
+    this.#changed.open();
+  }
+
+  /** Its description cannot be used any more; the last good one stays in force. */
+  doubt(reason: string): void {
+    this.#note = `the last good description stays in force: ${reason}`;
+    this.#show();
+  }
+
+  /** Reads everything again: what may be believed of it has changed. */
+  reread(reason: string): void {
+    this.#torn = true;
+    if (this.#state === 'ready') this.#session?.finish(reason);
+  }
+
+  async #run(): Promise<void> {
+    const { clock, random } = this.#options;
+    const { signal } = this.#stop;
+    const backoff = exponentialBackoff(random, { min: 500, max: 30_000 });
+    let failures = 0;
+    while (!signal.aborted) {
+      if (this.#spec.suspended) {
+        this.#contact.lose(clock.now());
+        this.#enter('suspended', 'its MeshPeer says so; what was known of it ages as after a loss');
+        await this.#changed.wait(signal);
+        continue;
+      }
+      const spec = this.#spec;
+      const end = await this.#converse(spec);
+      if (signal.aborted) return;
+      const inContact = !this.#contact.lost;
+      failures = inContact ? 1 : failures + 1;
+      if (end.type === 'lost') this.#adaptPage(end);
+      // It was ended to be begun anew: no loss of contact.
+      const wanted = end.type === 'lost' && end.error === undefined && this.#torn;
+      if ((inContact && wanted) || spec !== this.#spec) continue;
+      this.#contact.lose(clock.now());
+      this.#lost(end);
+      const pause = Math.max(backoff(failures), this.#contact.pause(clock.now()));
+      await this.#changedWithin(pause);
+    }
+  }
+
+  async #changedWithin(ms: number): Promise<void> {
+    const over = new AbortController();
+    const signal = AbortSignal.any([this.#stop.signal, over.signal]);
+    await Promise.race([this.#changed.wait(signal), this.#options.clock.sleep(ms, signal)]);
+    over.abort();
+  }
+
+  async #converse(spec: PeerSpec): Promise<SessionEnd> {
+    const { connect, clock, target } = this.#options;
+    if (this.#state === 'suspended') {
+      this.#enter(this.#wasReady ? 'stale' : 'connecting', 'no longer suspended');
+    }
+    let connection: PeerConnection;
+    try {
+      connection = connect(spec);
+    } catch (error) {
+      return { type: 'refused', reason: error instanceof Error ? error.message : String(error) };
+    }
+    this.#kv = connection.kv;
+    const session = new Session({
+      name: spec.name,
+      kv: connection.kv,
+      clock,
+      open: (store) => {
+        const streams = target.open(store, { size: PAGES[this.#page]! });
+        this.#id = store.config.id;
+        this.#torn = false;
+        this.#known = true;
+        this.#reading = true;
+        return streams;
+      },
+      onStep: (step) => {
+        if (step.type !== 'ready') return this.#onTheWay(step.type, step.reason);
+        this.#page = 0;
+        this.#emptied = false;
+        this.#contact.found(clock.now());
+        this.#enter('ready', undefined);
+        if (this.#torn) session.finish('read again: some of it was withdrawn meanwhile');
+      },
+    });
+    this.#session = session;
+    try {
+      return await session.run(this.#stop.signal);
+    } finally {
+      this.#session = undefined;
+      this.#kv = undefined;
+      this.#reading = false;
+      await connection.close();
+    }
+  }
+
+  /** Too much for one answer, or for its time: smaller pages next. */
+  #adaptPage({ error }: Extract<SessionEnd, { type: 'lost' }>): void {
+    if (error?.code !== 'too-large' && error?.code !== 'deadline') return;
+    this.#page = Math.min(this.#page + 1, PAGES.length - 1);
+  }
+
+  #onTheWay(state: 'handshake' | 'syncing', reason: string): void {
+    // What is known of it ages on, and that is what is to be seen.
+    if (!this.#wasReady) this.#enter(state, reason);
+    else if (this.#contact.lost) this.#enter(this.#state, `${state}: ${reason}`);
+  }
+
+  #lost(end: SessionEnd): void {
+    const reason = end.type === 'closed' ? 'closed' : end.reason;
+    const aged = this.#state === 'withdrawing' || this.#state === 'withdrawn';
+    if (aged) this.#enter(this.#state, reason);
+    else if (end.type === 'refused') this.#enter('refused', reason);
+    else this.#enter(this.#wasReady ? 'stale' : 'connecting', reason);
+  }
+
+  /** What is known of a peer out of contact ages. */
+  async #grow(): Promise<void> {
+    const { clock } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await clock.sleep(AGE_STEP, signal);
+      if (signal.aborted) return;
+      try {
+        await this.#age(this.#contact.age(clock.now()));
+      } catch (error) {
+        this.#reason = `its state cannot be withdrawn: ${error instanceof Error ? error.message : String(error)}`;
+      }
+      this.#show();
+    }
+  }
+
+  async #age(age: Age): Promise<void> {
+    const { target } = this.#options;
+    if (!this.#known) return;
+    switch (age.type) {
+      case 'kept':
+        return;
+      case 'withdrawing':
+        if (await target.withdrawServices(age.share)) this.#torn = true;
+        break;
+      case 'withdrawn':
+        // What a session has read since is fresh, and stays while the session does.
+        if (this.#emptied && this.#reading) return;
+        this.#torn = true;
+        this.#known = this.#reading;
+        this.#emptied = true;
+        await target.withdrawAll();
+        break;
+      default:
+        age satisfies never;
+    }
+    if (this.#contact.lost && !this.#spec.suspended) this.#enter(age.type, this.#reason);
+  }
+
+  #enter(state: PeerState, reason: string | undefined): void {
+    const { clock, onLog } = this.#options;
+    if (state !== this.#state) {
+      const before = this.#state;
+      this.#state = state;
+      this.#since = clock.now();
+      onLog({ peer: this.#spec.name, state, before, reason });
+    }
+    this.#reason = reason;
+    this.#show();
+  }
+
+  #show(): void {
+    const { table, target, clock } = this.#options;
+    const spec = this.#spec;
+    if (this.#stop.signal.aborted) return;
+    const now = clock.now();
+    const row: MeshPeerRow = {
+      name: spec.name,
+      source: spec.source,
+      id: this.#id,
+      endpoint: this.#kv?.health().endpoint ?? spec.endpoints.join(','),
+      state: this.#state,
+      since: this.#since,
+      lastContact: this.#contact.lost ? this.#contact.lastContact : undefined,
+      reason: this.#note ?? this.#reason,
+      losses: this.#contact.losses(now),
+      counts: target.counts(),
+    };
+    table.put(row);
+  }
+
+  /** Ends the reading; what is known of the peer stays. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  /** Gives the peer up. */
+  async forget(): Promise<void> {
+    await this[Symbol.asyncDispose]();
+    await this.#options.target.forget();
+    this.#options.table.delete(this.#spec.name);
+  }
+}

@@ -1,0 +1,269 @@
+import { type Kv, KvError, type WatchEvent } from '@causeway/etcd';
+import type { Clock } from '@causeway/tables';
+import { type ClusterConfig, decodeClusterConfig } from '../codec/cluster-config.ts';
+import { MeshError } from '../errors.ts';
+import { clusterConfigKey, HEARTBEAT_KEY, type StateTree } from '../keys.ts';
+
+/** Section 1.2: no heartbeat for so long means that nobody keeps the store. */
+export const HEARTBEAT_TIMEOUT = 120_000;
+/** Section 1.3: for so long a config is waited for before the connection is made anew. */
+export const CONFIG_TIMEOUT = 180_000;
+/** Milliseconds between questions that show whether we may still ask: a running watch is not judged again. */
+const CHECK_INTERVAL = 60_000;
+const CONFIG_RETRY = { first: 1000, most: 30_000 };
+
+/** What is read of a peer, by whoever uses it: a key of `cilium/synced/<c>/`, and how to follow its prefix. */
+export interface PeerStream {
+  readonly name: string;
+  /** The marker that must stand before the prefix is listed, where the peer promises markers. */
+  readonly canary: string;
+  /** Reads until the signal aborts. `synced`: a whole list is in. `broken`: contact is lost. */
+  readonly start: (ends: {
+    readonly synced: () => void;
+    readonly broken: (error: KvError) => void;
+  }) => AsyncDisposable;
+}
+
+/** A peer's store as one session sees it. */
+export interface PeerStore {
+  readonly kv: Kv;
+  readonly config: ClusterConfig;
+  /** The config as it stands in the store. */
+  readonly configText: string;
+  readonly tree: StateTree;
+}
+
+export interface SessionOptions {
+  readonly name: string;
+  readonly kv: Kv;
+  readonly clock: Clock;
+  /** What to read of a store with such a config. Throws MeshError if it may not be read. */
+  readonly open: (store: PeerStore) => readonly PeerStream[];
+  readonly onStep: (step: SessionStep) => void;
+}
+
+export type SessionStep =
+  | { readonly type: 'handshake'; readonly reason: string }
+  /** Streams that have yet to be read, and what each waits for. */
+  | { readonly type: 'syncing'; readonly config: ClusterConfig; readonly reason: string }
+  | { readonly type: 'ready'; readonly config: ClusterConfig };
+
+/** Why a session ended. */
+export type SessionEnd =
+  | { readonly type: 'lost'; readonly reason: string; readonly error: KvError | undefined }
+  | { readonly type: 'refused'; readonly reason: string }
+  | { readonly type: 'closed' };
+
+/**
+ * One connection to a peer's store, from greeting to loss (section 4.4): heartbeat, cluster-config, then each
+ * prefix once its marker stands. It never lists a second time: after any break, a silent heartbeat or another
+ * etcd behind the same name it ends, and the next session greets anew. So nothing is taken for gone because an
+ * etcd came back empty: its markers have yet to come.
+ */
+export class Session {
+  readonly #options: SessionOptions;
+  readonly #stop = new AbortController();
+  readonly #streams: AsyncDisposable[] = [];
+  #end: SessionEnd | undefined;
+  #beat: number;
+  #clusterId: string | undefined;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#beat = options.clock.now();
+  }
+
+  /** Resolves with why it ended; the kv is the caller's to close. */
+  async run(signal: AbortSignal): Promise<SessionEnd> {
+    const closed = () => this.#finish({ type: 'closed' });
+    signal.addEventListener('abort', closed);
+    if (signal.aborted) closed();
+    const undo = this.#pinCluster();
+    const working: Promise<unknown>[] = [];
+    try {
+      working.push(this.#watchHeartbeat(() => working.push(this.#greet())));
+      working.push(this.#listenForSilence());
+      await new Promise<void>((resolve) => {
+        if (this.#stop.signal.aborted) resolve();
+        else this.#stop.signal.addEventListener('abort', () => resolve(), { once: true });
+      });
+    } finally {
+      signal.removeEventListener('abort', closed);
+      undo();
+      for (let i = 0; i < working.length; i++) await working[i];
+      await Promise.all(this.#streams.map((each) => each[Symbol.asyncDispose]()));
+    }
+    return this.#end ?? { type: 'closed' };
+  }
+
+  /** Ends it, to be begun anew. */
+  finish(reason: string): void {
+    this.#finish({ type: 'lost', reason, error: undefined });
+  }
+
+  #finish(end: SessionEnd): void {
+    if (this.#end !== undefined) return;
+    this.#end = end;
+    this.#stop.abort();
+  }
+
+  #lose(error: unknown): void {
+    const kvError = error instanceof KvError ? error : undefined;
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#finish({ type: 'lost', reason, error: kvError });
+  }
+
+  /** Section 4.5: the id of the etcd cluster is the same in every answer of one session. */
+  #pinCluster(): () => void {
+    return this.#options.kv.onHealth(({ clusterId }) => {
+      if (clusterId === undefined) return;
+      const pinned = this.#clusterId;
+      this.#clusterId ??= clusterId;
+      if (pinned === undefined || pinned === clusterId) return;
+      this.finish(`another etcd answers: its cluster id is ${clusterId} and was ${pinned}`);
+    });
+  }
+
+  async #watchHeartbeat(connected: () => void): Promise<void> {
+    const { kv, clock } = this.#options;
+    let greeted = false;
+    await this.#follow(HEARTBEAT_KEY, (event) => {
+      if (event.type !== 'put' && event.type !== 'synced') return;
+      // What stands there from before says nothing of now; but who has just connected gives it the whole time.
+      this.#beat = clock.now();
+      this.#clusterId ??= kv.health().clusterId;
+      if (event.type !== 'synced' || greeted) return;
+      greeted = true;
+      connected();
+    });
+  }
+
+  async #listenForSilence(): Promise<void> {
+    const { clock } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      const left = this.#beat + HEARTBEAT_TIMEOUT - clock.now();
+      if (left <= 0) {
+        return this.finish(
+          `${HEARTBEAT_KEY} was not written for ${HEARTBEAT_TIMEOUT / 1000} s: nobody keeps the store`,
+        );
+      }
+      await clock.sleep(left, signal);
+    }
+  }
+
+  async #greet(): Promise<void> {
+    try {
+      const found = await this.#config();
+      if (found === undefined) return;
+      const { config, text: configText } = found;
+      const tree: StateTree = config.cached ? 'cache' : 'state';
+      const streams = this.#options.open({ kv: this.#options.kv, config, configText, tree });
+      await Promise.all([this.#read(config, streams), this.#check(config)]);
+    } catch (error) {
+      if (this.#stop.signal.aborted) return;
+      if (error instanceof MeshError) this.#finish({ type: 'refused', reason: error.message });
+      else this.#lose(error);
+    }
+  }
+
+  /** Undefined when the session has ended over it. */
+  async #config(): Promise<{ config: ClusterConfig; text: string } | undefined> {
+    const { kv, clock, name, onStep } = this.#options;
+    const { signal } = this.#stop;
+    const key = clusterConfigKey(name);
+    const due = clock.now() + CONFIG_TIMEOUT;
+    let reason = '';
+    for (let wait = CONFIG_RETRY.first; ; wait = Math.min(wait * 2, CONFIG_RETRY.most)) {
+      const entry = await kv.get(key, { signal });
+      if (entry === undefined) reason = `${key} does not stand in its store`;
+      else {
+        try {
+          return { config: decodeClusterConfig(entry.text), text: entry.text };
+        } catch (error) {
+          if (!(error instanceof MeshError)) throw error;
+          reason = `${key}: ${error.message}`;
+        }
+      }
+      onStep({ type: 'handshake', reason });
+      if (clock.now() + wait > due) break;
+      await clock.sleep(wait, signal);
+      if (signal.aborted) return undefined;
+    }
+    this.#finish({ type: 'refused', reason });
+    return undefined;
+  }
+
+  /** Ends the session of a user who was shut out, and of a cluster that is another one now. */
+  async #check(config: ClusterConfig): Promise<void> {
+    const { kv, clock, name } = this.#options;
+    const { signal } = this.#stop;
+    for (;;) {
+      await clock.sleep(CHECK_INTERVAL, signal);
+      if (signal.aborted) return;
+      try {
+        const entry = await kv.get(clusterConfigKey(name), { signal });
+        // Section 1.3: a config that is missing for a while means nothing.
+        const now = entry === undefined ? config : decodeClusterConfig(entry.text);
+        if (now.id === config.id && now.cached === config.cached) continue;
+        return this.finish(`${clusterConfigKey(name)} has changed`);
+      } catch (error) {
+        if (signal.aborted) return;
+        const code = error instanceof KvError ? error.code : undefined;
+        if (code === 'permission-denied' || code === 'unauthenticated') return this.#lose(error);
+      }
+    }
+  }
+
+  async #read(config: ClusterConfig, streams: readonly PeerStream[]): Promise<void> {
+    const { name, onStep } = this.#options;
+    const missing = new Map(streams.map((stream) => [stream.canary, stream]));
+    const unread = new Set(streams);
+    const tell = () => {
+      if (this.#stop.signal.aborted) return;
+      if (unread.size === 0) return onStep({ type: 'ready', config });
+      const waits = [...unread].map((each) =>
+        missing.has(each.canary) ? `${each.name} (no marker ${each.canary})` : each.name,
+      );
+      onStep({ type: 'syncing', config, reason: `still to be read: ${waits.join(', ')}` });
+    };
+    const start = (stream: PeerStream) => {
+      if (this.#stop.signal.aborted) return;
+      missing.delete(stream.canary);
+      this.#streams.push(
+        stream.start({
+          synced: () => {
+            unread.delete(stream);
+            tell();
+          },
+          broken: (error) => this.#lose(error),
+        }),
+      );
+    };
+    if (!config.syncedCanaries) {
+      for (const stream of streams) start(stream);
+      return tell();
+    }
+    tell();
+    await this.#follow(`cilium/synced/${name}/`, (event) => {
+      const stream = event.type === 'put' ? missing.get(event.entry.key) : undefined;
+      if (stream === undefined) return;
+      start(stream);
+      tell();
+    });
+  }
+
+  /** Follows a prefix until the session ends; a break ends the session. */
+  async #follow(prefix: string, see: (event: WatchEvent) => void): Promise<void> {
+    try {
+      const { signal } = this.#stop;
+      await using watch = this.#options.kv.watch(prefix, { signal, once: true, maxKeys: 1000 });
+      for await (const event of watch) {
+        if (event.type === 'disconnected') return this.#lose(event.error);
+        see(event);
+      }
+    } catch (error) {
+      this.#lose(error);
+    }
+  }
+}

@@ -1,0 +1,168 @@
+import type { KvError } from '@causeway/etcd';
+import type { IdentityLayout } from '@causeway/identity';
+import { ClusterId } from '@causeway/identity';
+import type { Table, TableKey } from '@causeway/tables';
+import type { ClusterConfig } from '../codec/cluster-config.ts';
+import { MeshError } from '../errors.ts';
+import { type StateKind, stateKindsOf, syncedKey } from '../keys.ts';
+import { MeshReader, type ReaderLimits } from '../reader.ts';
+import type { MeshTables } from '../rows.ts';
+import { turnOf } from './contact.ts';
+import type { ClusterCounts } from './counts.ts';
+import type { ClusterIds } from './ids.ts';
+import type { PeerTarget } from './peer.ts';
+import type { Ranges } from './ranges.ts';
+import type { PeerStore, PeerStream } from './session.ts';
+import type { PeerCounts } from './types.ts';
+
+/** What one peer may say at most: far more than a cluster has, far less than would hurt. */
+export const PEER_LIMITS: ReaderLimits = {
+  rows: {
+    identities: 65_536,
+    ip: 1_000_000,
+    nodes: 20_000,
+    services: 20_000,
+    'service-backends': 40_000,
+  },
+  bytes: {
+    identities: 16_384,
+    ip: 4096,
+    nodes: 65_536,
+    services: 1_572_864,
+    'service-backends': 65_536,
+  },
+};
+
+export interface TableTargetOptions {
+  readonly name: string;
+  /** The id that the peer must have, where that is known beforehand. */
+  readonly expectedId: () => number | undefined;
+  readonly maxConnectedClusters: 255 | 511;
+  readonly layout: IdentityLayout;
+  readonly tables: MeshTables;
+  readonly ids: ClusterIds;
+  readonly counts: ClusterCounts;
+  readonly ranges: Ranges;
+  readonly limits?: ReaderLimits;
+}
+
+/** A peer's state in the tables that all clusters share. */
+export class TableTarget implements PeerTarget {
+  readonly #options: TableTargetOptions;
+  #id: number | undefined;
+
+  constructor(options: TableTargetOptions) {
+    this.#options = options;
+  }
+
+  open(store: PeerStore, page: { readonly size: number }): readonly PeerStream[] {
+    const { config, kv, tree } = store;
+    this.#check(config);
+    const { name, layout, tables, ranges, counts, limits = PEER_LIMITS } = this.#options;
+    const cluster = { name, id: ClusterId(config.id) };
+    const stream = (kind: StateKind): PeerStream => ({
+      name: kind,
+      canary: syncedKey(name, kind, tree),
+      start: ({ synced, broken }) =>
+        new MeshReader({
+          kv,
+          cluster,
+          layout,
+          tables,
+          tree,
+          kinds: [kind],
+          once: true,
+          initial: false,
+          guard: ranges.guard(name),
+          limits,
+          pageSize: page.size,
+          onSynced: () => {
+            counts.stale();
+            synced();
+          },
+          onBreak: (_, error: KvError) => broken(error),
+        }),
+    });
+    const kinds = stateKindsOf(config);
+    // What the peer no longer says in this form is not to stand beside the other.
+    const mine = (row: { readonly cluster: string }) => row.cluster === name;
+    if (kinds.includes('services')) take(tables.serviceShards, mine);
+    else take(tables.services, mine);
+    return kinds.map(stream);
+  }
+
+  /** Section 4.4, steps 3 and 4. */
+  #check(config: ClusterConfig): void {
+    const { name, ids, maxConnectedClusters, expectedId } = this.#options;
+    const expected = expectedId();
+    if (expected !== undefined && config.id !== expected) {
+      throw new MeshError(
+        'id-clash',
+        `cluster ${name} says it has id ${config.id}, and its MeshPeer says ${expected}`,
+        config.id,
+        'id',
+      );
+    }
+    // Of other bits every number would mean another cluster's.
+    if (config.maxConnectedClusters !== maxConnectedClusters) {
+      throw new MeshError(
+        'mismatch',
+        `cluster ${name} divides identities for ${config.maxConnectedClusters} clusters, this one for ${maxConnectedClusters}; the mesh must use one maxConnectedClusters`,
+        config.maxConnectedClusters,
+        'capabilities.maxConnectedClusters',
+      );
+    }
+    if (this.#id !== undefined && this.#id !== config.id) this.withdrawAll();
+    ids.reserve(config.id, name);
+    this.#id = config.id;
+  }
+
+  counts(): PeerCounts {
+    return this.#options.counts.of(this.#options.name);
+  }
+
+  withdrawServices(share: number): boolean {
+    const { tables, name } = this.#options;
+    const goes = (row: { cluster: string; namespace: string; name: string }) =>
+      row.cluster === name && turnOf(`${row.namespace}/${row.name}`) < share;
+    const services = take(tables.services, goes);
+    const shards = take(tables.serviceShards, goes);
+    if (services || shards) this.#options.counts.stale();
+    return services || shards;
+  }
+
+  withdrawAll(): boolean {
+    const { tables, name } = this.#options;
+    const mine = (row: { readonly cluster: string }) => row.cluster === name;
+    const gone = [
+      take(tables.services, mine),
+      take(tables.serviceShards, mine),
+      take(tables.nodes, mine),
+      tables.ipEntries.drain(name) > 0,
+      take(tables.identities, mine),
+    ];
+    this.#options.counts.stale();
+    return gone.includes(true);
+  }
+
+  forget(): void {
+    const { tables, name, ids } = this.#options;
+    this.withdrawAll();
+    take(tables.rejected, (row) => row.cluster === name);
+    ids.release(name);
+    this.#id = undefined;
+  }
+}
+
+/** Takes rows away. Returns whether there were any. */
+function take<Row, K extends TableKey, I extends string>(
+  table: Table<Row, K, I>,
+  goes: (row: Row) => boolean,
+): boolean {
+  const keys: K[] = [];
+  for (const row of table.rows()) if (goes(row)) keys.push(table.keyOf(row));
+  table.database.write(() => {
+    for (const key of keys) table.delete(key);
+  });
+  return keys.length > 0;
+}
