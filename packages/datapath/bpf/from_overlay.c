@@ -45,6 +45,7 @@ noinline_subprogram int identify_sender(struct __sk_buff *ctx, struct packet *p)
 	const struct ipcache_entry *entry, *host;
 	struct tunnel tunnel = {};
 	__u32 known, vni;
+	bool nobody;
 
 	if (!tunnel_read(ctx, &tunnel))
 		return DROP_TUNNEL_KEY;
@@ -57,13 +58,14 @@ noinline_subprogram int identify_sender(struct __sk_buff *ctx, struct packet *p)
 		return DROP_TUNNEL_IDENTITY; /* "this node itself" never comes over a wire */
 	if (left_to_address(vni))
 		p->source_identity = known;
-	if (known == p->source_identity && (vni == known || known < IDENTITY_CLUSTER_FIRST || identity_is_world(known)))
+	nobody = known < IDENTITY_CLUSTER_FIRST || identity_is_world(known);
+	if (known == p->source_identity && (vni == known || nobody))
 		return 0;
 	if (addr_equal(&p->tuple.saddr, &tunnel.outer))
 		return 0;
 	if (entry && addr_equal(&entry->tunnel_endpoint, &tunnel.outer))
 		return 0;
-	if (entry && !left_to_address(vni))
+	if (!left_to_address(vni) && (!nobody || (entry && !addr_is_zero(&entry->tunnel_endpoint))))
 		return DROP_TUNNEL_SOURCE;
 	/* An address that nobody has told of yet, or for which the host forwards: by a node alone. */
 	host = ipcache_lookup(&tunnel.outer);
