@@ -1,4 +1,5 @@
 import { mkdirSync, readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { buildMachine, buildOperatorMachine } from './build/machine.ts';
 import { buildRouter } from './build/router.ts';
 import { buildTopology } from './build/topology.ts';
@@ -13,8 +14,10 @@ import { Lab, type LabClusterFace } from './lab.ts';
 import { planLab } from './plan/plan.ts';
 import type { ClusterPlan, PodPlan } from './plan/types.ts';
 import { podPlace } from './run/context.ts';
+import type { LabEtcd } from './run/etcd.ts';
 import { agentsReady, operatorsReady } from './run/ready.ts';
 import { startServers } from './run/servers.ts';
+import type { ClientCredentials } from './run/store-guard.ts';
 import {
   checkLabName,
   isBeingBuilt,
@@ -137,20 +140,22 @@ async function bringUp(
     );
   for (const { operators, etcd } of lab.clusters) {
     for (const operator of operators) {
-      operator.configure(etcd);
+      await operator.configure(etcd);
       await operator.start();
     }
     await operatorsReady(operators, AGENT_READY_MS, signal);
     if (operators.length > 0) say(`operators: ${operators.map(({ place }) => place).join(', ')}`);
   }
+  await startInventories(lab, signal);
+  const peers = await peersByFile(lab);
   const agents = lab.clusters.flatMap((cluster) =>
     cluster.agents.map((agent) => ({ cluster, agent })),
   );
   let ready = 0;
   await inParallel(agents, AGENTS_AT_ONCE, async ({ cluster, agent }) => {
-    agent.configure(cluster.etcd);
-    if (cluster.plan.mesh?.by === 'files')
-      for (const peer of cluster.plan.mesh.reads) agent.meet(lab.cluster(peer).etcd);
+    await agent.configure(cluster.etcd);
+    for (const { etcd, credentials } of peers.get(cluster.plan.name) ?? [])
+      agent.meet(etcd, credentials);
     for (const program of agent.programs) await program.start();
     await agentsReady([agent], AGENT_READY_MS, signal);
     say(`agent ${++ready} of ${agents.length} ready: ${agent.node.name}`);
@@ -168,6 +173,36 @@ async function bringUp(
   signal?.throwIfAborted();
   await lab.settled(signal === undefined ? {} : { signal });
   say('every table is reconciled');
+}
+
+/** Inventories, which are read and read nobody; each finds its files. */
+async function startInventories(lab: Lab, signal: AbortSignal | undefined): Promise<void> {
+  for (const { plan, inventories, etcd } of lab.clusters) {
+    if (inventories.length === 0) continue;
+    const files = manifestFiles(lab.context.state.source, plan.settings.inventory?.files ?? []);
+    for (const inventory of inventories) {
+      for (const file of files) inventory.put(basename(file), readFileSync(file, 'utf8'));
+      await inventory.configure(etcd);
+      await inventory.start();
+    }
+    await operatorsReady(inventories, AGENT_READY_MS, signal);
+  }
+}
+
+/** What nodes are told by files of the clusters that theirs reads. Inventories are told of so in any case: they have nobody to join. */
+async function peersByFile(
+  lab: Lab,
+): Promise<Map<string, { etcd: LabEtcd; credentials: ClientCredentials }[]>> {
+  const told = new Map<string, { etcd: LabEtcd; credentials: ClientCredentials }[]>();
+  for (const { plan } of lab.clusters)
+    for (const name of plan.mesh?.reads ?? []) {
+      const { etcd, plan: peer } = lab.cluster(name);
+      if (etcd.guard === undefined) continue;
+      if (plan.mesh?.by === 'token' && peer.inventories.length === 0) continue;
+      const credentials = await etcd.guard.peer(plan.name);
+      told.set(plan.name, [...(told.get(plan.name) ?? []), { etcd, credentials }]);
+    }
+  return told;
 }
 
 interface ManifestFile {

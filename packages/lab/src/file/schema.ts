@@ -183,6 +183,8 @@ const cluster = z.strictObject({
   inventory: z
     .strictObject({
       instances: z.int().min(1).max(3).default(1),
+      /** Files for them, relative to the lab file; they find them in /run/causeway/inventory. */
+      files: z.array(z.string().min(1)).max(100).default([]),
       /** Further keys for their configuration, passed on as they stand. */
       config: z.record(z.string(), z.unknown()).default({}),
     })

@@ -5,6 +5,7 @@ import type { LabContext } from './context.ts';
 import type { LabEtcd } from './etcd.ts';
 import { LabProgram } from './program.ts';
 import { givePeer, giveStore, PEERS_DIRECTORY, type StoreSettings } from './store-access.ts';
+import type { ClientCredentials } from './store-guard.ts';
 
 interface SpeakerPeer {
   readonly name: string;
@@ -43,16 +44,17 @@ export class LabAgent extends LabProgram {
   }
 
   /** Writes the configuration files of the node's programs. */
-  configure(etcd: LabEtcd): void {
+  async configure(etcd: LabEtcd): Promise<void> {
     const common = { runDir: '/run/causeway', name: this.node.name };
     this.bfd?.write(common);
     this.speaker?.write(common);
-    this.write(this.configuration(giveStore(this.context.state.name, this.place, etcd)));
+    this.write(this.configuration(await giveStore(this.context.state.name, this.place, etcd)));
   }
 
   /** Gives the node the file of a peer, from which its agent reads it. */
-  meet(peer: LabEtcd): void {
-    givePeer(this.context.state.name, this.place, this.#cluster.name, peer);
+  meet(peer: LabEtcd, credentials: ClientCredentials): void {
+    const endpoints = peer.endpointsFor(this.#cluster.name);
+    givePeer(this.context.state.name, this.place, { name: peer.cluster, endpoints }, credentials);
   }
 
   /** The sessions of the node's speaker as it tells of them; none where the node does not speak BGP. */

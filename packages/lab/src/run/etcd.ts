@@ -71,7 +71,6 @@ export class LabEtcd {
     const { directory, data, log, pid } = this.#paths;
     mkdirSync(directory, { recursive: true });
     const fresh = !existsSync(data);
-    await this.guard?.prepare();
     if (runningProcess(pid) === undefined) {
       const listen = [`${this.#scheme}://127.0.0.1:${CLIENT_PORT}`, ...this.endpoints].join(',');
       const argv = [
@@ -81,7 +80,7 @@ export class LabEtcd {
         ...['--listen-peer-urls', 'http://127.0.0.1:2380'],
         ...this.#member,
         ...['--listen-metrics-urls', `http://127.0.0.1:${METRICS_PORT}`],
-        ...(this.guard?.serverArguments() ?? []),
+        ...((await this.guard?.serverArguments()) ?? []),
         ...['--logger', 'zap', '--log-level', 'warn', '--auto-compaction-retention', '1h'],
       ];
       await launch([...this.#prefix(), ...argv], log, pid);
@@ -91,7 +90,7 @@ export class LabEtcd {
       timeoutMs: START_MS,
       hint: `its log is ${log}`,
     });
-    if (fresh) await this.guard?.setUp((argv) => this.ctl(argv));
+    if (fresh) await this.guard?.setUp(this.socket);
     await this.#proxies?.start();
   }
 
@@ -137,9 +136,14 @@ export class LabEtcd {
   }
 
   /** `etcdctl` with every right, on the store's own machine; what it says. */
-  ctl(argv: readonly string[]): Promise<string> {
+  async ctl(argv: readonly string[]): Promise<string> {
     const endpoint = ['--endpoints', `${this.#scheme}://127.0.0.1:${CLIENT_PORT}`];
-    const command = ['etcdctl', ...endpoint, ...(this.guard?.rootArguments() ?? []), ...argv];
+    const root = await this.guard?.root();
+    const tls =
+      root === undefined
+        ? []
+        : ['--cacert', root.caFile, '--cert', root.certFile, '--key', root.keyFile];
+    const command = ['etcdctl', ...endpoint, ...tls, ...argv];
     return must([...this.#prefix(), ...command], { env: { ETCDCTL_API: '3' } });
   }
 
@@ -225,7 +229,8 @@ export class LabEtcd {
       `TCP:127.0.0.1:${CLIENT_PORT}`,
     ];
     const secure = [process.execPath, '-e', TLS_FORWARDER, socket, String(CLIENT_PORT)];
-    const argv = this.guard === undefined ? plain : [...secure, ...this.guard.rootFiles()];
+    const root = await this.guard?.root();
+    const argv = root === undefined ? plain : [...secure, root.caFile, root.certFile, root.keyFile];
     await launch([...this.#prefix(), ...argv], log, forwarderPid);
   }
 

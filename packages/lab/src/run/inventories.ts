@@ -1,3 +1,7 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { writeAtomically } from '../host/files.ts';
+import { nodePaths } from '../host/names.ts';
 import type { ClusterPlan, OperatorPlan } from '../plan/types.ts';
 import type { LabContext } from './context.ts';
 import type { LabEtcd } from './etcd.ts';
@@ -13,12 +17,25 @@ export class LabInventory extends LabProgram {
     this.#cluster = cluster;
   }
 
+  /** Whether it leads, as it says itself. */
+  async leads(): Promise<boolean> {
+    const status = (await this.get('/v1/status')) as { readonly leader?: unknown };
+    return status.leader === true;
+  }
+
+  /** Writes a file, whole at once, into the directory that its sources of type file look at. */
+  put(name: string, text: string): void {
+    const directory = join(nodePaths(this.context.state.name, this.place).run, 'inventory');
+    mkdirSync(directory, { recursive: true });
+    writeAtomically(join(directory, name), text);
+  }
+
   /** Writes the configuration file, as an administrator would write it. */
-  configure(etcd: LabEtcd): void {
+  async configure(etcd: LabEtcd): Promise<void> {
     this.write({
       cluster: { name: this.#cluster.name, id: this.#cluster.id },
       name: this.place.slice(this.place.indexOf('/') + 1),
-      etcd: giveStore(this.context.state.name, this.place, etcd),
+      etcd: await giveStore(this.context.state.name, this.place, etcd),
       runDir: '/run/causeway',
       ...this.#cluster.settings.inventory?.config,
     });

@@ -19,11 +19,11 @@ export class LabOperator extends LabProgram {
   }
 
   /** Writes the configuration file, as an administrator would write it. */
-  configure(etcd: LabEtcd): void {
+  async configure(etcd: LabEtcd): Promise<void> {
     this.write({
       cluster: { name: this.#cluster.name, id: this.#cluster.id },
       name: this.instance,
-      etcd: giveStore(this.context.state.name, this.place, etcd),
+      etcd: await giveStore(this.context.state.name, this.place, etcd),
       runDir: '/run/causeway',
       ...this.#cluster.settings.operator,
     });

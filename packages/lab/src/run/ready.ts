@@ -1,7 +1,7 @@
 import { LabError } from '../errors.ts';
 import { until } from '../host/wait.ts';
 import type { LabAgent } from './agents.ts';
-import type { LabOperator } from './operators.ts';
+import type { LabProgram } from './program.ts';
 import type { LabRouter } from './routers.ts';
 
 /** Waits until the routers' sessions among themselves are up. */
@@ -21,9 +21,9 @@ export async function routersReady(
   );
 }
 
-/** Waits until every operator answers and one of them leads. */
+/** Waits until every operator (or inventory) answers and one of them leads. */
 export async function operatorsReady(
-  operators: readonly LabOperator[],
+  operators: readonly (LabProgram & { leads(): Promise<boolean> })[],
   timeoutMs: number,
   signal?: AbortSignal,
 ): Promise<void> {

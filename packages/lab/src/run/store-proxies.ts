@@ -31,15 +31,9 @@ export class StoreProxies {
     for (const peer of this.#peers) {
       const pid = join(directory, `proxy-${peer}.pid`);
       if (runningProcess(pid) !== undefined) continue;
-      const { ca, cert, key } = this.#guard.files(`remote-${peer}`);
-      const server = this.#guard.files('server');
-      const argv = [
-        ...['etcd', 'grpc-proxy', 'start', '--endpoints', 'https://127.0.0.1:2379'],
-        ...['--listen-addr', `:${this.port(peer)}`],
-        ...['--cacert', ca, '--cert', cert, '--key', key],
-        ...['--cert-file', server.cert, '--key-file', server.key, '--trusted-ca-file', ca],
-      ];
-      await launch([...prefix, ...argv], join(directory, `proxy-${peer}.log`), pid);
+      const data = join(directory, `proxy-${peer}`);
+      const argv = await this.#guard.proxyArguments(peer, `:${this.port(peer)}`, data);
+      await launch([...prefix, 'etcd', ...argv], join(directory, `proxy-${peer}.log`), pid);
     }
   }
 

@@ -1,0 +1,192 @@
+import assert from 'node:assert/strict';
+import { afterEach, test } from 'node:test';
+import {
+  answeredBy,
+  attemptsAt,
+  bothOf,
+  globalService,
+  lostOf,
+  peerBecomes,
+  peersOf,
+  serviceAddresses,
+  withGrace,
+} from './mesh.ts';
+import { apply, eventually, expectNow, expectSoon, useLab } from './support.ts';
+
+const CLIENT = 'east/default/client';
+const NEAR = 'east/default/near';
+const FAR = 'west/default/far';
+const GUEST = 'west/default/guest';
+/** Two clusters' agents: each reads the other's store through a proxy. */
+const GRACE_SECONDS = 6;
+
+let far: string[] = [];
+let near: string[] = [];
+let web: readonly string[] = [];
+
+const lab = useLab(
+  'mesh-tunnel',
+  { shipped: 'two-clusters-tunnel', change: (file) => withGrace(file, GRACE_SECONDS, 2) },
+  async () => {
+    for (const cluster of ['east', 'west'])
+      await apply(lab(), cluster, globalService('web', 'web'));
+    [near, far] = await Promise.all([bothOf(lab(), NEAR), bothOf(lab(), FAR)]);
+    web = await serviceAddresses(lab(), 'east', 'web');
+  },
+);
+
+const asks = (from: string, addresses: readonly string[], wanted: 'answered' | 'timeout') =>
+  addresses.map((address) => ({
+    what: `${from} asks ${address}`,
+    wanted,
+    attempt: () => lab().traffic.http(from, address, 80, { seconds: 1 }),
+  }));
+
+// What a test broke must not be broken for the next one.
+afterEach(async () => {
+  await lab().mend('east', 'west');
+  for (const cluster of ['east', 'west']) {
+    const { etcd } = lab().cluster(cluster);
+    if (etcd.running) etcd.resume();
+    await etcd.start();
+  }
+});
+
+test('pods of both clusters reach each other in the tunnel, small and large, over both families', async () => {
+  await expectSoon([
+    ...asks(CLIENT, far, 'answered'),
+    ...asks(GUEST, near, 'answered'),
+    ...far.map((address) => ({
+      what: `a packet of 4,000 bytes to ${address}`,
+      wanted: 'answered' as const,
+      attempt: () => lab().traffic.ping(CLIENT, address, { size: 4000 }),
+    })),
+  ]);
+  for (const address of far) {
+    const { answer } = await lab().traffic.tcp(CLIENT, address, 7000);
+    const own = await bothOf(lab(), CLIENT);
+    assert.ok(
+      own.some((each) => answer.includes(each)),
+      `the pod is seen by its own address, not masqueraded: ${answer}`,
+    );
+  }
+});
+
+test('a policy goes by cluster: one cluster’s client is let in, its own and others are not', async () => {
+  await apply(lab(), 'west', {
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumNetworkPolicy',
+    metadata: { name: 'web', namespace: 'default' },
+    spec: {
+      endpointSelector: { matchLabels: { app: 'web' } },
+      ingress: [
+        {
+          fromEndpoints: [
+            { matchLabels: { app: 'client', 'io.cilium.k8s.policy.cluster': 'east' } },
+          ],
+        },
+      ],
+    },
+  });
+  await expectSoon([
+    ...asks(CLIENT, far, 'answered'),
+    ...asks(GUEST, far, 'timeout'),
+    ...asks(NEAR, far, 'timeout'),
+  ]);
+  await (await lab().cluster('west').store()).delete('CiliumNetworkPolicy', {
+    namespace: 'default',
+    name: 'web',
+  });
+  await expectSoon(asks(NEAR, far, 'answered'));
+});
+
+test('a global service is answered by both clusters', async () => {
+  await answeredBy(lab(), CLIENT, web, ['far', 'near']);
+});
+
+test('a peer’s store that hangs is nothing within the grace; after it only what is local is left, and it comes back', async () => {
+  const { etcd } = lab().cluster('west');
+  await using local = await attemptsAt(lab(), CLIENT, 'near', near);
+  await using remote = await attemptsAt(lab(), CLIENT, 'far', far);
+  etcd.pause();
+  const row = await peerBecomes(lab(), 'e1', 'west', 'stale');
+  assert.ok(row['last-contact'] !== undefined, 'its age is told');
+  await answeredBy(lab(), CLIENT, web, ['far', 'near']);
+  await peerBecomes(lab(), 'e1', 'west', 'withdrawing', 'withdrawn');
+  await answeredBy(lab(), CLIENT, web, ['near']);
+  const [own] = await Promise.all([local.stop(), remote.stop()]);
+  assert.deepEqual(lostOf(own), [], 'local traffic');
+  etcd.resume();
+  await peerBecomes(lab(), 'e1', 'west', 'ready');
+  await answeredBy(lab(), CLIENT, web, ['far', 'near']);
+  await expectSoon(asks(CLIENT, far, 'answered'));
+});
+
+for (const way of ['to', 'from', 'both'] as const)
+  test(`a partition between clusters (${way}) leaves local traffic alone, and what is behind it comes back`, async () => {
+    await using local = await attemptsAt(lab(), CLIENT, 'near', near);
+    await lab().partition('east', 'west', way);
+    await peerBecomes(lab(), 'e1', 'west', 'stale', 'withdrawing', 'withdrawn');
+    await expectNow(asks(CLIENT, far, 'timeout'));
+    await lab().mend('east', 'west', way);
+    await peerBecomes(lab(), 'e1', 'west', 'ready');
+    await expectSoon(asks(CLIENT, far, 'answered'));
+    assert.deepEqual(lostOf(await local.stop()), []);
+  });
+
+test('a peer’s store that is emptied, and one taken back to an old snapshot, cost nothing', async () => {
+  const { etcd } = lab().cluster('west');
+  await etcd.snapshot();
+  await using all = await attemptsAt(lab(), CLIENT, 'both', [...near, ...far, ...web]);
+  for (const fault of ['wipe', 'restore'] as const) {
+    await etcd[fault]();
+    await peerBecomes(lab(), 'e1', 'west', 'ready');
+    await eventually(`west's addresses after ${fault}`, async () => {
+      const known = JSON.stringify(await lab().agent('e1').get('/v1/ipcache'));
+      return far.every((address) => known.includes(`"${address}`)) ? true : undefined;
+    });
+  }
+  assert.deepEqual(lostOf(await all.stop()), []);
+});
+
+test('a peer that claims others’ addresses and numbers, and malformed values, are refused and shown; nothing is harmed', async () => {
+  const { etcd } = lab().cluster('west');
+  const entry = (ip: string, id: number, more: object = {}) =>
+    JSON.stringify({
+      IP: ip,
+      Mask: null,
+      HostIP: '192.168.82.11',
+      ID: id,
+      Key: 0,
+      Metadata: '',
+      ...more,
+    });
+  const [ours = ''] = near;
+  const hostile: Record<string, string> = {
+    [`cilium/state/ip/v1/default/${ours}`]: entry(ours, (2 << 16) + 300),
+    'cilium/state/ip/v1/default/0.0.0.0/0': entry('0.0.0.0', (2 << 16) + 300, { Mask: 'AAAAAA==' }),
+    'cilium/state/ip/v1/default/10.82.200.1': entry('10.82.200.1', (1 << 16) + 300),
+    'cilium/state/ip/v1/default/10.82.200.2': '{"IP":',
+    'cilium/state/nodes/v1/west/evil': JSON.stringify({
+      Name: 'evil',
+      Cluster: 'west',
+      ClusterID: 2,
+      IPAddresses: [{ Type: 'InternalIP', IP: '192.168.81.11' }],
+      IPv4AllocCIDR: { IP: '10.81.0.0', Mask: '//8AAA==' },
+    }),
+    'cilium/state/identities/v1/id/66000': 'k8s:app=client;k8s:io.cilium.k8s.policy.cluster=east;',
+  };
+  const before = (await peersOf(lab(), 'e1')).find(({ name }) => name === 'west');
+  await using local = await attemptsAt(lab(), CLIENT, 'near', near);
+  for (const [key, value] of Object.entries(hostile)) await etcd.ctl(['put', key, value]);
+  const wanted = (before?.counts.rejected ?? 0) + Object.keys(hostile).length;
+  await eventually('all are refused', async () => {
+    const row = (await peersOf(lab(), 'e1')).find(({ name }) => name === 'west');
+    return row?.state === 'ready' && (row.counts.rejected ?? 0) >= wanted ? true : undefined;
+  });
+  const told = JSON.stringify(await lab().agent('e1').get('/v1/tables/mesh-rejected'));
+  for (const key of Object.keys(hostile)) assert.ok(told.includes(key), `${key} is shown: ${told}`);
+  await expectNow([...asks(CLIENT, near, 'answered'), ...asks(CLIENT, far, 'answered')]);
+  assert.deepEqual(lostOf(await local.stop()), []);
+  for (const key of Object.keys(hostile)) await etcd.ctl(['del', key]);
+});

@@ -1,0 +1,139 @@
+import { Attempts, type AttemptsResult, type Lab, type LabFile, until } from '../index.ts';
+import { eventually } from './support.ts';
+
+/** Long enough for a connection to be given up and the loss to be noticed on a busy machine. */
+const SETTLE_MS = 40_000;
+const FAMILIES = ['ipv4', 'ipv6'] as const;
+
+/** The same lab with so long a grace for peers out of reach, and so long a withdrawal. */
+export function withGrace(file: LabFile, graceSeconds: number, withdrawSeconds: number): LabFile {
+  const mesh = { graceSeconds, withdrawSeconds };
+  return {
+    ...file,
+    clusters: file.clusters.map((cluster) => ({ ...cluster, agent: { ...cluster.agent, mesh } })),
+  };
+}
+
+/** A service of both families over pods with the label `app`, global unless annotated otherwise. */
+export function globalService(
+  name: string,
+  app: string,
+  annotations: Readonly<Record<string, string>> = {},
+): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: {
+      name,
+      namespace: 'default',
+      annotations: { 'service.cilium.io/global': 'true', ...annotations },
+    },
+    spec: {
+      selector: { app },
+      ipFamilyPolicy: 'RequireDualStack',
+      ports: [
+        { name: 'http', port: 8080, targetPort: 80 },
+        { name: 'talk', port: 7000, targetPort: 7000 },
+      ],
+    },
+  };
+}
+
+/** A service's own addresses in one cluster: another cluster's are its own. */
+export async function serviceAddresses(
+  lab: Lab,
+  cluster: string,
+  name: string,
+): Promise<readonly string[]> {
+  const store = await lab.cluster(cluster).store();
+  const { spec } = await store.get('Service', { namespace: 'default', name });
+  return spec.clusterIPs ?? [];
+}
+
+/** Who answers at an address, each asked for anew; what does not answer counts by what became of it. */
+export async function answersAt(
+  lab: Lab,
+  from: string,
+  address: string,
+  count = 16,
+): Promise<string[]> {
+  const seen = new Set<string>();
+  for (let i = 0; i < count; i++) {
+    const { outcome, answer } = await lab.traffic.http(from, address, 8080);
+    seen.add(outcome === 'answered' ? answer : outcome);
+  }
+  return [...seen].sort();
+}
+
+/** Waits until exactly these answer at each address. */
+export async function answeredBy(
+  lab: Lab,
+  from: string,
+  addresses: readonly string[],
+  names: readonly string[],
+): Promise<void> {
+  for (const address of addresses)
+    await until(
+      `${address} from ${from} is answered by ${names.join(', ')}`,
+      async () => {
+        const seen = await answersAt(lab, from, address);
+        return seen.join() === [...names].sort().join() ? undefined : `it is by ${seen.join(', ')}`;
+      },
+      { timeoutMs: SETTLE_MS },
+    );
+}
+
+export interface PeerRow {
+  readonly name: string;
+  readonly state: string;
+  readonly reason?: string;
+  readonly counts: Readonly<Record<string, number>>;
+  readonly 'last-contact'?: string;
+}
+
+export async function peersOf(lab: Lab, node: string): Promise<readonly PeerRow[]> {
+  return (await lab.agent(node).get('/v1/tables/mesh-peers')) as readonly PeerRow[];
+}
+
+/** Waits until a node's agent says that a peer is in one of these states; the row. */
+export function peerBecomes(
+  lab: Lab,
+  node: string,
+  peer: string,
+  ...states: readonly string[]
+): Promise<PeerRow> {
+  return eventually(
+    `${node} says that ${peer} is ${states.join(' or ')}`,
+    async () => {
+      const row = (await peersOf(lab, node)).find((each) => each.name === peer);
+      return row !== undefined && states.includes(row.state) ? row : undefined;
+    },
+    SETTLE_MS,
+  );
+}
+
+/** Attempts from a place at a service or a pod that go on until they are stopped; they stand on port 7000. */
+export function attemptsAt(
+  lab: Lab,
+  from: string,
+  name: string,
+  addresses: readonly string[],
+): Promise<Attempts> {
+  const targets = addresses.map((address) => ({ name, address, port: 7000 }));
+  return Attempts.start(lab, from, targets, { everyMs: 50, patienceMs: 2000 });
+}
+
+/** Targets where attempts were lost, in words. */
+export function lostOf(results: readonly AttemptsResult[]): string[] {
+  return results
+    .filter(({ attempts, answered }) => answered < attempts)
+    .map(({ address, attempts, answered }) => `${address}: ${answered} of ${attempts} answered`);
+}
+
+/** Both of a place's addresses, IPv4 first. */
+export async function bothOf(lab: Lab, place: string): Promise<string[]> {
+  const all = await lab.addresses(place);
+  return FAMILIES.flatMap((family) =>
+    all.filter((address) => address.includes(':') === (family === 'ipv6')),
+  );
+}
