@@ -14,6 +14,13 @@ export {
 export { ApiClient } from './src/client.ts';
 export { checkConfig, fieldName, loadConfig, parseConfig, refuseConfig } from './src/config.ts';
 export {
+  type Daemon,
+  type DaemonOptions,
+  runDaemon,
+  settingsOf,
+  VERSION,
+} from './src/daemon.ts';
+export {
   ApiError,
   codeOf,
   DAEMON_STATUS,
@@ -25,7 +32,14 @@ export {
   messageWithCauses,
 } from './src/errors.ts';
 export { type EventStreamOptions, EventStreams, type StreamRequest } from './src/events.ts';
-export { listenOnSocket, listenOnTcp } from './src/listen.ts';
+export {
+  type Caller,
+  type GuardedListener,
+  type GuardedOptions,
+  listenGuarded,
+  listenOnSocket,
+  listenOnTcp,
+} from './src/listen.ts';
 export { lockNetwork, lockRunDirectory } from './src/lock.ts';
 export { LOG_LEVELS, type Log, silentLog, stderrLog } from './src/log.ts';
 export { aborted, type ProgramOptions, runProgram } from './src/program.ts';

@@ -1,8 +1,10 @@
 import fs from 'node:fs';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { ListenOptions } from 'node:net';
 import path from 'node:path';
+import type { TLSSocket } from 'node:tls';
 import type { Api } from './api.ts';
-import { DaemonError } from './errors.ts';
+import { DaemonError, errorBody } from './errors.ts';
 import { createServer } from './http.ts';
 import { serve } from './serve.ts';
 
@@ -39,8 +41,98 @@ export async function listenOnSocket(api: Api, socketPath: string): Promise<Asyn
 export const listenOnTcp = (api: Api, host: string, port: number): Promise<AsyncDisposable> =>
   listen(api, { host, port });
 
+/** Who asks, as far as the connection and the headers tell. */
+export interface Caller {
+  readonly method: string;
+  readonly path: string;
+  /** The `Authorization` header. */
+  readonly authorization: string | undefined;
+  /** Subject CN of a client certificate that the authority has signed. */
+  readonly commonName: string | undefined;
+  readonly address: string | undefined;
+}
+
+export interface GuardedOptions {
+  readonly host: string;
+  readonly port: number;
+  /** PEM. With `clientCa`, clients may show certificates; one that another has signed is as good as none. */
+  readonly tls?:
+    | { readonly cert: string; readonly key: string; readonly clientCa?: string | undefined }
+    | undefined;
+  /** @throws ApiError, which is the answer then: the API is not asked. */
+  readonly admit: (caller: Caller) => void;
+}
+
+export interface GuardedListener extends AsyncDisposable {
+  /** As the system gave it, where 0 was asked for. */
+  readonly port: number;
+}
+
+/** Serves the API over TCP, or TLS, to whom `admit` lets in. Rejects with the system's error, or that of bad PEM. */
+export async function listenGuarded(api: Api, options: GuardedOptions): Promise<GuardedListener> {
+  const { admit, host, port, tls } = options;
+  const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+    try {
+      admit(callerOf(incoming));
+    } catch (error) {
+      refuse(error, incoming, outgoing);
+      return;
+    }
+    void serve(api, incoming, outgoing);
+  };
+  const server =
+    tls === undefined
+      ? createServer(onRequest)
+      : (await import('node:https')).createServer(
+          {
+            cert: tls.cert,
+            key: tls.key,
+            minVersion: 'TLSv1.2',
+            ...(tls.clientCa === undefined
+              ? {}
+              : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: false }),
+          },
+          onRequest,
+        );
+  const closing = await start(server, { host, port });
+  const at = server.address();
+  return Object.assign(closing, { port: typeof at === 'object' && at !== null ? at.port : port });
+}
+
+function callerOf(incoming: IncomingMessage): Caller {
+  const socket = incoming.socket as TLSSocket;
+  const subject = socket.authorized ? socket.getPeerCertificate()?.subject : undefined;
+  const url = incoming.url ?? '/';
+  return {
+    method: incoming.method ?? 'GET',
+    path: url.split('?', 1)[0] ?? url,
+    authorization: incoming.headers.authorization,
+    commonName: typeof subject?.CN === 'string' ? subject.CN : undefined,
+    address: socket.remoteAddress,
+  };
+}
+
+/** Without reading what else the stranger sends. */
+function refuse(error: unknown, incoming: IncomingMessage, outgoing: ServerResponse): void {
+  const { body, status } = errorBody(error);
+  const text = JSON.stringify(body);
+  outgoing.on('error', () => {});
+  outgoing.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(text),
+    connection: 'close',
+    ...(status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
+  });
+  outgoing.end(text);
+  incoming.resume();
+}
+
 async function listen(api: Api, at: ListenOptions): Promise<AsyncDisposable> {
   const server = createServer((incoming, outgoing) => void serve(api, incoming, outgoing));
+  return start(server, at);
+}
+
+async function start(server: Server, at: ListenOptions): Promise<AsyncDisposable> {
   // A client that sends its headers by the byte must not hold a connection for ever.
   server.headersTimeout = 10_000;
   server.maxConnections = 1024;
