@@ -25,6 +25,7 @@ export {
   type MonitorType,
   type PacketDirection,
 } from './src/events.ts';
+export { IpcacheBatch } from './src/ipcache-batch.ts';
 export type { IpcacheMaps, IpcacheValue } from './src/ipcache-maps.ts';
 export type { KernelSet, ProtectedSocket } from './src/kernel-sets.ts';
 export { type MapName, maps } from './src/maps/all.ts';

@@ -1,4 +1,4 @@
-import { Prefix } from '@causeway/ip';
+import type { Prefix } from '@causeway/ip';
 import { PolicyError, type WhatIf } from '@causeway/policy';
 import type { AnyTable } from '@causeway/tables';
 import type { ApiBackend } from './api/app.ts';
@@ -13,6 +13,8 @@ import { answerTrace, identityRows } from './policy/questions.ts';
 
 /** Rows of one answer; more is asked for by table in the store. */
 const MAX_ROWS = 100_000;
+/** Columns rather than rows, and shown beside the tables. */
+const IP_ENTRIES = 'ip-entries';
 
 /** The API's answers, from the parts of the running node. */
 export class NodeBackend implements ApiBackend {
@@ -47,9 +49,11 @@ export class NodeBackend implements ApiBackend {
   }
 
   tableNames(): readonly string[] {
-    return this.#node.database.tables().map((table: AnyTable) => table.name);
+    const names = this.#node.database.tables().map((table: AnyTable) => table.name);
+    return [...names, IP_ENTRIES];
   }
   tableRows(name: string): readonly unknown[] | undefined {
+    if (name === IP_ENTRIES) return this.#node.questions.cluster.ipEntries.printed(MAX_ROWS);
     return this.#node.database.find(name)?.print(MAX_ROWS).rows;
   }
 
@@ -65,14 +69,13 @@ export class NodeBackend implements ApiBackend {
       if (rows.size >= MAX_ROWS) break;
       const value = ipcache.resolve(prefix);
       if (value === undefined) continue;
-      const key = Prefix.isHost(prefix) ? Prefix.address(prefix) : prefix;
-      const [entry] = cluster.ipEntries.by('address', key);
+      const pod = cluster.ipEntries.winner(prefix)?.pod;
       rows.set(prefix, {
         prefix,
         identity: value.identity,
         name: value.identity === 0 ? 'world' : nameOfIdentity(engine, value.identity),
         tunnelEndpoint: value.tunnelEndpoint ?? null,
-        ...(entry?.pod ? { pod: `${entry.namespace}/${entry.pod}` } : {}),
+        ...(pod === undefined ? {} : { pod }),
         ...(value.isProtected ? { protected: true } : {}),
       });
     }

@@ -1,5 +1,6 @@
-import { type Address, Prefix } from '@causeway/ip';
+import { Address, Prefix } from '@causeway/ip';
 import { DatapathError } from './errors.ts';
+import type { IpcacheBatch } from './ipcache-batch.ts';
 import {
   type IpcacheEntry,
   IpcacheFlag,
@@ -95,6 +96,27 @@ export class IpcacheMaps {
     return errors;
   }
 
+  /** As `putAll`, for single addresses in the kernel's form; undefined if all were written. */
+  putHosts(batch: IpcacheBatch): readonly (Error | undefined)[] | undefined {
+    const { count } = batch;
+    if (count === 0) return undefined;
+    const { map } = this.#exact;
+    let changed = count > COMPARE_LIMIT;
+    for (let row = 0; row < count && !changed; row++) {
+      const before = map.get(batch.keyBytes(row, 1));
+      // Identity and flags; by which tunnel an address is reached is no matter of policy.
+      changed = before === undefined || !sameBytes(before, batch.valueBytes(row, 1), 8);
+    }
+    let errors: (Error | undefined)[] | undefined;
+    if (attempt(() => map.updateBatch(batch.keyBytes(), batch.valueBytes())) !== undefined) {
+      errors = Array.from({ length: count }, (_, row) =>
+        attempt(() => this.#exact.setBytes(batch.keyBytes(row, 1), batch.valueBytes(row, 1))),
+      );
+    }
+    if (changed) this.#onIdentityChange();
+    return errors;
+  }
+
   put(prefix: Prefix, value: IpcacheValue): void {
     const [error] = this.putAll([[prefix, value]]);
     if (error !== undefined) throw error;
@@ -124,21 +146,35 @@ export class IpcacheMaps {
     return entry && decode(entry);
   }
 
-  *entries(): IterableIterator<[Prefix, IpcacheValue]> {
-    for (const [{ address }, entry] of this.#exact.entries()) {
-      yield [Prefix.host(address), decode(entry)];
+  /** @param wanted identities whose rows are given. */
+  *entries(
+    wanted: (identity: number) => boolean = () => true,
+  ): IterableIterator<[Prefix, IpcacheValue]> {
+    const { value } = this.#exact.declaration;
+    for (const [key, bytes] of this.#exact.map.entries()) {
+      const identity = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+      if (!wanted(identity)) continue;
+      yield [Prefix.host(Address.fromBytes(key)), decode(value.decode(bytes))];
     }
     for (const [key, entry] of this.#cidr.entries()) {
-      if (!isGuard(key, entry)) yield [fromTrie(key), decode(entry)];
+      if (!isGuard(key, entry) && wanted(entry.identity)) yield [fromTrie(key), decode(entry)];
     }
   }
 
-  *prefixes(): IterableIterator<Prefix> {
-    for (const { address } of this.#exact.keys()) yield Prefix.host(address);
+  /** @param known single addresses, as 16 bytes, that are to be passed over. */
+  *prefixes(known: (address: Uint8Array) => boolean = () => false): IterableIterator<Prefix> {
+    for (const key of this.#exact.map.keys()) {
+      if (!known(key)) yield Prefix.host(Address.fromBytes(key));
+    }
     for (const [key, entry] of this.#cidr.entries()) {
       if (!isGuard(key, entry)) yield fromTrie(key);
     }
   }
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array, length: number): boolean {
+  for (let i = 0; i < length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 function attempt(work: () => void): Error | undefined {

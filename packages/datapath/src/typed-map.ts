@@ -32,9 +32,13 @@ export class TypedMap<K, V> {
 
   /** Throws map-full, which leaves what is there untouched. */
   set(key: K, value: V, mode: UpdateMode = 'any'): void {
-    const { declaration } = this;
+    this.setBytes(this.declaration.key.encode(key), this.declaration.value.encode(value), mode);
+  }
+
+  /** `set` for what is in the kernel's form already. */
+  setBytes(key: Uint8Array, value: Uint8Array, mode: UpdateMode = 'any'): void {
     try {
-      this.map.update(declaration.key.encode(key), declaration.value.encode(value), mode);
+      this.map.update(key, value, mode);
     } catch (error) {
       throw this.#explain(error);
     }

@@ -46,7 +46,10 @@ test('an emptied store gets back what the node says and holds', async () => {
     'a again',
     () => node.tables.identities.get(a)?.labels.text === labelsOf('a').text,
   );
-  await eventually('ip entry again', () => node.tables.ipEntries.has('cla/10.1.0.5'));
+  await eventually(
+    'ip entry again',
+    () => node.tables.ipEntries.get('cla', '10.1.0.5') !== undefined,
+  );
   const held = () => node.allocator.held().find(({ labels }) => labels.text === labelsOf('b').text);
   if (renumbered.length > 0) {
     assert.equal(renumbered[0]?.before, b);

@@ -1,12 +1,11 @@
 import type { Kv, KvEntry, KvError, KvWatch, WatchEvent } from '@causeway/etcd';
 import type { IdentityLayout } from '@causeway/identity';
-import type { Address, Prefix } from '@causeway/ip';
-import type { InitialSource, TableKey } from '@causeway/tables';
+import type { InitialSource } from '@causeway/tables';
 import { MeshError } from './errors.ts';
-import { Interner } from './interner.ts';
 import { STATE_KINDS, type StateKind, type StateTree, statePrefix } from './keys.ts';
-import type { IpEntryRow, MeshTables, NodeRow, ServiceRow } from './rows.ts';
-import { type ClusterRef, type Source, sourcesOf } from './sources.ts';
+import type { MeshTables } from './rows.ts';
+import { type Guard, type Sink, sinkOf } from './sinks.ts';
+import type { ClusterRef } from './sources.ts';
 
 export interface MeshReaderOptions {
   readonly kv: Kv;
@@ -31,13 +30,6 @@ export interface MeshReaderOptions {
   /** A list is in: what the tables have of the kind is what the store has. */
   readonly onSynced?: (kind: StateKind) => void;
   readonly onBreak?: (kind: StateKind, error: KvError) => void;
-}
-
-/** Why a value may not be believed of another cluster; undefined if it may. Asked of valid values only. */
-export interface Guard {
-  entry(address: Address | Prefix): string | undefined;
-  node(row: NodeRow): string | undefined;
-  service(row: ServiceRow): string | undefined;
 }
 
 /** What one cluster may say at most: a hostile one must not fill our memory. */
@@ -75,10 +67,9 @@ export class MeshReader implements AsyncDisposable {
 
   constructor(options: MeshReaderOptions) {
     this.#options = options;
-    const { tables, cluster, layout, tree, kinds = STATE_KINDS } = options;
-    const sources = sourcesOf(tables, cluster, layout, new Interner());
+    const { cluster, tree, kinds = STATE_KINDS } = options;
     this.#followers = kinds.map(
-      (kind) => new Follower(sources[kind], statePrefix(kind, cluster.name, tree), options),
+      (kind) => new Follower(sinkOf(kind, options), statePrefix(kind, cluster.name, tree), options),
     );
   }
 
@@ -101,43 +92,38 @@ export class MeshReader implements AsyncDisposable {
 }
 
 class Follower implements AsyncDisposable {
-  readonly #source: Source;
+  readonly #sink: Sink;
   readonly #prefix: string;
   readonly #cluster: string;
   readonly #tables: MeshTables;
   readonly #options: MeshReaderOptions;
   readonly #watch: KvWatch;
   readonly #initial: InitialSource | undefined;
-  /** Of a cluster whose rows are limited: how many it has. */
-  #rows = 0;
   /** Keys with a row in `mesh-rejected`. */
   readonly #refused = new Set<string>();
   readonly #running: Promise<void>;
-  /** During a list: the rows that it holds valid values for. */
-  #listed: Set<TableKey> | undefined = new Set();
   #synced = false;
   #connected = false;
   #accepted = 0;
   #rejected = 0;
   #lastError: string | undefined;
 
-  constructor(source: Source, prefix: string, options: MeshReaderOptions) {
-    const { kv, cluster, tables, once, initial = true, pageSize = 1000 } = options;
-    this.#source = source;
+  constructor(sink: Sink, prefix: string, options: MeshReaderOptions) {
+    const { kv, cluster, tables, once = false, initial = true, pageSize = 5000 } = options;
+    this.#sink = sink;
     this.#prefix = prefix;
     this.#cluster = cluster.name;
     this.#tables = tables;
     this.#options = options;
-    this.#initial = initial ? source.table.source(`${cluster.name} ${source.kind}`) : undefined;
-    if (options.limits !== undefined) this.#rows = this.#countRows();
+    this.#initial = initial ? sink.source(`${cluster.name} ${sink.kind}`) : undefined;
     // etcd walks the whole range for each page: fewer, larger pages load a big cluster sooner.
-    this.#watch = kv.watch(prefix, { pageSize, ...(once ? { once } : {}) });
+    this.#watch = kv.watch(prefix, { pageSize, once, keepKeys: !sink.knowsKeys });
     this.#running = this.#run();
   }
 
   status(): MeshReaderStatus['kinds'][number] {
     return {
-      kind: this.#source.kind,
+      kind: this.#sink.kind,
       synced: this.#synced,
       connected: this.#connected,
       accepted: this.#accepted,
@@ -148,8 +134,7 @@ class Follower implements AsyncDisposable {
 
   /** After disposal: what the cluster said is gone, and nobody waits for its first list any more. */
   drain(): void {
-    const { table } = this.#source;
-    table.replace([], (row) => row.cluster === this.#cluster);
+    this.#sink.drain();
     this.#forgetRefusals();
     this.#initial?.done();
   }
@@ -163,7 +148,7 @@ class Follower implements AsyncDisposable {
   async #run(): Promise<void> {
     for await (const batch of this.#watch.batches()) {
       try {
-        this.#source.table.database.write(() => {
+        this.#sink.write(() => {
           for (const event of batch) this.#see(event);
         });
       } catch (error) {
@@ -177,26 +162,27 @@ class Follower implements AsyncDisposable {
     switch (event.type) {
       case 'snapshot-start':
         this.#connected = true;
-        this.#listed = new Set();
+        this.#sink.begin();
         this.#forgetRefusals();
         break;
       case 'put':
         this.#put(event.entry);
         break;
       case 'delete':
-        this.#delete(event.key);
+        this.#accept(event.key);
+        this.#sink.delete(event.key.slice(this.#prefix.length));
         break;
       case 'synced':
-        this.#prune();
+        this.#sink.end();
         this.#synced = true;
         this.#lastError = undefined;
         this.#initial?.done();
-        this.#options.onSynced?.(this.#source.kind);
+        this.#options.onSynced?.(this.#sink.kind);
         break;
       case 'disconnected':
         this.#connected = false;
         this.#lastError = event.error.message;
-        this.#options.onBreak?.(this.#source.kind, event.error);
+        this.#options.onBreak?.(this.#sink.kind, event.error);
         break;
       default:
         event satisfies never;
@@ -204,99 +190,21 @@ class Follower implements AsyncDisposable {
   }
 
   #put(entry: KvEntry): void {
-    const { table, key, row } = this.#source;
-    const rest = entry.key.slice(this.#prefix.length);
     try {
       this.#requireSize(entry);
-      const made = row(rest, entry);
-      const at = key(rest);
-      if (made === undefined) {
-        this.#accept(entry.key);
-        if (at !== undefined) this.#take(at);
-        return;
-      }
-      this.#yieldTo(made);
-      const isNew = !table.has(table.keyOf(made));
-      this.#requireRoom(isNew);
-      this.#requireTrust(made);
+      this.#sink.put(entry.key.slice(this.#prefix.length), entry);
       this.#accept(entry.key);
-      table.put(made);
-      if (isNew) this.#rows++;
-      this.#listed?.add(table.keyOf(made));
     } catch (error) {
       // Whatever a value does to us, it is the value's fault alone: the others go on.
       this.#reject(entry.key, messageOf(error));
     }
   }
 
-  /** A number belongs to one cluster only; ranges keep them apart unless two clusters share an id. */
-  #yieldTo(row: { readonly cluster: string }): void {
-    const { table } = this.#source;
-    const held = table.get(table.keyOf(row));
-    if (held === undefined || held.cluster === row.cluster) return;
-    throw new MeshError(
-      'mismatch',
-      `${String(table.keyOf(row))} is already held by cluster ${held.cluster}`,
-      held.cluster,
-    );
-  }
-
-  #delete(storeKey: string): void {
-    this.#accept(storeKey);
-    const key = this.#source.key(storeKey.slice(this.#prefix.length));
-    if (key !== undefined) this.#take(key);
-  }
-
-  #take(key: TableKey): void {
-    const { table } = this.#source;
-    if (table.get(key)?.cluster !== this.#cluster) return;
-    table.delete(key);
-    this.#rows--;
-  }
-
-  /** At the end of a list: what it lacks, or holds no valid value for, is no more. */
-  #prune(): void {
-    const listed = this.#listed;
-    this.#listed = undefined;
-    if (listed === undefined) return;
-    const { table } = this.#source;
-    const gone: TableKey[] = [];
-    for (const row of table.rows()) {
-      const key = table.keyOf(row);
-      if (row.cluster === this.#cluster && !listed.has(key)) gone.push(key);
-    }
-    for (const key of gone) table.delete(key);
-    this.#rows = this.#countRows();
-  }
-
   #requireSize(entry: KvEntry): void {
-    const most = this.#options.limits?.bytes[this.#source.kind] ?? Number.POSITIVE_INFINITY;
+    const most = this.#options.limits?.bytes[this.#sink.kind] ?? Number.POSITIVE_INFINITY;
     const { length } = entry.value;
     if (length <= most) return;
     throw new MeshError('too-large', `the value has ${length} bytes, more than ${most}`, length);
-  }
-
-  #requireRoom(isNew: boolean): void {
-    const { kind } = this.#source;
-    const most = this.#options.limits?.rows[kind] ?? Number.POSITIVE_INFINITY;
-    if (!isNew || this.#rows < most) return;
-    const message = `cluster ${this.#cluster} has ${most} ${kind} already, and no more are taken`;
-    throw new MeshError('too-many', message, most);
-  }
-
-  /** What is ours, or nobody's, is not another cluster's to tell of. */
-  #requireTrust(row: { readonly cluster: string }): void {
-    const { guard } = this.#options;
-    if (guard === undefined) return;
-    const reason = refusal(guard, this.#source.kind, row);
-    if (reason !== undefined) throw new MeshError('overlap', reason, row);
-  }
-
-  #countRows(): number {
-    const { table } = this.#source;
-    let count = 0;
-    for (const row of table.rows()) if (row.cluster === this.#cluster) count++;
-    return count;
   }
 
   #accept(storeKey: string): void {
@@ -321,21 +229,6 @@ class Follower implements AsyncDisposable {
 
   #isMine(row: { readonly key: string; readonly cluster: string }): boolean {
     return row.cluster === this.#cluster && row.key.startsWith(this.#prefix);
-  }
-}
-
-function refusal(guard: Guard, kind: StateKind, row: object): string | undefined {
-  switch (kind) {
-    case 'ip':
-      return guard.entry((row as IpEntryRow).address);
-    case 'nodes':
-      return guard.node(row as NodeRow);
-    case 'services':
-      return guard.service(row as ServiceRow);
-    case 'identities':
-      return undefined;
-    default:
-      return kind satisfies never;
   }
 }
 

@@ -1,9 +1,10 @@
 import type { LabelSet, NumericIdentity } from '@causeway/identity';
 import { Address, type Family } from '@causeway/ip';
 import type { Database, Table } from '@causeway/tables';
-import type { IpValue, NamedPort } from './codec/ip.ts';
 import type { NodeValue } from './codec/node.ts';
 import type { ServiceValue } from './codec/service.ts';
+import type { ServiceShardValue } from './codec/service-shard.ts';
+import { IpEntries } from './entries/ip-entries.ts';
 
 /** What is known of the clusters, each row tagged with the cluster that says it. */
 
@@ -13,21 +14,9 @@ export interface IdentityRow {
   readonly labels: LabelSet;
 }
 
-/** One address's identity. Kept small: there are as many as there are pods in all clusters. */
-export interface IpEntryRow {
-  readonly cluster: string;
-  /** An address, or a prefix for an entry with a mask. */
-  readonly address: IpValue['address'];
-  readonly identity: NumericIdentity;
-  readonly hostIP: Address | undefined;
-  readonly encryptionKey: number;
-  readonly namespace: string;
-  readonly pod: string;
-  readonly namedPorts: readonly NamedPort[];
-}
-
 export type NodeRow = NodeValue;
 export type ServiceRow = ServiceValue;
+export type ServiceShardRow = ServiceShardValue;
 
 /** A key whose value was refused; what it said before stays in force. */
 export interface RejectedRow {
@@ -38,19 +27,29 @@ export interface RejectedRow {
 
 export interface MeshTables {
   readonly identities: Table<IdentityRow, number, 'labels'>;
-  readonly ipEntries: Table<IpEntryRow, string, 'address'>;
+  readonly ipEntries: IpEntries;
   readonly nodes: Table<NodeRow, string>;
   readonly services: Table<ServiceRow, string, 'name'>;
+  /** Of clusters that give backends by shards: nothing of theirs is in `services`. */
+  readonly serviceShards: Table<ServiceShardRow, string>;
   readonly rejected: Table<RejectedRow, string>;
 }
 
-export const ipRowKey = (cluster: string, address: string): string => `${cluster}/${address}`;
 export const nodeRowKey = (cluster: string, name: string): string => `${cluster}/${name}`;
 export const serviceRowKey = (cluster: string, namespace: string, name: string): string =>
   `${cluster}/${namespace}/${name}`;
+export const serviceShardRowKey = (
+  cluster: string,
+  namespace: string,
+  name: string,
+  shard: number,
+): string => `${cluster}/${namespace}/${name}/${shard}`;
 
-/** Makes the tables; readers of any number of clusters share them. */
-export function meshTables(database: Database): MeshTables {
+/**
+ * Makes the tables; readers of any number of clusters share them.
+ * @param own the cluster that wins every address that it claims.
+ */
+export function meshTables(database: Database, own?: string): MeshTables {
   return {
     identities: database.table<IdentityRow, number, 'labels'>({
       name: 'identities',
@@ -63,12 +62,7 @@ export function meshTables(database: Database): MeshTables {
         { name: 'labels', of: (row) => row.labels.toStrings() },
       ],
     }),
-    ipEntries: database.table<IpEntryRow, string, 'address'>({
-      name: 'ip-entries',
-      key: (row) => ipRowKey(row.cluster, row.address),
-      indexes: { address: { keys: (row) => row.address } },
-      equals: sameIpEntry,
-    }),
+    ipEntries: new IpEntries(own),
     nodes: database.table<NodeRow, string>({
       name: 'remote-nodes',
       key: (row) => nodeRowKey(row.cluster, row.name),
@@ -78,33 +72,21 @@ export function meshTables(database: Database): MeshTables {
       key: (row) => serviceRowKey(row.cluster, row.namespace, row.name),
       indexes: { name: { keys: (row) => `${row.namespace}/${row.name}` } },
     }),
+    serviceShards: database.table<ServiceShardRow, string>({
+      name: 'remote-service-backends',
+      key: (row) => serviceShardRowKey(row.cluster, row.namespace, row.name, row.shard),
+      columns: [
+        { name: 'cluster', of: (row) => row.cluster },
+        { name: 'service', of: (row) => `${row.namespace}/${row.name}` },
+        { name: 'shard', of: (row) => row.shard },
+        { name: 'backends', of: (row) => row.backends.length },
+      ],
+    }),
     rejected: database.table<RejectedRow, string>({
       name: 'mesh-rejected',
       key: (row) => `${row.cluster} ${row.key}`,
     }),
   };
-}
-
-function sameIpEntry(a: IpEntryRow, b: IpEntryRow): boolean {
-  return (
-    a.identity === b.identity &&
-    a.hostIP === b.hostIP &&
-    a.encryptionKey === b.encryptionKey &&
-    a.namespace === b.namespace &&
-    a.pod === b.pod &&
-    samePorts(a.namedPorts, b.namedPorts)
-  );
-}
-
-function samePorts(a: readonly NamedPort[], b: readonly NamedPort[]): boolean {
-  if (a === b) return true;
-  if (a.length !== b.length) return false;
-  return a.every((port, i) => {
-    const other = b[i];
-    return (
-      port.name === other?.name && port.port === other.port && port.protocol === other.protocol
-    );
-  });
 }
 
 /**

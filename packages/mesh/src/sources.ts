@@ -3,21 +3,18 @@ import {
   type ClusterId,
   IdentityError,
   type IdentityLayout,
-  isReserved,
   LABEL_KEYS,
   LABEL_SOURCES,
   LabelSet,
   NumericIdentity,
-  RESERVED,
 } from '@causeway/identity';
 import type { Table, TableKey } from '@causeway/tables';
-import { decodeIp } from './codec/ip.ts';
 import { decodeNode } from './codec/node.ts';
 import { decodeService } from './codec/service.ts';
+import { decodeServiceShard } from './codec/service-shard.ts';
 import { MeshError } from './errors.ts';
-import type { Interner } from './interner.ts';
 import type { StateKind } from './keys.ts';
-import { type IpEntryRow, ipRowKey, type MeshTables, nodeRowKey, serviceRowKey } from './rows.ts';
+import { type MeshTables, nodeRowKey, serviceRowKey, serviceShardRowKey } from './rows.ts';
 
 /** The cluster whose state is read. */
 export interface ClusterRef {
@@ -43,8 +40,7 @@ export function sourcesOf(
   tables: MeshTables,
   cluster: ClusterRef,
   layout: IdentityLayout,
-  interner: Interner,
-): Record<StateKind, Source> {
+): Record<Exclude<StateKind, 'ip'>, Source> {
   const source = <Row extends { readonly cluster: string }, K extends TableKey>(
     kind: StateKind,
     table: Table<Row, K, never>,
@@ -70,36 +66,6 @@ export function sourcesOf(
       }
       return { id, cluster: cluster.name, labels };
     }),
-
-    ip: source(
-      'ip',
-      tables.ipEntries as never,
-      (rest) => ipRowKey(cluster.name, rest),
-      (rest, entry): IpEntryRow => {
-        const value = decodeIp(entry.text);
-        if (value.address !== rest) {
-          throw new MeshError(
-            'mismatch',
-            `IP ${value.address} is not its key's ${rest}`,
-            value.address,
-            'IP',
-          );
-        }
-        const id = NumericIdentity(value.identity);
-        if (!isReserved(id)) requireRange(layout, cluster, id);
-        return {
-          cluster: cluster.name,
-          address: value.address,
-          // The host of another node is a remote node here.
-          identity: id === RESERVED.host ? RESERVED['remote-node'] : id,
-          hostIP: value.hostIP === undefined ? undefined : interner.intern(value.hostIP),
-          encryptionKey: value.encryptionKey,
-          namespace: interner.intern(value.namespace),
-          pod: value.pod,
-          namedPorts: value.namedPorts,
-        };
-      },
-    ),
 
     nodes: source(
       'nodes',
@@ -138,6 +104,27 @@ export function sourcesOf(
         return value.shared ? value : undefined;
       },
     ),
+
+    'service-backends': source(
+      'service-backends',
+      tables.serviceShards as never,
+      (rest) => {
+        const [namespace, name, shard, ...more] = rest.split('/');
+        if (!namespace || !name || !shard || more.length > 0) return undefined;
+        return /^(0|[1-9]\d{0,3})$/.test(shard)
+          ? serviceShardRowKey(cluster.name, namespace, name, Number(shard))
+          : undefined;
+      },
+      (rest, entry) => {
+        const value = decodeServiceShard(entry.text);
+        const name = `${value.namespace}/${value.name}/${value.shard}`;
+        if (name !== rest) {
+          throw new MeshError('mismatch', `${name} is not its key's ${rest}`, name, 'name');
+        }
+        requireCluster(cluster, value.cluster, value.clusterId, 'cluster', 'clusterID');
+        return value;
+      },
+    ),
   };
 }
 
@@ -158,7 +145,11 @@ function readLabels(text: string): LabelSet {
   }
 }
 
-function requireRange(layout: IdentityLayout, cluster: ClusterRef, id: NumericIdentity): void {
+export function requireRange(
+  layout: IdentityLayout,
+  cluster: ClusterRef,
+  id: NumericIdentity,
+): void {
   if (layout.contains(cluster.id, id)) return;
   const { min, max } = layout.range(cluster.id);
   throw new MeshError(

@@ -27,8 +27,9 @@ export function clusterTables(
   database: Database,
   trust: StoreTrust,
   signal: AbortSignal,
+  own?: string,
 ): ClusterTables {
-  const mesh = meshTables(database);
+  const mesh = meshTables(database, own);
   const nodes: NodeTable = database.table({
     name: 'nodes',
     key: (row: NodeRow) => nodeKey(row.cluster, row.name),

@@ -88,11 +88,12 @@ export class EbpfDatapath implements NodeDatapath {
     };
     this.ipcache = {
       putAll: (rows) => now().ipcache.putAll(rows),
+      putHosts: (batch) => now().ipcache.putHosts(batch),
       deleteAll: (prefixes) => now().ipcache.deleteAll(prefixes),
-      prefixes: () => now().ipcache.prefixes(),
+      prefixes: (known) => now().ipcache.prefixes(known),
       *localIdentities() {
-        for (const [prefix, { identity }] of now().ipcache.entries()) {
-          if (isLocal(identity)) yield [prefix, identity] as const;
+        for (const [prefix, { identity }] of now().ipcache.entries(isLocal)) {
+          yield [prefix, identity] as const;
         }
       },
     };

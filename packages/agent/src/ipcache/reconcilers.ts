@@ -1,10 +1,13 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { IpcacheBatch } from '@causeway/datapath';
 import type { Prefix } from '@causeway/ip';
 import { Prefix as Prefixes } from '@causeway/ip';
-import type { IpEntryRow } from '@causeway/mesh';
 import {
   type Clock,
   type Operations,
   Reconciler,
+  type ReconcilerMetrics,
+  type RowStatus,
   type Table,
   type TableKey,
   type Target,
@@ -12,20 +15,19 @@ import {
 import type { ClusterTables, NodeRow } from '../cluster/tables.ts';
 import type { CidrIdentityTable } from '../policy/cidr-identities.ts';
 import type { StoreTrust } from '../sources/trust.ts';
+import { EntryReconciler } from './entry-reconciler.ts';
 import type { ProtectedTable } from './protected.ts';
-import {
-  type IpcacheResolver,
-  type IpcacheValue,
-  prefixesOfNode,
-  prefixOfEntry,
-} from './resolve.ts';
+import { type IpcacheResolver, type IpcacheValue, prefixesOfNode } from './resolve.ts';
 
 /** The kernel's two maps behind one face: single addresses and prefixes. */
 export interface IpcacheMaps {
   /** One result per row: undefined, or why it could not be written. */
   putAll(rows: readonly (readonly [Prefix, IpcacheValue])[]): readonly (Error | undefined)[];
+  /** As `putAll`, for single addresses in the kernel's form; undefined if all were written. */
+  putHosts(batch: IpcacheBatch): readonly (Error | undefined)[] | undefined;
   deleteAll(prefixes: readonly Prefix[]): void;
-  prefixes(): Iterable<Prefix>;
+  /** @param known single addresses, as 16 bytes, that are to be passed over. */
+  prefixes(known?: (address: Uint8Array) => boolean): Iterable<Prefix>;
   /** Identities of the node-local scope that an earlier run gave, by prefix. */
   localIdentities(): Iterable<readonly [Prefix, number]>;
 }
@@ -43,11 +45,18 @@ export interface IpcacheOptions {
   readonly random: () => number;
 }
 
-type AnyReconciler = Pick<Reconciler<never, never>, 'name' | 'metrics' | 'failures' | 'done'> &
-  AsyncDisposable;
+/** Rows of the kernel's that are compared in one turn of the event loop. */
+const TURN = 16_384;
+
+interface AnyReconciler extends AsyncDisposable {
+  readonly name: string;
+  readonly done: boolean;
+  metrics(): ReconcilerMetrics;
+  failures(): Iterable<{ readonly key: unknown; readonly status: RowStatus }>;
+}
 
 /**
- * One reconciler for each table that has something to say of prefixes. All of them ask the resolver
+ * One reconciler for each table, and for the entries, that has something to say of prefixes. All of them ask the resolver
  * what a prefix shall be and write that, so that their order does not matter.
  */
 export function ipcacheReconcilers(options: IpcacheOptions): {
@@ -82,30 +91,31 @@ export function ipcacheReconcilers(options: IpcacheOptions): {
     return errors;
   };
 
-  const rewriteNodes = async (nodes: readonly NodeRow[]): Promise<void> => {
-    const [error] = sync(resolver.behind(nodes)).values();
-    if (error !== undefined) throw error;
-  };
-
   const prune = async (): Promise<void> => {
     // The last of the tables to be read does it for all.
     if (!sources.every((table) => table.initialized)) return;
     believe(trust);
+    let looked = 0;
     const gone: Prefix[] = [];
-    for (const prefix of maps.prefixes())
+    const known = (address: Uint8Array) => {
+      looked++;
+      return tables.ipEntries.hasBytes(address);
+    };
+    for (const prefix of maps.prefixes(known)) {
       if (resolver.resolve(prefix) === undefined) gone.push(prefix);
-    maps.deleteAll(gone);
+      if (++looked < TURN) continue;
+      looked = 0;
+      await nextTurn();
+    }
+    // Some may have come while we looked.
+    maps.deleteAll(gone.filter((prefix) => resolver.resolve(prefix) === undefined));
   };
 
-  function operations<Row, K>(
-    prefixesOf: (row: Row) => readonly Prefix[],
-    /** What else changes with a batch of rows. */
-    besides: (rows: Row[]) => Iterable<Prefix> = () => [],
-  ): Operations<Row, K> {
+  function operations<Row, K>(prefixesOf: (row: Row) => readonly Prefix[]): Operations<Row, K> {
     // A row may have said more before; what it no longer says must go too.
     const before = new Map<K, readonly Prefix[]>();
     const work = async (batch: readonly Target<Row, K>[], deleted: boolean) => {
-      const wanted: Prefix[] = [...besides(batch.map(({ row }) => row))];
+      const wanted: Prefix[] = [];
       for (const { key, row } of batch) {
         const now = prefixesOf(row);
         wanted.push(...now);
@@ -140,19 +150,12 @@ export function ipcacheReconcilers(options: IpcacheOptions): {
   ) =>
     new Reconciler<Row, K>({ name, table: table as Table<Row, K>, operations: ops, clock, random });
 
-  const reconcilers = [
-    make(
-      'ipcache',
-      tables.ipEntries as never,
-      operations((row: IpEntryRow) => [prefixOfEntry(row)]),
-    ),
+  const entries = new EntryReconciler({ ...options, sync, prune });
+  const others = [
     make(
       'ipcache-nodes',
       tables.nodes as Table<NodeRow, string, never>,
-      operations(
-        (row: NodeRow) => prefixesOfNode(row, tunnels),
-        (rows) => resolver.behind(rows),
-      ),
+      operations((row: NodeRow) => prefixesOfNode(row, tunnels)),
     ),
     make(
       'ipcache-cidrs',
@@ -167,7 +170,18 @@ export function ipcacheReconcilers(options: IpcacheOptions): {
       ]),
     ),
   ] as unknown as AnyReconciler[];
-  return { reconcilers, rewriteNodes };
+
+  const rewriteNodes = async (nodes: readonly NodeRow[]): Promise<void> => {
+    resolver.forgetWays(nodes);
+    const [error] = sync(nodes.flatMap((node) => prefixesOfNode(node, true))).values();
+    entries.flush();
+    const [failure] = entries.failures();
+    if (error !== undefined) throw error;
+    if (failure !== undefined && failure.status.type === 'error') {
+      throw new Error(`${failure.key}: ${failure.status.message}`);
+    }
+  };
+  return { reconcilers: [entries, ...others], rewriteNodes };
 }
 
 /** Throws while absence from the store proves nothing: the reconciler asks again after a while. */

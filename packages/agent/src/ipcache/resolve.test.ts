@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { NumericIdentity } from '@causeway/identity';
 import { Address, Prefix } from '@causeway/ip';
+import { rawEntry } from '@causeway/mesh';
 import { Database } from '@causeway/tables';
 import { clusterTables } from '../cluster/tables.ts';
 import { cidrIdentityTable } from '../policy/cidr-identities.ts';
@@ -12,7 +12,7 @@ const trusted = { settled: true, whenSettled: (work: () => void) => work() } as 
 
 function world(tunnel: boolean) {
   const database = new Database({ freeze: true });
-  const tables = clusterTables(database, trusted, new AbortController().signal);
+  const tables = clusterTables(database, trusted, new AbortController().signal, 'east');
   const cidrs = cidrIdentityTable(database);
   const protectedSockets = protectedTable(database);
   const resolver = new IpcacheResolver({
@@ -27,16 +27,13 @@ function world(tunnel: boolean) {
   });
   const put = {
     entry: (address: string, identity: number, host: string | undefined, cluster = 'east') =>
-      tables.ipEntries.put({
+      tables.ipEntries.put(
         cluster,
-        address: (address.includes('/') ? Prefix.parse(address) : Address.parse(address)) as never,
-        identity: NumericIdentity(identity),
-        hostIP: host === undefined ? undefined : Address.parse(host),
-        encryptionKey: 0,
-        namespace: 'shop',
-        pod: 'web',
-        namedPorts: [],
-      }),
+        rawEntry(address, {
+          identity,
+          host: host === undefined ? undefined : Address.parse(host),
+        }),
+      ),
     node: (name: string, addresses: readonly [string, string][], podCIDRs: readonly string[]) =>
       tables.nodes.put({
         cluster: 'east',

@@ -1,6 +1,6 @@
 import { RESERVED } from '@causeway/identity';
 import { Address, type Family, Prefix, PrefixTrie } from '@causeway/ip';
-import type { IpEntryRow } from '@causeway/mesh';
+import type { IpEntry } from '@causeway/mesh';
 import { type ClusterTables, type NodeRow, nodeKey, reachable } from '../cluster/tables.ts';
 import type { NodeWays } from '../host/node-ways.ts';
 import type { RoutingMode } from '../host/ways.ts';
@@ -13,6 +13,14 @@ export interface IpcacheValue {
   readonly tunnelEndpoint: Address | undefined;
   readonly noMasquerade: boolean;
   readonly isProtected: boolean;
+}
+
+/** What is to be done with what is for the entries of one host. */
+export interface HostWay {
+  readonly tunnelEndpoint: Address | undefined;
+  /** The same as 16 bytes. */
+  readonly endpointBytes: Uint8Array | undefined;
+  readonly noMasquerade: boolean;
 }
 
 export interface ResolveContext {
@@ -36,7 +44,11 @@ export class IpcacheResolver implements Disposable {
   /** Pod CIDRs of other nodes, for prefixes that lie inside one. */
   readonly #podCidrs = new PrefixTrie<string>();
   readonly #tracker;
-  readonly #owned = new Map<string, readonly Prefix[]>();
+  /** What was known of each node. */
+  readonly #known = new Map<string, NodeRow>();
+  /** Ways to hosts that were asked for; they are kept true, so that what changes can be told. */
+  readonly #ways = new Map<Address, HostWay>();
+  #moved = new Set<Address>();
 
   constructor(context: ResolveContext) {
     this.#context = context;
@@ -44,12 +56,13 @@ export class IpcacheResolver implements Disposable {
   }
 
   resolve(prefix: Prefix): IpcacheValue | undefined {
-    this.#catchUp();
+    this.catchUp();
     const { tables, cidrs } = this.#context;
-    const entry = this.#entry(prefix);
+    const entry = tables.ipEntries.winner(prefix);
     const isProtected = this.#isProtected(prefix);
     if (entry !== undefined) {
-      return { identity: entry.identity, ...this.#wayToHost(entry.hostIP), isProtected };
+      const { tunnelEndpoint, noMasquerade } = this.wayTo(entry.hostIP);
+      return { identity: entry.identity, tunnelEndpoint, noMasquerade, isProtected };
     }
     if (Prefix.isHost(prefix)) {
       const address = Prefix.address(prefix);
@@ -71,27 +84,13 @@ export class IpcacheResolver implements Disposable {
 
   /** Every prefix that some table speaks of, for a full comparison. */
   *all(): Generator<Prefix> {
-    this.#catchUp();
+    this.catchUp();
     const { tables, cidrs, protectedSockets } = this.#context;
-    for (const row of tables.ipEntries.rows()) yield prefixOfEntry(row);
+    for (const entry of tables.ipEntries.entries()) yield prefixOfEntry(entry);
     for (const node of tables.nodes.rows())
       yield* prefixesOfNode(node, this.#tunnelsExist && !this.#isOwn(node));
     for (const { prefix } of cidrs.rows()) yield prefix;
     for (const { address } of protectedSockets.rows()) yield Prefix.host(address);
-  }
-
-  /** Of several clusters that claim an address the own one has it. */
-  #entry(prefix: Prefix): IpEntryRow | undefined {
-    const { cluster, tables } = this.#context;
-    const keys = Prefix.isHost(prefix) ? [Prefix.address(prefix), prefix] : [prefix];
-    let found: IpEntryRow | undefined;
-    for (const key of keys) {
-      for (const row of tables.ipEntries.by('address', key)) {
-        if (row.cluster === cluster) return row;
-        found ??= row;
-      }
-    }
-    return found;
   }
 
   #nodeAddress(node: NodeRow, address: Address): Omit<IpcacheValue, 'isProtected'> {
@@ -147,40 +146,81 @@ export class IpcacheResolver implements Disposable {
    * The end of the tunnel in the underlay's family; a host of the other family is looked up among the nodes. What a
    * node of the mesh holds is never masqueraded: it is to be known by its address, and can answer ours.
    */
-  #wayToHost(host: Address | undefined): Pick<IpcacheValue, 'tunnelEndpoint' | 'noMasquerade'> {
-    const node = host && this.#context.tables.nodes.first('address', host);
-    if (node !== undefined) return { tunnelEndpoint: this.#nodeTunnel(node), noMasquerade: true };
-    const ends = host !== undefined && Address.family(host) === this.#context.underlayFamily;
-    return { tunnelEndpoint: this.#tunnelsExist && ends ? host : undefined, noMasquerade: false };
+  wayTo(host: Address | undefined): HostWay {
+    if (host === undefined) return NO_WAY;
+    let way = this.#ways.get(host);
+    if (way === undefined) {
+      way = this.#findWay(host);
+      this.#ways.set(host, way);
+    }
+    return way;
+  }
+
+  #findWay(host: Address): HostWay {
+    const node = this.#context.tables.nodes.first('address', host);
+    if (node !== undefined) return hostWay(this.#nodeTunnel(node), true);
+    const ends = Address.family(host) === this.#context.underlayFamily;
+    return hostWay(this.#tunnelsExist && ends ? host : undefined, false);
+  }
+
+  /** Looks anew at the ways to these nodes, whose choice is not in the tables. */
+  forgetWays(nodes: readonly NodeRow[]): void {
+    for (const node of nodes) this.#look(node);
+  }
+
+  /** Hosts to which the way has changed since this was asked last: what lives there is to be written again. */
+  takeMoved(): ReadonlySet<Address> {
+    const moved = this.#moved;
+    if (moved.size > 0) this.#moved = new Set();
+    this.#forgetUnused();
+    return moved;
+  }
+
+  #look(node: NodeRow): void {
+    for (const { address } of node.addresses) {
+      const before = this.#ways.get(address);
+      if (before === undefined) continue;
+      const after = this.#findWay(address);
+      if (sameWay(before, after)) continue;
+      this.#ways.set(address, after);
+      this.#moved.add(address);
+    }
+  }
+
+  /** Hosts come and go with the entries. */
+  #forgetUnused(): void {
+    const { ipEntries } = this.#context.tables;
+    if (this.#ways.size <= 2 * ipEntries.hosts + 1024) return;
+    for (const host of this.#ways.keys()) if (!ipEntries.hasHost(host)) this.#ways.delete(host);
   }
 
   get #tunnelsExist(): boolean {
     return this.#context.mode !== 'native';
   }
 
-  /** Every prefix whose row depends on what is known of these nodes. */
-  *behind(nodes: readonly NodeRow[]): Generator<Prefix> {
-    const hosts = new Set<Address>();
-    for (const node of nodes) {
-      yield* prefixesOfNode(node, true);
-      for (const { address } of node.addresses) hosts.add(address);
-    }
-    for (const row of this.#context.tables.ipEntries.rows())
-      if (row.hostIP !== undefined && hosts.has(row.hostIP)) yield prefixOfEntry(row);
-  }
-
-  #catchUp(): void {
+  /** Takes in what the nodes' table tells. */
+  catchUp(): void {
     while (this.#tracker.pending) {
       for (const change of this.#tracker.take()) {
-        for (const prefix of this.#owned.get(change.key) ?? []) this.#podCidrs.delete(prefix);
-        this.#owned.delete(change.key);
-        if (change.type !== 'put' || !this.#tunnelsExist || this.#isOwn(change.row)) continue;
-        this.#owned.set(change.key, change.row.podCIDRs);
-        for (const prefix of change.row.podCIDRs) {
-          this.#podCidrs.set(prefix, nodeKey(change.row.cluster, change.row.name));
+        const before = this.#known.get(change.key);
+        if (before !== undefined && this.#isTunnelled(before)) {
+          for (const prefix of before.podCIDRs) this.#podCidrs.delete(prefix);
         }
+        if (change.type === 'put') this.#known.set(change.key, change.row);
+        else this.#known.delete(change.key);
+        if (change.type === 'put' && this.#isTunnelled(change.row)) {
+          for (const prefix of change.row.podCIDRs) {
+            this.#podCidrs.set(prefix, nodeKey(change.row.cluster, change.row.name));
+          }
+        }
+        if (before !== undefined) this.#look(before);
+        if (change.type === 'put') this.#look(change.row);
       }
     }
+  }
+
+  #isTunnelled(node: NodeRow): boolean {
+    return this.#tunnelsExist && !this.#isOwn(node);
   }
 
   [Symbol.dispose](): void {
@@ -188,7 +228,18 @@ export class IpcacheResolver implements Disposable {
   }
 }
 
-export const prefixOfEntry = ({ address }: IpEntryRow): Prefix =>
+const hostWay = (tunnelEndpoint: Address | undefined, noMasquerade: boolean): HostWay => ({
+  tunnelEndpoint,
+  endpointBytes: tunnelEndpoint && Address.toBytes16(tunnelEndpoint),
+  noMasquerade,
+});
+
+const NO_WAY = hostWay(undefined, false);
+
+const sameWay = (a: HostWay, b: HostWay): boolean =>
+  a.tunnelEndpoint === b.tunnelEndpoint && a.noMasquerade === b.noMasquerade;
+
+const prefixOfEntry = ({ address }: IpEntry): Prefix =>
   address.includes('/') ? (address as Prefix) : Prefix.host(address as Address);
 
 /** Prefixes for which a node has something to say: its addresses and, behind a tunnel, its pod CIDRs. */

@@ -3,7 +3,6 @@ import { identityName, NumericIdentity } from '@causeway/identity';
 import { type PolicyEngine, protocolName } from '@causeway/policy';
 import type { DatapathEvent } from '../datapath/ports.ts';
 import { type EndpointTable, podText } from '../endpoints/table.ts';
-import { objectKey } from '../policy/tables.ts';
 
 const KEEP = 256;
 /** Explaining a policy drop asks the engine; a flood of them is explained by its first ones. */
@@ -117,15 +116,6 @@ export class Explainer {
     }
   }
 }
-
-/** Names of addresses elsewhere, from what pods are known by. */
-export const nameOfPod = (
-  namespace: string | undefined,
-  pod: string | undefined,
-): string | undefined =>
-  pod === undefined || pod === ''
-    ? undefined
-    : objectKey(namespace === '' ? undefined : namespace, pod);
 
 /** A reserved name, the prefix of a node-local identity, or the number. */
 export function nameOfIdentity(engine: PolicyEngine, identity: number): string {

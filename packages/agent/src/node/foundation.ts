@@ -69,7 +69,8 @@ export class Foundation implements AsyncDisposable {
     this.#log = log;
     this.store = storeTables(this.database);
     this.trust = new StoreTrust(kv, clock);
-    this.cluster = clusterTables(this.database, this.trust, this.#stop.signal);
+    const { cluster } = config;
+    this.cluster = clusterTables(this.database, this.trust, this.#stop.signal, cluster.name);
     this.ownNode = ownNodeTable(this.database);
     this.knownNode = storedNodeTable(this.database, 'known-node');
     this.#keeper = new OwnNodeKeeper({

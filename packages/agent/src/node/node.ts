@@ -26,7 +26,7 @@ import { IdentityResolver } from '../identity/resolver.ts';
 import { protectedTable, StoreSockets } from '../ipcache/protected.ts';
 import { ipcacheReconcilers } from '../ipcache/reconcilers.ts';
 import { IpcacheResolver } from '../ipcache/resolve.ts';
-import { Explainer, nameOfPod } from '../monitor/drops.ts';
+import { Explainer } from '../monitor/drops.ts';
 import { Monitor } from '../monitor/monitor.ts';
 import { CidrIdentities, cidrIdentityTable } from '../policy/cidr-identities.ts';
 import { PolicyController } from '../policy/controller.ts';
@@ -449,10 +449,8 @@ export class Node implements AsyncDisposable {
   }
 
   #nameOf(text: string): string | undefined {
-    const [entry] = this.#cluster.ipEntries.by('address', text);
-    return (
-      nameOfPod(entry?.namespace, entry?.pod) ?? this.#cluster.nodes.first('address', text)?.name
-    );
+    const pod = this.#cluster.ipEntries.winner(text)?.pod;
+    return pod ?? this.#cluster.nodes.first('address', text)?.name;
   }
 
   #assertReady(): void {

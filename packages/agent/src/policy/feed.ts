@@ -1,5 +1,5 @@
 import { type Log, messageWithCauses } from '@causeway/daemon';
-import { ipRowKey } from '@causeway/mesh';
+import type { Prefix } from '@causeway/ip';
 import {
   type NamedPort,
   type PolicyEngine,
@@ -55,15 +55,7 @@ export class PolicyFeed implements Disposable {
           options.controller.schedule();
         }, this.#stop.signal),
     );
-    this.#follow(
-      cluster.ipEntries,
-      ({ cluster: from, address, identity, namedPorts }) => {
-        const owner = ipRowKey(from, address);
-        if (namedPorts.length === 0) engine.deletePeerPorts(owner);
-        else engine.setPeerPorts(owner, identity, namedPorts.map(numbered));
-      },
-      (owner) => engine.deletePeerPorts(owner),
-    );
+    this.#followPorts();
     this.#follow(
       policies.cidrGroups,
       (object) =>
@@ -151,6 +143,31 @@ export class PolicyFeed implements Disposable {
     );
   }
 
+  /** Named ports of who has an address; by far the most entries have none, and are not looked at. */
+  #followPorts(): void {
+    const { engine, cluster } = this.#options;
+    const { ipEntries } = cluster;
+    const changes = ipEntries.changes('policy-engine', 'ports');
+    this.#steps.push(() => {
+      const prefixes: Prefix[] = [];
+      changes.take(Number.POSITIVE_INFINITY, (slot) => prefixes.push(ipEntries.prefixAt(slot)));
+      for (const prefix of prefixes) {
+        const { identity = 0, namedPorts = [] } = ipEntries.winner(prefix) ?? {};
+        if (namedPorts.length === 0) engine.deletePeerPorts(prefix);
+        else engine.setPeerPorts(prefix, identity, namedPorts.map(numbered));
+      }
+      return prefixes.length > 0;
+    });
+    this.#undo.push(
+      ipEntries.onCommit(() => changes.pending > 0 && this.#schedule()),
+      () => changes[Symbol.dispose](),
+    );
+    void ipEntries.whenInitialized(this.#stop.signal).then(
+      () => this.#schedule(),
+      () => {},
+    );
+  }
+
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -165,11 +182,11 @@ export class PolicyFeed implements Disposable {
     const { controller, policies, cluster } = this.#options;
     let any = false;
     for (const step of this.#steps) any = step() || any;
-    const sources = [
+    const sources: readonly { readonly initialized: boolean }[] = [
       ...Object.values(policies),
       cluster.identities,
       cluster.ipEntries,
-    ] as Table<unknown>[];
+    ];
     if (!controller.synced && sources.every((table) => table.initialized)) controller.sync();
     else if (any) controller.schedule();
   }

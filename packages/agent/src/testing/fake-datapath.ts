@@ -1,5 +1,5 @@
 import type { EgressRoute } from '@causeway/datapath';
-import type { Address, Prefix } from '@causeway/ip';
+import { type Address, Address as Addresses, type Prefix, Prefix as Prefixes } from '@causeway/ip';
 import type { Assignment, MapOperation } from '@causeway/loadbalancing';
 import type { PolicyEntryKey, PolicySetChange } from '@causeway/policy';
 import type {
@@ -83,10 +83,29 @@ export class FakeDatapath implements NodeDatapath {
         this.ipcacheRows.set(prefix, value);
         return undefined;
       }),
+    putHosts: (batch) => {
+      const values = batch.valueBytes();
+      for (let row = 0; row < batch.count; row++) {
+        const view = new DataView(values.buffer, row * 24);
+        const end = values.subarray(row * 24 + 8, row * 24 + 24);
+        const flags = view.getUint32(4, true);
+        this.ipcacheRows.set(Prefixes.host(batch.address(row)), {
+          identity: view.getUint32(0, true),
+          tunnelEndpoint: end.some((byte) => byte !== 0) ? Addresses.fromBytes(end) : undefined,
+          noMasquerade: (flags & 2) !== 0,
+          isProtected: (flags & 1) !== 0,
+        });
+      }
+      return undefined;
+    },
     deleteAll: (prefixes) => {
       for (const prefix of prefixes) this.ipcacheRows.delete(prefix);
     },
-    prefixes: () => [...this.ipcacheRows.keys()],
+    prefixes: (known) =>
+      [...this.ipcacheRows.keys()].filter(
+        (prefix) =>
+          !Prefixes.isHost(prefix) || !known?.(Addresses.toBytes16(Prefixes.address(prefix))),
+      ),
     localIdentities: () =>
       [...this.ipcacheRows]
         .filter(([, { identity }]) => identity >>> 24 === 1)

@@ -16,8 +16,7 @@ export interface IpEntry {
   readonly pod: string | undefined;
 }
 
-/** What a store's put did. `older`: an older revision than the last one, which one history cannot show. */
-export type PutResult = 'new' | 'changed' | 'same' | 'older';
+export type PutResult = 'new' | 'changed' | 'same';
 
 /** An entry as a person is shown it. */
 export interface PrintedIpEntry extends IpEntry {
@@ -42,6 +41,7 @@ export interface IpEntriesView {
   /** The winner first, then those that wait. */
   claims(address: string): IpEntry[];
   count(cluster: string): number;
+  entries(): IterableIterator<IpEntry>;
   entriesOf(cluster: string): IterableIterator<IpEntry>;
   printed(limit: number): PrintedIpEntry[];
 }

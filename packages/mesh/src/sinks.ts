@@ -1,0 +1,110 @@
+import type { KvEntry } from '@causeway/etcd';
+import { type IdentityLayout, isReserved, NumericIdentity, RESERVED } from '@causeway/identity';
+import type { Address, Prefix } from '@causeway/ip';
+import type { InitialSource } from '@causeway/tables';
+import { EntryDecoder } from './entries/decode.ts';
+import type { IpEntries } from './entries/ip-entries.ts';
+import { MeshError } from './errors.ts';
+import type { StateKind } from './keys.ts';
+import type { MeshTables, NodeRow, ServiceRow } from './rows.ts';
+import { type ClusterRef, requireRange, sourcesOf } from './sources.ts';
+import { TableSink } from './table-sink.ts';
+
+/** Why a value may not be believed of another cluster; undefined if it may. Asked of valid values only. */
+export interface Guard {
+  entry(address: Address | Prefix): string | undefined;
+  node(row: NodeRow): string | undefined;
+  service(row: ServiceRow): string | undefined;
+}
+
+/** Where what one cluster says of one kind goes, key by key. */
+export interface Sink {
+  readonly kind: StateKind;
+  /** The sink knows its keys and misses what a list lacks: nobody has to remember them for it. */
+  readonly knowsKeys: boolean;
+  /** Names a source whose first list must be in before anything is pruned. */
+  source(name: string): InitialSource;
+  /** Runs one batch. */
+  write(work: () => void): void;
+  /** A list begins. */
+  begin(): void;
+  /** @param rest what stands behind the prefix. Throws MeshError, and then nothing has changed. */
+  put(rest: string, entry: KvEntry): void;
+  delete(rest: string): void;
+  /** A list is complete: what it lacked, or held no valid value for, goes. */
+  end(): void;
+  /** Takes away everything that the cluster said. */
+  drain(): void;
+}
+
+export interface SinkOptions {
+  readonly tables: MeshTables;
+  readonly cluster: ClusterRef;
+  readonly layout: IdentityLayout;
+  readonly guard?: Guard;
+  readonly limits?: { readonly rows: Readonly<Record<StateKind, number>> };
+}
+
+export function sinkOf(kind: StateKind, options: SinkOptions): Sink {
+  if (kind === 'ip') return new EntrySink(options);
+  const { tables, cluster, layout, guard, limits } = options;
+  const source = sourcesOf(tables, cluster, layout)[kind];
+  return new TableSink(source, cluster.name, guard, limits?.rows[kind]);
+}
+
+/** IP entries: by far the most of what a cluster says, so they go from bytes to columns. */
+class EntrySink implements Sink {
+  readonly kind = 'ip';
+  readonly knowsKeys = true;
+  readonly #entries: IpEntries;
+  readonly #cluster: ClusterRef;
+  readonly #layout: IdentityLayout;
+  readonly #guard: Guard | undefined;
+  readonly #most: number | undefined;
+  readonly #decoder: EntryDecoder;
+
+  constructor({ tables, cluster, layout, guard, limits }: SinkOptions) {
+    this.#entries = tables.ipEntries;
+    this.#cluster = cluster;
+    this.#layout = layout;
+    this.#guard = guard;
+    this.#most = limits?.rows.ip;
+    this.#decoder = new EntryDecoder(cluster.name === tables.ipEntries.own);
+  }
+
+  source(name: string): InitialSource {
+    return this.#entries.source(name);
+  }
+
+  write(work: () => void): void {
+    work();
+  }
+
+  begin(): void {
+    this.#entries.beginList(this.#cluster.name);
+  }
+
+  put(rest: string, entry: KvEntry): void {
+    const raw = this.#decoder.decode(rest, entry.value);
+    const id = NumericIdentity(raw.identity);
+    if (!isReserved(id)) requireRange(this.#layout, this.#cluster, id);
+    // The host of another node is a remote node here.
+    if (id === RESERVED.host) raw.identity = RESERVED['remote-node'];
+    // The value repeats its key, so the key is what it speaks of.
+    const reason = this.#guard?.entry(rest as Address | Prefix);
+    if (reason !== undefined) throw new MeshError('overlap', reason, rest);
+    this.#entries.put(this.#cluster.name, raw, this.#most);
+  }
+
+  delete(rest: string): void {
+    this.#entries.delete(this.#cluster.name, rest);
+  }
+
+  end(): void {
+    this.#entries.endList(this.#cluster.name);
+  }
+
+  drain(): void {
+    this.#entries.drain(this.#cluster.name);
+  }
+}
