@@ -175,7 +175,8 @@ export class EdgeLoad implements Disposable {
       const serviceId = this.#services + 1;
       const address = Address.add(VIP, this.#services);
       const table = 'main';
-      services.apply({ type: 'slots-put', serviceId, generation: 1, table, chunk: 0, backendIds });
+      const slots = { serviceId, generation: 1, table, chunk: 0, backendIds, live: false } as const;
+      services.apply({ type: 'slots-put', ...slots });
       services.apply({ type: 'reverse-put', serviceId, address, port: PORT });
       services.apply({
         type: 'service-put',

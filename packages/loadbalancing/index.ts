@@ -1,12 +1,19 @@
 export {
+  AFFINITY_ANNOTATION,
   ALGORITHM_ANNOTATION,
   DEFAULT_WEIGHT,
+  EXPECTED_ANNOTATION,
   FORWARDING_ANNOTATION,
+  GLOBAL_ANNOTATION,
   HEALTH_CHECK_ANNOTATION,
+  PREFERENCE_ANNOTATION,
+  SHARED_ANNOTATION,
+  SPILL_OVER_ANNOTATION,
   WEIGHT_ANNOTATION,
 } from './src/annotations.ts';
 export { Balancer, type BalancerSettings } from './src/balancer.ts';
 export type { Failing } from './src/catalogue.ts';
+export { tierOf } from './src/clusters.ts';
 export { type DeriveContext, deriveFrontends, stateOf } from './src/derive.ts';
 export {
   LoadBalancingError,
@@ -31,9 +38,11 @@ export {
   type FrontendType,
   frontendKey,
   type HealthCheck,
+  type MeshRules,
   NODE_PORT_ADDRESS,
   PROTOCOLS,
   type Protocol,
+  type RemotePart,
   type Service,
   type ServicePort,
   type ServiceRef,
@@ -56,4 +65,5 @@ export {
 } from './src/parse-endpoints.ts';
 export { parseService } from './src/parse-service.ts';
 export type { Assignment } from './src/program.ts';
-export type { Candidate, Choice, ChoiceQuery } from './src/why.ts';
+export type { PartKey } from './src/remote-parts.ts';
+export type { Candidate, Choice, ChoiceQuery, TierView } from './src/why.ts';

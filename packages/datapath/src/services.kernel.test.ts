@@ -344,6 +344,7 @@ describe('services per packet', () => {
       table: 'main',
       chunk: 0,
       backendIds: new Uint32Array(64),
+      live: false,
     });
     assert.equal(services.prune(), 1);
     assert.ok([...services.services()].length > 10);

@@ -1,7 +1,14 @@
+import type { Address } from '@causeway/ip';
 import { Catalogue, type Failing } from './catalogue.ts';
 import { type DeriveContext, deriveFrontends } from './derive.ts';
 import { LoadBalancingError, type Parsed } from './errors.ts';
-import { type Frontend, type Service, type ServiceRef, serviceName } from './model.ts';
+import {
+  type Frontend,
+  type RemotePart,
+  type Service,
+  type ServiceRef,
+  serviceName,
+} from './model.ts';
 import type { MapOperation, ServiceRow } from './operations.ts';
 import {
   type EndpointSlice,
@@ -10,7 +17,9 @@ import {
   type ServingPod,
 } from './parse-endpoints.ts';
 import { parseService } from './parse-service.ts';
+import { type BackendChanges, patchFrontends } from './patch.ts';
 import { type Assignment, Program } from './program.ts';
+import type { PartKey } from './remote-parts.ts';
 import { type Choice, type ChoiceQuery, explainChoice } from './why.ts';
 
 export interface BalancerSettings extends DeriveContext {
@@ -19,7 +28,11 @@ export interface BalancerSettings extends DeriveContext {
    * False: by EndpointSlices. Services without a selector always have slices.
    */
   readonly resolveSelectors: boolean;
+  /** Of services with so many backends a few that change are not derived together with all. Default 128. */
+  readonly patchFrom?: number;
 }
+
+const PATCH_FROM = 128;
 
 /**
  * Services, endpoint slices and pods in; ordered writes to the datapath's maps out. A change costs
@@ -72,6 +85,15 @@ export class Balancer {
     this.#catalogue.deletePod(ref);
   }
 
+  /** What another cluster says of a service, in place of what it said in this part; heard only of global services. */
+  applyRemote(part: RemotePart): void {
+    this.#catalogue.setRemote(part);
+  }
+
+  deleteRemote(key: PartKey): void {
+    this.#catalogue.deleteRemote(key);
+  }
+
   /**
    * What a node's health checks say against backends, by service (`shop/web`) and backend key; it replaces what the
    * node said before. Heard only about backends on that node, of services that have a health check.
@@ -96,29 +118,77 @@ export class Balancer {
 
   /** The writes that the changes since the last flush ask for, to be applied in order. */
   flush(): MapOperation[] {
+    const { services, addresses } = this.#catalogue.takeTouched();
     const keys = new Set<string>();
-    for (const name of this.#catalogue.takeTouched()) {
-      const service = this.#catalogue.services.get(name);
-      const before = this.#frontends.get(name) ?? [];
-      const after =
-        service === undefined
-          ? []
-          : deriveFrontends(
-              service,
-              this.#catalogue.endpointsOf(service),
-              this.settings,
-              this.#catalogue.failingOf(service),
-            );
-      if (after.length > 0) this.#frontends.set(name, after);
-      else this.#frontends.delete(name);
-      for (const { key } of after) this.#claim(key, name, true);
-      const still = new Set(after.map((each) => each.key));
-      for (const { key } of before) if (!still.has(key)) this.#claim(key, name, false);
-      for (const { key } of [...before, ...after]) keys.add(key);
+    const patches = new Map<string, BackendChanges>();
+    for (const name of services) this.#derive(name, keys);
+    for (const [name, changed] of addresses) {
+      if (!this.#patch(name, changed, patches)) this.#derive(name, keys);
     }
     const changed = new Map<string, Frontend | undefined>();
     for (const key of keys) changed.set(key, this.frontend(key));
-    return this.#program.apply(changed, this.#synced);
+    for (const key of patches.keys()) {
+      // Looked at as a whole because of another service: then the part is in that.
+      if (changed.has(key)) patches.delete(key);
+      else changed.set(key, this.frontend(key));
+    }
+    return this.#program.apply(changed, this.#synced, patches);
+  }
+
+  #derive(name: string, keys: Set<string>): void {
+    const catalogue = this.#catalogue;
+    const service = catalogue.services.get(name);
+    const before = this.#frontends.get(name) ?? [];
+    const after =
+      service === undefined
+        ? []
+        : deriveFrontends(
+            service,
+            catalogue.endpointsOf(service),
+            this.settings,
+            catalogue.failingOf(service),
+            catalogue.remoteOf(service),
+          );
+    if (after.length > 0) this.#frontends.set(name, after);
+    else this.#frontends.delete(name);
+    for (const { key } of after) this.#claim(key, name, true);
+    const still = new Set(after.map((each) => each.key));
+    for (const { key } of before) if (!still.has(key)) this.#claim(key, name, false);
+    for (const { key } of [...before, ...after]) keys.add(key);
+  }
+
+  /** False if the service must be derived as a whole. */
+  #patch(
+    name: string,
+    addresses: ReadonlySet<Address>,
+    patches: Map<string, BackendChanges>,
+  ): boolean {
+    const catalogue = this.#catalogue;
+    const service = catalogue.services.get(name);
+    const before = this.#frontends.get(name);
+    const least = this.settings.patchFrom ?? PATCH_FROM;
+    if (service === undefined || !before?.some(({ backends }) => backends.length >= least)) {
+      return false;
+    }
+    const after = patchFrontends(
+      service,
+      before,
+      addresses,
+      catalogue.endpointsOf(service, addresses),
+      this.settings,
+      catalogue.failingOf(service),
+      catalogue.remoteOf(service, addresses),
+    );
+    if (after === undefined) return false;
+    this.#frontends.set(
+      name,
+      after.map(({ frontend }) => frontend),
+    );
+    for (const { frontend, changes } of after) {
+      // Another service may have the address.
+      if (this.frontend(frontend.key) === frontend) patches.set(frontend.key, changes);
+    }
+    return true;
   }
 
   #claim(key: string, name: string, present: boolean): void {

@@ -57,6 +57,23 @@ export interface Service extends ServiceRef {
   readonly forwarding: Forwarding | undefined;
   /** From annotations `causeway.io/health-check*`; absent: readiness is all that counts. */
   readonly healthCheck: HealthCheck | undefined;
+  readonly mesh: MeshRules;
+}
+
+/** What a service has to do with those of its name in other clusters; clusters.ts says what follows from it. */
+export interface MeshRules {
+  /** Backends of other clusters serve it too. From `service.cilium.io/global`. */
+  readonly global: boolean;
+  /** Its own backends serve the others; only of a global one. From `service.cilium.io/shared`. */
+  readonly shared: boolean;
+  /** Whose backends come first. From `service.cilium.io/affinity`. */
+  readonly affinity: 'local' | 'remote' | undefined;
+  /** Clusters in the order in which they are tried; those that it does not name come after. */
+  readonly preference: readonly string[];
+  /** Healthy part, above 0 to 1, below which a tier gives connections away; undefined: when none is healthy. */
+  readonly spillOver: number | undefined;
+  /** How many backends a port should have in this cluster, of each family; 0: as many as there are. */
+  readonly expected: number;
 }
 
 /** How a service's backends are tried by the nodes that they run on. */
@@ -88,6 +105,19 @@ export interface Endpoint {
   readonly target: string | undefined;
   /** 0 to 100, its part of new connections relative to the others; 0: none. From `causeway.io/weight`. */
   readonly weight: number;
+  /** What its own cluster's health checks say against it, of a backend in another cluster. */
+  readonly failing?: string;
+}
+
+/** What another cluster says of a service's backends: all of them, or one shard. */
+export interface RemotePart extends ServiceRef {
+  readonly cluster: string;
+  /** Empty for all; else the shard's number. Where there are shards, they are believed and nothing else. */
+  readonly part: string;
+  /** How many backends of a port and family it says it should have; 0: as many as it lists. */
+  readonly expected: number;
+  /** Their `node` is undefined: names of nodes mean something in their own cluster only. */
+  readonly endpoints: readonly Endpoint[];
 }
 
 /**
@@ -103,10 +133,16 @@ export interface Backend {
   readonly port: number;
   readonly protocol: Protocol;
   readonly state: BackendState;
+  /** Where it runs. */
+  readonly cluster: string;
+  /** Undefined in other clusters. */
   readonly node: string | undefined;
   readonly zone: string | undefined;
   readonly target: string | undefined;
+  /** 0 to 100; among `chosen`, where tiers share connections, its part of all. */
   readonly weight: number;
+  /** Clusters that name the same socket and are not believed: the own one counts first. */
+  readonly alsoIn?: readonly string[];
   /** What its own node's health check says against it; absent: nothing. */
   readonly failing?: string;
   /** Why it gets no new connections though its state would let it. */
@@ -136,6 +172,11 @@ export interface Frontend {
   readonly forwarding: Forwarding;
   /** Clients outside that may; undefined: all. */
   readonly sourceRanges: readonly Prefix[] | undefined;
+  /** Clusters in the order in which their backends are tried; those of one tier share. One tier, unless global. */
+  readonly tiers: readonly (readonly string[])[];
+  readonly spillOver: number | undefined;
+  /** By cluster, how many backends it says it should have; absent: as many as are listed. */
+  readonly expected: ReadonlyMap<string, number>;
   /** All of them, in the order of their keys. */
   readonly backends: readonly Backend[];
   /** Those among `backends` that new connections are spread over. */

@@ -65,6 +65,8 @@ export type MapOperation =
       readonly chunk: number;
       /** SLOTS_PER_CHUNK ids; 0 beyond the last slot. */
       readonly backendIds: Uint32Array;
+      /** The service's row names this generation already: the chunk takes the place of one that is in use. */
+      readonly live: boolean;
     }
   | {
       readonly type: 'reverse-put';

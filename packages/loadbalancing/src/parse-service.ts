@@ -1,5 +1,5 @@
 import { Prefix } from '@causeway/ip';
-import { readAlgorithm, readForwarding, readHealthCheck } from './annotations.ts';
+import { readAlgorithm, readForwarding, readHealthCheck, readMeshRules } from './annotations.ts';
 import type { Parsed } from './errors.ts';
 import { Fields, type Json, readMeta } from './fields.ts';
 import type { Service, ServicePort } from './model.ts';
@@ -77,6 +77,7 @@ function readService(fields: Fields, value: unknown): Service | undefined {
     algorithm: readAlgorithm(fields, meta.annotations),
     forwarding: readForwarding(fields, meta.annotations),
     healthCheck: readHealthCheck(fields, meta.annotations),
+    mesh: readMeshRules(fields, meta.annotations),
   };
 }
 

@@ -9,6 +9,8 @@ import {
   SLOTS_PER_CHUNK,
   type SlotTable,
 } from './operations.ts';
+import type { BackendChanges } from './patch.ts';
+import { SlotList } from './slot-list.ts';
 import { dropSlots, mapState, Steps, sameRow, type UserState } from './steps.ts';
 
 /** What has to be kept, or read back from the maps, for a restart to go on with the same numbers. */
@@ -27,12 +29,15 @@ export interface Assignment {
 }
 
 interface Programmed extends ServiceKey {
-  /** What the slots were made of; absent for what an earlier run left: then they are written anew. */
-  readonly slotsOf: string | undefined;
+  /**
+   * What the slots were made of: a text, or a list that can be edited. Absent for what an earlier run left: then they
+   * are written anew.
+   */
+  readonly slotsOf: string | SlotList | undefined;
   readonly row: ServiceRow;
   readonly sourceRanges: readonly Prefix[];
   /** Backends that it refers to, with the state it sees them in. */
-  readonly backends: ReadonlyMap<string, UserState>;
+  readonly backends: Map<string, UserState>;
 }
 
 interface KnownBackend {
@@ -41,6 +46,12 @@ interface KnownBackend {
   readonly users: Map<string, UserState>;
   sent: 'active' | 'terminating' | undefined;
 }
+
+interface WrittenSlots extends Pick<ServiceRow, 'generation' | 'slots' | 'localSlots'> {
+  readonly slotsOf: string | SlotList;
+}
+
+const NO_SLOTS = { generation: 0, slots: 0, localSlots: 0 };
 
 const MAX_ID = 0x7fff_ffff;
 const MAX_GENERATION = 0xffff;
@@ -57,6 +68,8 @@ export class Program {
   readonly #backends = new Map<string, KnownBackend>();
   /** Of the changes under way. */
   readonly #tables = new Map<string, Uint32Array>();
+  /** Numbers that were given back by them. */
+  readonly #released = new Map<string, number>();
   /** Of an earlier run, not claimed yet. */
   readonly #leftServices = new Set<string>();
   readonly #leftBackends: Set<string>;
@@ -131,15 +144,24 @@ export class Program {
   /**
    * @param changed desired frontends by key; undefined: none under that key any more.
    * @param prune everything of an earlier run that nobody has claimed goes too.
+   * @param patches of a changed frontend that was here before, which of its backends are others than they were.
    */
-  apply(changed: ReadonlyMap<string, Frontend | undefined>, prune: boolean): MapOperation[] {
+  apply(
+    changed: ReadonlyMap<string, Frontend | undefined>,
+    prune: boolean,
+    patches: ReadonlyMap<string, BackendChanges> = new Map(),
+  ): MapOperation[] {
     const steps = new Steps();
     const desired = new Map(changed);
     if (prune) {
       for (const key of this.#leftServices) if (!desired.has(key)) desired.set(key, undefined);
     }
     const touched = new Set<string>();
-    for (const [key, frontend] of desired) this.#refer(key, frontend, touched);
+    for (const [key, frontend] of desired) {
+      const patch = patches.get(key);
+      if (patch === undefined) this.#refer(key, frontend, touched);
+      else this.#referTo(key, patch, touched);
+    }
     if (prune) {
       for (const key of this.#leftBackends) touched.add(key);
       this.#leftBackends.clear();
@@ -147,23 +169,32 @@ export class Program {
     for (const key of touched) this.#backend(key, steps);
     for (const [key, frontend] of desired) {
       if (frontend === undefined) this.#remove(key, steps);
-      else this.#put(key, frontend, steps);
+      else this.#put(key, frontend, steps, patches.get(key));
       this.#leftServices.delete(key);
     }
     this.#tables.clear();
+    this.#released.clear();
     return steps.inOrder();
   }
 
   /** Notes which backends a frontend refers to now; `touched` gets those where that changes. */
   #refer(key: string, frontend: Frontend | undefined, touched: Set<string>): void {
     const before = this.#services.get(key)?.backends ?? new Map<string, UserState>();
-    const after = new Map((frontend?.backends ?? []).map((each) => [each.key, each] as const));
+    const after = new Map<string, Backend | undefined>(
+      (frontend?.backends ?? []).map((each) => [each.key, each]),
+    );
     for (const backendKey of before.keys()) {
-      if (after.has(backendKey)) continue;
-      this.#backends.get(backendKey)?.users.delete(key);
-      touched.add(backendKey);
+      if (!after.has(backendKey)) after.set(backendKey, undefined);
     }
-    for (const [backendKey, backend] of after) {
+    this.#referTo(key, after, touched);
+  }
+
+  #referTo(key: string, changes: BackendChanges, touched: Set<string>): void {
+    for (const [backendKey, backend] of changes) {
+      if (backend === undefined) {
+        if (this.#backends.get(backendKey)?.users.delete(key)) touched.add(backendKey);
+        continue;
+      }
       const state = mapState(backend);
       const known = this.#backends.get(backendKey) ?? {
         backend,
@@ -183,7 +214,9 @@ export class Program {
     if (known === undefined || known.users.size === 0) {
       this.#backends.delete(key);
       const backendId = this.#backendIds.release(key);
-      if (backendId !== undefined) steps.oldBackends.push({ type: 'backend-delete', backendId });
+      if (backendId === undefined) return;
+      this.#released.set(key, backendId);
+      steps.oldBackends.push({ type: 'backend-delete', backendId });
       return;
     }
     // The state ends clients' affinity. Where one service drains it, another that has no health check must not keep
@@ -198,36 +231,14 @@ export class Program {
     steps.backends.push({ type: 'backend-put', backendId, address, port, protocol, state });
   }
 
-  #put(key: string, frontend: Frontend, steps: Steps): void {
+  #put(key: string, frontend: Frontend, steps: Steps, patch?: BackendChanges): void {
     const { port, protocol, algorithm } = frontend;
     const address = frontend.address ?? NODE_PORT_ADDRESS[frontend.family];
     const before = this.#services.get(key);
     const serviceId = this.#serviceIds.take(key);
-    const slotsOf = JSON.stringify([
-      algorithm,
-      this.#weighed(frontend.chosen),
-      frontend.chosenLocal && this.#weighed(frontend.chosenLocal),
-    ]);
-    let { generation, slots, localSlots } = before?.row ?? {
-      generation: 0,
-      slots: 0,
-      localSlots: 0,
-    };
-    if (before?.slotsOf !== slotsOf) {
-      if (before !== undefined) dropSlots(before.row, steps.oldSlots);
-      generation = (generation % MAX_GENERATION) + 1;
-      const write = (table: SlotTable, chosen: readonly Backend[]): number => {
-        const ids = this.#slotTable(frontend, chosen);
-        for (let chunk = 0; chunk * SLOTS_PER_CHUNK < ids.length; chunk++) {
-          const backendIds = new Uint32Array(SLOTS_PER_CHUNK);
-          backendIds.set(ids.subarray(chunk * SLOTS_PER_CHUNK, (chunk + 1) * SLOTS_PER_CHUNK));
-          steps.slots.push({ type: 'slots-put', serviceId, generation, table, chunk, backendIds });
-        }
-        return ids.length;
-      };
-      slots = write('main', frontend.chosen);
-      localSlots = write('local', frontend.chosenLocal ?? []);
-    }
+    const edited = before && this.#edit(before, frontend, steps, patch);
+    const { slotsOf, generation, slots, localSlots } =
+      edited ?? this.#rewrite(before, serviceId, frontend, steps);
     if (before?.slotsOf === undefined) {
       steps.slots.push({ type: 'reverse-put', serviceId, address, port });
     }
@@ -254,12 +265,95 @@ export class Program {
       sourceRanges: frontend.sourceRanges !== undefined,
       forwarding: frontend.forwarding,
     };
-    const backends = new Map(frontend.backends.map((each) => [each.key, mapState(each)]));
+    const backends =
+      (patch && before && patchStates(before.backends, patch)) ??
+      new Map(frontend.backends.map((each) => [each.key, mapState(each)]));
     const at = { address, port, protocol };
     this.#services.set(key, { ...at, slotsOf, row, sourceRanges, backends });
     if (before?.slotsOf === undefined || !sameRow(before.row, row)) {
       steps.rows.push({ type: 'service-put', key: at, row });
     }
+  }
+
+  /** Edits the slots where they stand, if both what they were and what they shall be are lists. */
+  #edit(
+    before: Programmed,
+    frontend: Frontend,
+    steps: Steps,
+    patch: BackendChanges | undefined,
+  ): WrittenSlots | undefined {
+    const { slotsOf: list, row } = before;
+    if (!(list instanceof SlotList) || !isList(frontend)) return undefined;
+    const { serviceId, generation } = row;
+    const { added, removed } =
+      patch === undefined
+        ? list.difference(frontend.chosen.map(({ key }) => this.#backendIds.get(key)!))
+        : this.#differenceBy(list, frontend, patch);
+    const chunks = Math.ceil(list.ids.length / SLOTS_PER_CHUNK);
+    // A few chunks are soon written anew, and so is a list that is mostly another.
+    if (added.length + removed.length > 0 && chunks < 2 + added.length + removed.length) {
+      return undefined;
+    }
+    const edits = list.edit(added, removed);
+    for (const { chunk, backendIds } of edits.chunks) {
+      const at = { serviceId, generation, table: 'main', chunk } as const;
+      steps.slots.push({ type: 'slots-put', ...at, backendIds, live: true });
+    }
+    for (const chunk of edits.dropped) {
+      steps.oldSlots.push({ type: 'slots-delete', serviceId, generation, table: 'main', chunk });
+    }
+    return { slotsOf: list, generation, slots: list.ids.length, localSlots: 0 };
+  }
+
+  #differenceBy(list: SlotList, frontend: Frontend, patch: BackendChanges) {
+    const added: number[] = [];
+    const removed: number[] = [];
+    for (const [key, backend] of patch) {
+      // Of one that is gone the number is given back already; its slots are found by the number that it had.
+      const id = this.#backendIds.get(key) ?? this.#released.get(key);
+      if (id === undefined) continue;
+      const chosen = backend !== undefined && frontend.chosen.includes(backend);
+      if (chosen && !list.has(id)) added.push(id);
+      else if (!chosen && list.has(id)) removed.push(id);
+    }
+    return { added, removed };
+  }
+
+  /** Writes all slots under a new generation, unless they are what they were. */
+  #rewrite(
+    before: Programmed | undefined,
+    serviceId: number,
+    frontend: Frontend,
+    steps: Steps,
+  ): WrittenSlots {
+    const { algorithm, chosen, chosenLocal } = frontend;
+    const list = isList(frontend);
+    const slotsOf = list
+      ? new SlotList(chosen.map(({ key }) => this.#backendIds.get(key)!))
+      : JSON.stringify([
+          algorithm,
+          this.#weighed(chosen),
+          chosenLocal && this.#weighed(chosenLocal),
+        ]);
+    let { generation, slots, localSlots } = before?.row ?? NO_SLOTS;
+    if (before !== undefined && before.slotsOf === slotsOf) {
+      return { slotsOf, generation, slots, localSlots };
+    }
+    if (before !== undefined) dropSlots(before.row, steps.oldSlots);
+    generation = (generation % MAX_GENERATION) + 1;
+    const write = (table: SlotTable, to: readonly Backend[]): number => {
+      const ids = slotsOf instanceof SlotList ? slotsOf.ids : this.#slotTable(frontend, to);
+      for (let chunk = 0; chunk * SLOTS_PER_CHUNK < ids.length; chunk++) {
+        const backendIds = new Uint32Array(SLOTS_PER_CHUNK);
+        backendIds.set(ids.slice(chunk * SLOTS_PER_CHUNK, (chunk + 1) * SLOTS_PER_CHUNK));
+        const at = { serviceId, generation, table, chunk };
+        steps.slots.push({ type: 'slots-put', ...at, backendIds, live: false });
+      }
+      return ids.length;
+    };
+    slots = write('main', chosen);
+    localSlots = chosenLocal === undefined ? 0 : write('local', chosenLocal);
+    return { slotsOf, generation, slots, localSlots };
   }
 
   #weighed(backends: readonly Backend[]): (readonly [number, number])[] {
@@ -279,9 +373,8 @@ export class Program {
   /** The backend ids that slots hold, in order. */
   #slotTable({ algorithm }: Frontend, chosen: readonly Backend[]): Uint32Array {
     const ids = chosen.map(({ key }) => this.#backendIds.get(key)!);
-    const equal = chosen.every(({ weight }) => weight === chosen[0]!.weight);
     // Of unequal backends also a random choice is made among slots that are shared out by weight.
-    if (algorithm === 'random' && equal) return Uint32Array.from(ids);
+    if (algorithm === 'random' && equal(chosen)) return Uint32Array.from(ids);
     return this.#tableOf(chosen).map((index) => ids[index]!);
   }
 
@@ -299,4 +392,19 @@ export class Program {
     }
     steps.oldSlots.push({ type: 'reverse-delete', serviceId });
   }
+}
+
+const equal = (backends: readonly Backend[]): boolean =>
+  backends.every(({ weight }) => weight === backends[0]!.weight);
+
+/** One slot for each backend: a random choice among equals, by one table for everybody. */
+const isList = ({ algorithm, chosen, chosenLocal }: Frontend): boolean =>
+  algorithm === 'random' && chosenLocal === undefined && chosen.length > 0 && equal(chosen);
+
+function patchStates(states: Map<string, UserState>, patch: BackendChanges) {
+  for (const [key, backend] of patch) {
+    if (backend === undefined) states.delete(key);
+    else states.set(key, mapState(backend));
+  }
+  return states;
 }

@@ -1,4 +1,5 @@
 import { type Address, Prefix } from '@causeway/ip';
+import { healthOf, isHealthy, tierOf } from './clusters.ts';
 import { weightedTable } from './maglev.ts';
 import { type Backend, type Frontend, serviceName } from './model.ts';
 
@@ -21,11 +22,24 @@ export interface Candidate {
   readonly key: string;
   readonly backendId: number | undefined;
   readonly target: string | undefined;
+  readonly cluster: string;
+  /** Counted from 1, in the order in which they are tried. */
+  readonly tier: number;
   readonly node: string | undefined;
   readonly state: Backend['state'];
   readonly eligible: boolean;
   readonly reason: string;
   /** Part of new connections that it gets, 0 to 1. */
+  readonly share: number;
+}
+
+/** Clusters that share connections, and what they get together. */
+export interface TierView {
+  readonly tier: number;
+  readonly clusters: readonly string[];
+  readonly healthy: number;
+  readonly expected: number;
+  /** 0 to 1. */
   readonly share: number;
 }
 
@@ -36,6 +50,9 @@ export interface Choice {
   readonly from: 'inside' | 'outside';
   readonly algorithm: Frontend['algorithm'];
   readonly forwarding: Frontend['forwarding'];
+  readonly tiers: readonly TierView[];
+  /** Healthy part of a tier below which it gives connections to the next one; absent: when none is healthy. */
+  readonly spillOver?: number;
   readonly candidates: readonly Candidate[];
   /** The backend, where the query settles it. */
   readonly chosen: string | undefined;
@@ -64,12 +81,14 @@ export function explainChoice(
   }
   const candidates = frontend.backends.map((backend): Candidate => {
     const share = shares.get(backend.key) ?? 0;
-    const { key, target, node, state } = backend;
-    const reason = reasonFor(backend, shares.has(key), keepsClients);
+    const { key, target, cluster, node, state } = backend;
+    const reason = reasonFor(backend, shares.has(key), keepsClients, frontend);
     return {
       key,
       backendId: idOf(key),
       target,
+      cluster,
+      tier: tierOf(frontend.tiers, cluster) + 1,
       node,
       state,
       eligible: shares.has(key),
@@ -84,6 +103,8 @@ export function explainChoice(
     from,
     forwarding: frontend.forwarding,
     algorithm: frontend.algorithm,
+    tiers: tierViews(frontend, candidates),
+    ...(frontend.spillOver === undefined ? {} : { spillOver: frontend.spillOver }),
     candidates,
   };
   const refused = outside ? refusal(frontend, query.client) : undefined;
@@ -124,7 +145,40 @@ function refusal({ external, sourceRanges, key }: Frontend, client: Address | un
   return `${client} is in none of loadBalancerSourceRanges ${sourceRanges.join(', ')}: its packets are dropped`;
 }
 
-function reasonFor(backend: Backend, eligible: boolean, keepsClients: boolean): string {
+function tierViews(
+  { backends, tiers, expected }: Frontend,
+  candidates: readonly Candidate[],
+): TierView[] {
+  const health = healthOf(backends, tiers, expected);
+  return tiers.map((clusters, index) => {
+    const mine = candidates.filter(({ tier }) => tier === index + 1);
+    const share = mine.reduce((sum, each) => sum + each.share, 0);
+    return { tier: index + 1, clusters, ...health[index]!, share };
+  });
+}
+
+function reasonFor(
+  backend: Backend,
+  eligible: boolean,
+  keepsClients: boolean,
+  { tiers, backends }: Frontend,
+): string {
+  const { alsoIn } = backend;
+  const reason = reasonOf(backend, eligible, keepsClients);
+  const twice =
+    alsoIn === undefined ? '' : `; ${alsoIn.join(', ')} has the same address, and is not believed`;
+  if (eligible || !isHealthy(backend) || keepsClients) return reason + twice;
+  const tier = tierOf(tiers, backend.cluster);
+  const better = tiers
+    .slice(0, tier)
+    .find((clusters) =>
+      backends.some((each) => isHealthy(each) && clusters.includes(each.cluster)),
+    );
+  if (better === undefined) return reason + twice;
+  return `ready, but ${better.join(', ')} comes before ${backend.cluster} and has enough${twice}`;
+}
+
+function reasonOf(backend: Backend, eligible: boolean, keepsClients: boolean): string {
   if (backend.excluded === 'other-node' || (keepsClients && !eligible && usable(backend))) {
     return `on node ${backend.node ?? 'unknown'}, and the traffic policy is Local`;
   }

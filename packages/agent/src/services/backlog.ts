@@ -17,6 +17,8 @@ export class Backlog {
   readonly #oldRanges = new Map<string, Of<'source-range-delete'>>();
   /** Generations that were given up before a row named them. */
   readonly #abandoned = new Set<number>();
+  /** The generation that the kernel's row is known to name. */
+  #live: number | undefined;
 
   get empty(): boolean {
     return this.operations().length === 0;
@@ -46,7 +48,9 @@ export class Backlog {
         return [operation];
       case 'slots-put':
         this.#abandonBut(operation.generation);
-        this.#slots.push(operation);
+        if (operation.live) this.#live = operation.generation;
+        this.#slots = [...this.#slots.filter((each) => !sameSlots(each, operation)), operation];
+        this.#oldSlots = this.#oldSlots.filter((each) => !sameSlots(each, operation));
         return [];
       case 'reverse-put':
         this.#reverse = operation;
@@ -68,6 +72,7 @@ export class Backlog {
       case 'slots-delete':
         // No row ever named them: what was written of them is only in the way.
         if (this.#abandoned.has(operation.generation)) return [operation];
+        this.#slots = this.#slots.filter((each) => !sameSlots(each, operation));
         this.#oldSlots.push(operation);
         return [];
       case 'service-delete': {
@@ -92,8 +97,11 @@ export class Backlog {
     const waiting = this.#slots[0]?.generation ?? this.#row?.row.generation;
     if (waiting === undefined || waiting === generation) return;
     this.#abandoned.clear();
-    this.#abandoned.add(waiting);
+    if (waiting !== this.#live) this.#abandoned.add(waiting);
     this.#slots = [];
     this.#row = undefined;
   }
 }
+
+const sameSlots = (a: Of<'slots-put' | 'slots-delete'>, b: Of<'slots-put' | 'slots-delete'>) =>
+  a.generation === b.generation && a.table === b.table && a.chunk === b.chunk;

@@ -1,5 +1,5 @@
 import { Address } from '@causeway/ip';
-import type { Balancer, Frontend } from '@causeway/loadbalancing';
+import { type Backend, type Balancer, type Frontend, tierOf } from '@causeway/loadbalancing';
 import { AgentError } from '../errors.ts';
 
 /** Of `GET /v1/services/why`. */
@@ -26,18 +26,28 @@ export function listFrontends(balancer: Balancer): readonly unknown[] {
     forwarding: frontend.forwarding,
     ...(frontend.sourceRanges === undefined ? {} : { sourceRanges: frontend.sourceRanges }),
     id: balancer.row(frontend.key)?.serviceId ?? null,
-    backends: frontend.backends.map(({ key, state, node, target, weight, failing, excluded }) => ({
-      backend: key,
-      id: balancer.backendId(key) ?? null,
-      state,
-      node,
-      target,
-      weight,
-      ...(failing === undefined ? {} : { failing }),
-      ...(excluded === undefined ? {} : { excluded }),
-    })),
+    tiers: frontend.tiers,
+    ...(frontend.spillOver === undefined ? {} : { spillOver: frontend.spillOver }),
+    backends: frontend.backends.map((each) => backendView(balancer, frontend, each)),
     ...(conflicts.has(frontend.key) ? { claimedBy: conflicts.get(frontend.key) } : {}),
   }));
+}
+
+function backendView(balancer: Balancer, { tiers }: Frontend, backend: Backend) {
+  const { key, cluster, state, node, target, weight, failing, excluded, alsoIn } = backend;
+  return {
+    backend: key,
+    id: balancer.backendId(key) ?? null,
+    cluster,
+    tier: tierOf(tiers, cluster) + 1,
+    state,
+    node,
+    target,
+    weight,
+    ...(failing === undefined ? {} : { failing }),
+    ...(excluded === undefined ? {} : { excluded }),
+    ...(alsoIn === undefined ? {} : { alsoIn }),
+  };
 }
 
 /**

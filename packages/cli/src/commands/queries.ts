@@ -156,7 +156,7 @@ export const serviceList = listing({
     outside: outsideText(rest),
     algorithm,
     ...(Number(affinitySeconds) > 0 ? { affinity: `${Number(affinitySeconds)} s` } : {}),
-    backends: Array.isArray(backends) ? backends.map(backendText) : backends,
+    backends: Array.isArray(backends) ? backendTexts(backends, rest.tiers) : backends,
   }),
 });
 
@@ -167,9 +167,16 @@ function outsideText({ external, trafficPolicy, forwarding, sourceRanges }: Row)
   return Array.isArray(sourceRanges) ? `${how}, from ${sourceRanges.join(' ')}` : how;
 }
 
-function backendText(backend: unknown): string {
-  const { backend: address, state, excluded, weight } = backend as Row;
+/** Cluster and tier are told where there is more than one. */
+function backendTexts(backends: readonly unknown[], tiers: unknown): string[] {
+  const clusters = (Array.isArray(tiers) ? tiers : []) as readonly (readonly string[])[];
+  return backends.map((each) => backendText(each as Row, clusters.flat().length > 1));
+}
+
+function backendText(backend: Row, meshed: boolean): string {
+  const { backend: address, state, excluded, weight, cluster, tier } = backend;
   const remarks = [
+    ...(meshed ? [`${String(cluster)}, tier ${String(tier)}`] : []),
     ...(state === 'active' ? [] : [String(state)]),
     ...(excluded === 'failing' ? ['fails its check'] : []),
     ...(weight === undefined || weight === 100 ? [] : [`weight ${String(weight)}`]),

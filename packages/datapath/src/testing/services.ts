@@ -58,7 +58,8 @@ export function putService(datapath: Datapath, service: TestService): void {
     for (let chunk = 0; chunk * SLOTS_PER_CHUNK < slots.length; chunk++) {
       const backendIds = new Uint32Array(SLOTS_PER_CHUNK);
       backendIds.set(slots.slice(chunk * SLOTS_PER_CHUNK, (chunk + 1) * SLOTS_PER_CHUNK));
-      services.apply({ type: 'slots-put', serviceId, generation, table, chunk, backendIds });
+      const at = { serviceId, generation, table, chunk };
+      services.apply({ type: 'slots-put', ...at, backendIds, live: false });
     }
     return slots.length;
   };
