@@ -53,7 +53,13 @@ export type {
   CiliumNetworkPolicy,
   CiliumRule,
 } from './src/schema/cilium-policy.ts';
-export type { ObjectMeta, OwnerReference } from './src/schema/common.ts';
+export {
+  isDnsLabel,
+  isLabelKey,
+  isLabelValue,
+  type ObjectMeta,
+  type OwnerReference,
+} from './src/schema/common.ts';
 export type { Namespace, Node, Pod } from './src/schema/core.ts';
 export type { CiliumEgressGatewayPolicy } from './src/schema/egress-gateway.ts';
 export {

@@ -10,6 +10,8 @@ export const INVENTORY_STATUS = Object.freeze({
   'bad-file': 400,
   /** Every number of the cluster's range is in use or rests. */
   'identities-exhausted': 507,
+  /** The object changed while it was being written. */
+  conflict: 409,
   'not-leading': 409,
   'not-ready': 503,
   'unknown-source': 404,

@@ -1,0 +1,139 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import {
+  aborted,
+  checkConfig,
+  type GuardedListener,
+  type Log,
+  listenGuarded,
+  listenOnSocket,
+  loadConfig,
+  lockRunDirectory,
+  messageWithCauses,
+  runProgram,
+  sparingLog,
+  stderrLog,
+} from '@causeway/daemon';
+import { connectKv, type Kv, systemClock } from '@causeway/etcd';
+import { etcdStore } from '@causeway/resources';
+import { Admission } from './api/admission.ts';
+import { inventoryApi } from './api/api.ts';
+import type { ApiConfig } from './api/config.ts';
+import { makeInventory } from './assemble.ts';
+import { type InventoryConfig, type InventoryInput, inventoryConfig } from './config.ts';
+import { Instance } from './instance.ts';
+import type { Hosted } from './lead.ts';
+
+export interface RunOptions {
+  /** Ends the program in good order. Without one, SIGTERM and SIGINT do. */
+  readonly signal?: AbortSignal;
+  readonly log?: Log;
+  /** Called once requests are taken; `port` where the HTTP API is configured. */
+  readonly onListening?: (at: {
+    readonly socket: string;
+    readonly port: number | undefined;
+  }) => void;
+}
+
+export const readConfig = (config: string | InventoryInput): InventoryConfig =>
+  typeof config === 'string'
+    ? loadConfig(config, inventoryConfig)
+    : checkConfig(config, inventoryConfig);
+
+/**
+ * Runs one instance until it is told to end. `config` is a file's name, or what would be in it. Throws DaemonError
+ * `bad-config`, `already-running`, and InventoryError `bad-rule`, before anything is written.
+ */
+export async function runInventory(
+  config: string | InventoryInput,
+  options: RunOptions = {},
+): Promise<void> {
+  const settings = readConfig(config);
+  // Rules are compiled once to be refused now rather than at the first election that is won.
+  makeInventory(settings);
+  const log = options.log ?? stderrLog(settings.log, { inventory: settings.name });
+  const { signal } = options;
+  await runProgram({ log, ...(signal === undefined ? {} : { signal }) }, (stop) =>
+    serve(settings, options, log, stop),
+  );
+}
+
+/** What an instance works with, on the real clock and store. The caller disposes of `kv`. */
+export function host(config: InventoryConfig, log: Log, kv: Kv = connect(config)): Hosted {
+  return {
+    config,
+    kv,
+    store: etcdStore(kv),
+    clock: systemClock,
+    monotonic: () => performance.now(),
+    random: Math.random,
+    log: sparingLog(log),
+  };
+}
+
+async function serve(
+  config: InventoryConfig,
+  options: RunOptions,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  using _lock = lockRunDirectory(config.runDir, 'inventory');
+  const startedAt = Date.now();
+  // Token files are read before anybody is elected.
+  const admission = config.api === undefined ? undefined : new Admission(config.api);
+  const hosted = host(config, log);
+  await using _kv = hosted.kv;
+  await using instance = new Instance(hosted);
+  const api = inventoryApi({
+    instance,
+    wall: Date.now,
+    about: () => ({
+      version: '0.1.0',
+      startedAt: new Date(startedAt).toISOString(),
+      uptimeSeconds: Math.round((Date.now() - startedAt) / 1000),
+    }),
+    onError: (error, request) =>
+      log.error({ ...request, error: messageWithCauses(error) }, 'a request failed'),
+  });
+  await using http =
+    config.api === undefined || admission === undefined
+      ? undefined
+      : await listenHttp(config.api, admission, api);
+  const socket = path.join(config.runDir, 'inventory.sock');
+  await using _socket = await listenOnSocket(api, socket);
+  log.info({ socket, port: http?.port }, 'the inventory takes requests');
+  options.onListening?.({ socket, port: http?.port });
+  await aborted(signal);
+}
+
+function listenHttp(
+  config: ApiConfig,
+  admission: Admission,
+  api: Parameters<typeof listenGuarded>[0],
+): Promise<GuardedListener> {
+  const { address, port, tls } = config;
+  return listenGuarded(api, {
+    host: address,
+    port,
+    admit: (caller) => admission.admit(caller),
+    tls: tls && {
+      cert: readFileSync(tls.certFile, 'utf8'),
+      key: readFileSync(tls.keyFile, 'utf8'),
+      clientCa: tls.clientCaFile === undefined ? undefined : readFileSync(tls.clientCaFile, 'utf8'),
+    },
+  });
+}
+
+function connect({ etcd }: InventoryConfig): Kv {
+  const { endpoints, tls } = etcd;
+  if (tls === undefined) return connectKv({ endpoints });
+  const { caFile, certFile, keyFile } = tls;
+  return connectKv({
+    endpoints,
+    tls: {
+      caFile,
+      ...(certFile === undefined ? {} : { certFile }),
+      ...(keyFile === undefined ? {} : { keyFile }),
+    },
+  });
+}

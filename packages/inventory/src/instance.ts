@@ -1,0 +1,162 @@
+import { Election, type ElectionState } from '@causeway/etcd';
+import type { SourceView } from './core/inventory.ts';
+import { InventoryError } from './errors.ts';
+import { type Hosted, type Known, Lead } from './lead.ts';
+import type { WriterStatus } from './writer/writer.ts';
+
+/** Held by the leader's lease; its value is the leader's name. */
+export const ELECTION_KEY = 'causeway/election/inventory';
+
+export interface InstanceStatus {
+  readonly name: string;
+  readonly cluster: { readonly name: string; readonly id: number };
+  readonly leader: boolean;
+  readonly leaderName: string | undefined;
+  /** The lead's fence: grows with each change of leader. */
+  readonly epoch: number | undefined;
+  /** It leads and every source has spoken, or it follows one who leads. */
+  readonly ready: boolean;
+  readonly reasons: readonly string[];
+  readonly counts:
+    | {
+        readonly addresses: number;
+        readonly entries: number;
+        readonly nodes: number;
+        readonly identities: number;
+        readonly resting: number;
+        readonly identitySpace: number;
+        readonly conflicts: number;
+        readonly unpublished: number;
+      }
+    | undefined;
+  readonly writer: WriterStatus | undefined;
+  readonly sources: readonly SourceView[];
+  readonly etcd: { readonly connected: boolean; readonly lastError: string | undefined };
+}
+
+/** One of the two that run: stands in the election, and does the work while it is elected. */
+export class Instance implements AsyncDisposable {
+  readonly hosted: Hosted;
+  readonly #election: Election;
+  readonly #stop = new AbortController();
+  #lead: Lead | undefined;
+  #before: Known | undefined;
+  /** Ends of leads and beginnings of new ones, one after the other. */
+  #turn: Promise<void> = Promise.resolve();
+
+  constructor(hosted: Hosted) {
+    this.hosted = hosted;
+    const { kv, config, clock, random } = hosted;
+    this.#election = new Election({
+      kv,
+      key: ELECTION_KEY,
+      name: config.name,
+      ttl: config.election.ttlSeconds,
+      clock,
+      random,
+    });
+    this.#election.onChange((state) => {
+      this.#turn = this.#turn.then(() => this.#enter(state));
+    });
+  }
+
+  /** What the leader knows. @throws InventoryError `not-leading`, `not-ready`. */
+  leading(): Known & { readonly lead: Lead } {
+    const lead = this.#lead;
+    if (lead?.known !== undefined) return { ...lead.known, lead };
+    const { state } = this.#election;
+    const { name } = this.hosted.config;
+    if (lead !== undefined || state.type !== 'following') {
+      throw new InventoryError('not-ready', `${name} has not read the store yet`, {
+        hint: `ask again${lead?.lastError === undefined ? '' : `; it says: ${lead.lastError}`}`,
+      });
+    }
+    throw new InventoryError('not-leading', `${name} does not lead`, {
+      value: state.leader,
+      hint: `ask ${state.leader}, which does`,
+    });
+  }
+
+  status(): InstanceStatus {
+    const { config, kv, monotonic } = this.hosted;
+    const { state, lastError } = this.#election;
+    const { connected, lastError: storeError } = kv.health();
+    const lead = this.#lead;
+    const known = lead?.known;
+    const sources = known?.inventory.sources(monotonic()) ?? [];
+    const reasons = [
+      ...(connected ? [] : ['the store does not answer']),
+      ...(state.type === 'connecting' ? ['the election is under way'] : []),
+      ...(lead !== undefined && known === undefined ? ['the store has not been read yet'] : []),
+      ...sources
+        .filter(({ synced, type }) => !synced && type !== 'gone')
+        .map(({ name }) => `source ${name} has not spoken yet`),
+      ...sources.flatMap(({ name, withheld }) =>
+        withheld === undefined
+          ? []
+          : [
+              `source ${name} would take ${withheld.count} of ${withheld.of} away: withheld for ${Math.ceil(withheld.secondsLeft)} s, or until accepted`,
+            ],
+      ),
+    ];
+    return {
+      name: config.name,
+      cluster: { name: config.cluster.name, id: config.cluster.id },
+      leader: lead !== undefined,
+      leaderName:
+        state.type === 'leading'
+          ? config.name
+          : state.type === 'following'
+            ? state.leader
+            : undefined,
+      epoch: state.type === 'leading' ? state.fence.revision : undefined,
+      ready: reasons.length === 0,
+      reasons,
+      counts: known && {
+        addresses: known.inventory.addresses,
+        entries: known.publication.entries,
+        nodes: known.publication.nodes,
+        identities: known.publication.numbers.used,
+        resting: known.publication.numbers.resting,
+        identitySpace: known.publication.numbers.size,
+        conflicts: known.inventory.conflictCount,
+        unpublished: known.publication.unpublished.length,
+      },
+      writer: lead?.writer?.status(),
+      sources,
+      etcd: { connected, lastError: lead?.lastError ?? lastError ?? storeError?.message },
+    };
+  }
+
+  async #enter(state: ElectionState): Promise<void> {
+    const { log, config } = this.hosted;
+    const before = this.#lead;
+    if (before !== undefined) {
+      this.#lead = undefined;
+      await before[Symbol.asyncDispose]();
+      this.#before = before.known ?? this.#before;
+      log.info({ epoch: before.fence.revision }, 'no longer leads');
+    }
+    // Another's lead is newer than anything known here.
+    if (state.type === 'following') this.#before = undefined;
+    if (state.type !== 'leading' || this.#stop.signal.aborted) return;
+    if (this.#election.state !== state) return;
+    log.info({ name: config.name, epoch: state.fence.revision }, 'leads');
+    this.#lead = new Lead({
+      ...this.hosted,
+      fence: state.fence,
+      onFenceLost: () => this.#election.doubt(),
+      before: this.#before,
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#turn;
+    const lead = this.#lead;
+    this.#lead = undefined;
+    await lead?.[Symbol.asyncDispose]();
+    await this.#election[Symbol.asyncDispose]();
+    await this.#turn;
+  }
+}

@@ -1,0 +1,29 @@
+import type { ResourceStore } from '@causeway/resources';
+import { z } from 'zod';
+import type { Source, SourceContext } from '../source.ts';
+import { fileSource } from './file/config.ts';
+import { FileSource } from './file/source.ts';
+import { objectsSource } from './objects/config.ts';
+import { ObjectsSource } from './objects/source.ts';
+
+/** Every type of source there is. A new one adds its settings here and its making below. */
+export const sourceConfig = z.discriminatedUnion('type', [fileSource, objectsSource]);
+
+export type SourceConfig = z.infer<typeof sourceConfig>;
+
+export interface SourceParts {
+  readonly context: SourceContext;
+  /** The inventory's own registry. */
+  readonly store: ResourceStore;
+}
+
+export function makeSource(config: SourceConfig, { context, store }: SourceParts): Source {
+  switch (config.type) {
+    case 'file':
+      return new FileSource(config, context);
+    case 'objects':
+      return new ObjectsSource(config, context, store);
+    default:
+      return config satisfies never;
+  }
+}
