@@ -8,6 +8,7 @@ import {
   messageWithCauses,
   runProgram,
   stderrLog,
+  VERSION,
 } from '@causeway/daemon';
 import { connectKv, type Kv, systemClock } from '@causeway/etcd';
 import { apiApp } from './api/app.ts';
@@ -20,7 +21,6 @@ import type { DatapathSettings, NodeDatapath } from './datapath/ports.ts';
 import { probeFeatures } from './node/features.ts';
 import { Foundation } from './node/foundation.ts';
 import { Node } from './node/node.ts';
-import { VERSION } from './node/status.ts';
 
 export interface RunOptions {
   /** Ends the agent in good order. Without one, SIGTERM and SIGINT do. */

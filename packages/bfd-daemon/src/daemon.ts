@@ -2,11 +2,11 @@ import path from 'node:path';
 import { Bfd, BfdError } from '@causeway/bfd';
 import {
   aborted,
-  type Log,
+  type Daemon,
+  type DaemonOptions,
   listenOnSocket,
-  lockRunDirectory,
   messageWithCauses,
-  runProgram,
+  runDaemon,
   StateDirectory,
   stderrLog,
 } from '@causeway/daemon';
@@ -15,10 +15,7 @@ import { type BfdDaemonConfig, loadBfdConfig } from './config.ts';
 import { BfdDaemonError, isKnownCode } from './errors.ts';
 import { Owners, ownerRecord } from './owners.ts';
 
-export interface RunOptions {
-  /** Ends the daemon in good order. Without one, SIGTERM and SIGINT do. */
-  readonly signal?: AbortSignal;
-  readonly log?: Log;
+export interface RunOptions extends DaemonOptions {
   /** Called once requests are taken. */
   readonly onListening?: (socket: string) => void;
 }
@@ -35,20 +32,16 @@ export async function runBfdDaemon(
   const log =
     options.log ??
     stderrLog(settings.log.level, settings.name === undefined ? {} : { node: settings.name });
-  const { signal } = options;
-  await runProgram({ log, ...(signal === undefined ? {} : { signal }) }, (stop) =>
-    serve(settings, options, log, stop),
+  await runDaemon('bfd', { ...options, runDir: settings.runDir, log }, (daemon) =>
+    serve(settings, options, daemon),
   );
 }
 
 async function serve(
   config: BfdDaemonConfig,
   options: RunOptions,
-  log: Log,
-  signal: AbortSignal,
+  { log, signal, about, onError }: Daemon,
 ): Promise<void> {
-  using _lock = lockRunDirectory(config.runDir, 'bfd');
-  const startedAt = new Date();
   const feed = new Feed(config.limits);
   const failure = Promise.withResolvers<never>();
   failure.promise.catch(() => {});
@@ -74,15 +67,8 @@ async function serve(
     owners,
     feed,
     requestBytes: config.limits.requestBytes,
-    about: () => ({
-      ready: true,
-      version: '0.1.0',
-      startedAt: startedAt.toISOString(),
-      uptimeSeconds: Math.round((Date.now() - startedAt.getTime()) / 1000),
-      owners: owners.names(),
-    }),
-    onError: (error, request) =>
-      log.error({ ...request, error: messageWithCauses(error) }, 'a request failed'),
+    about: () => ({ ready: true, ...about(), owners: owners.names() }),
+    onError,
   });
   await using _server = await listenOnSocket(api, config.socket);
   const { preference, sessions } = await bfd.status();

@@ -1,16 +1,16 @@
 import path from 'node:path';
 import {
   aborted,
-  checkConfig,
+  type Daemon,
+  type DaemonOptions,
   EventStreams,
-  type Log,
   listenOnSocket,
   listenOnTcp,
-  loadConfig,
-  lockRunDirectory,
   messageWithCauses,
-  runProgram,
+  runDaemon,
+  settingsOf,
   stderrLog,
+  VERSION,
 } from '@causeway/daemon';
 import { stationApi } from './api.ts';
 import { type StationConfig, stationConfig } from './config.ts';
@@ -18,10 +18,7 @@ import { History } from './history/history.ts';
 import { RouterSockets } from './listen.ts';
 import { Station, type StationEvent } from './station.ts';
 
-export interface RunOptions {
-  /** Ends the station in good order. Without one, SIGTERM and SIGINT do. */
-  readonly signal?: AbortSignal;
-  readonly log?: Log;
+export interface RunOptions extends DaemonOptions {
   /** Called once routers and requests are taken. */
   readonly onListening?: (at: {
     readonly socket: string;
@@ -40,24 +37,18 @@ export async function runStation(
   config: string | Partial<StationConfig> | undefined,
   options: RunOptions = {},
 ): Promise<void> {
-  const settings =
-    typeof config === 'string'
-      ? loadConfig(config, stationConfig)
-      : checkConfig(config ?? {}, stationConfig);
+  const settings = settingsOf(config, stationConfig);
   const log = options.log ?? stderrLog(settings.log, {});
-  const { signal } = options;
-  await runProgram({ log, ...(signal === undefined ? {} : { signal }) }, (stop) =>
-    serve(settings, options, log, stop),
+  await runDaemon('bmp', { ...options, runDir: settings.runDir, log }, (daemon) =>
+    serve(settings, options, daemon),
   );
 }
 
 async function serve(
   config: StationConfig,
   options: RunOptions,
-  log: Log,
-  signal: AbortSignal,
+  { log, signal, about, onError }: Daemon,
 ): Promise<void> {
-  using _lock = lockRunDirectory(config.runDir, 'bmp');
   const startedAt = Date.now();
   const opened = History.open(path.join(config.data, 'history.sqlite'), config.history, startedAt);
   using history = opened.history;
@@ -78,7 +69,7 @@ async function serve(
     log.error({ file, code: error.code, error: messageWithCauses(error) }, 'history set aside');
     station.setAside({ file, code: error.code, message: error.message }, startedAt);
   }
-  station.started({ version: '0.1.0' }, startedAt);
+  station.started({ version: VERSION }, startedAt);
   sockets = await RouterSockets.open(station, {
     listen: config.listen,
     allow: config.allow,
@@ -93,14 +84,11 @@ async function serve(
       now: Date.now,
       about: () => ({
         ready: true,
-        version: '0.1.0',
-        startedAt: new Date(startedAt).toISOString(),
-        uptimeSeconds: Math.round((Date.now() - startedAt) / 1000),
+        ...about(),
         listen: sockets?.addresses,
         ...(opened.aside === undefined ? {} : { historySetAside: opened.aside.file }),
       }),
-      onError: (error, request) =>
-        log.error({ ...request, error: messageWithCauses(error) }, 'a request failed'),
+      onError,
     });
     const socket = path.join(config.runDir, 'bmp.sock');
     // For other machines, without asking who they are: it only reads.

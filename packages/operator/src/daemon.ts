@@ -1,15 +1,13 @@
 import path from 'node:path';
 import {
   aborted,
-  checkConfig,
-  type Log,
+  type Daemon,
+  type DaemonOptions,
   listenOnSocket,
   listenOnTcp,
-  loadConfig,
-  lockRunDirectory,
-  messageWithCauses,
-  runProgram,
+  runDaemon,
   StateDirectory,
+  settingsOf,
   sparingLog,
   stderrLog,
 } from '@causeway/daemon';
@@ -19,10 +17,7 @@ import { type OperatorConfig, operatorConfig } from './config.ts';
 import { KnownStore, storeMemoryRecord } from './memory.ts';
 import { Operator } from './operator.ts';
 
-export interface RunOptions {
-  /** Ends the operator in good order. Without one, SIGTERM and SIGINT do. */
-  readonly signal?: AbortSignal;
-  readonly log?: Log;
+export interface RunOptions extends DaemonOptions {
   /** Called once requests are taken. */
   readonly onListening?: (at: { readonly socket: string }) => void;
 }
@@ -35,25 +30,19 @@ export async function runOperator(
   config: string | Partial<OperatorConfig> | undefined,
   options: RunOptions = {},
 ): Promise<void> {
-  const settings =
-    typeof config === 'string'
-      ? loadConfig(config, operatorConfig)
-      : checkConfig(config ?? {}, operatorConfig);
-  const log = options.log ?? stderrLog(settings.log, { operator: settings.name });
-  const { signal } = options;
-  await runProgram({ log, ...(signal === undefined ? {} : { signal }) }, (stop) =>
-    serve(settings, options, log, stop),
+  const settings = settingsOf(config, operatorConfig);
+  const { runDir, name } = settings;
+  const log = options.log ?? stderrLog(settings.log, { operator: name });
+  await runDaemon('operator', { ...options, runDir, log }, (daemon) =>
+    serve(settings, options, daemon),
   );
 }
 
 async function serve(
   config: OperatorConfig,
   options: RunOptions,
-  log: Log,
-  signal: AbortSignal,
+  { log, signal, about, onError }: Daemon,
 ): Promise<void> {
-  using _lock = lockRunDirectory(config.runDir, 'operator');
-  const startedAt = Date.now();
   const { endpoints, tls } = config.etcd;
   await using kv = connectKv({
     endpoints,
@@ -70,16 +59,7 @@ async function serve(
     random: Math.random,
     log: sparingLog(log),
   });
-  const parts = {
-    operator,
-    about: () => ({
-      version: '0.1.0',
-      startedAt: new Date(startedAt).toISOString(),
-      uptimeSeconds: Math.round((Date.now() - startedAt) / 1000),
-    }),
-    onError: (error: unknown, request: { method: string; path: string }) =>
-      log.error({ ...request, error: messageWithCauses(error) }, 'a request failed'),
-  };
+  const parts = { operator, about, onError };
   const { http } = config;
   await using _http =
     http === undefined

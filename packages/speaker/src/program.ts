@@ -2,17 +2,16 @@ import os from 'node:os';
 import path from 'node:path';
 import {
   aborted,
+  type Daemon,
+  type DaemonOptions,
   EventStreams,
-  type Log,
   listenOnSocket,
-  lockRunDirectory,
-  messageWithCauses,
-  runProgram,
+  runDaemon,
   stderrLog,
+  VERSION,
 } from '@causeway/daemon';
 import { RtSocket } from '@causeway/linux';
 import { speakerApi } from './api/app.ts';
-import { VERSION } from './api/status.ts';
 import { loadProgramConfig, type ProgramConfig } from './config/program.ts';
 import { KernelObserver } from './kernel/observer.ts';
 import { Control } from './runtime/control.ts';
@@ -20,10 +19,7 @@ import { TargetFinder } from './runtime/targets.ts';
 import { SpeakerState } from './state.ts';
 import type { EventView } from './views/event.ts';
 
-export interface RunOptions {
-  /** Ends the speaker for a restart. Without one, SIGTERM and SIGINT do. */
-  readonly signal?: AbortSignal;
-  readonly log?: Log;
+export interface RunOptions extends DaemonOptions {
   /** Called once requests are taken. */
   readonly onListening?: (socket: string) => void;
 }
@@ -41,9 +37,8 @@ export async function runSpeaker(
   const settings = typeof config === 'object' ? config : loadProgramConfig(config);
   const hostname = settings.name ?? os.hostname();
   const log = options.log ?? stderrLog(settings.log.level, { node: hostname });
-  const { signal } = options;
-  await runProgram({ log, ...(signal === undefined ? {} : { signal }) }, (stop) =>
-    serve(settings, hostname, options, log, stop),
+  await runDaemon('speaker', { ...options, runDir: settings.runDir, log }, (daemon) =>
+    serve(settings, hostname, options, daemon),
   );
 }
 
@@ -51,11 +46,9 @@ async function serve(
   config: ProgramConfig,
   hostname: string,
   options: RunOptions,
-  log: Log,
-  signal: AbortSignal,
+  { log, signal, onError }: Daemon,
 ): Promise<void> {
   const startedAt = performance.now();
-  using _lock = lockRunDirectory(config.runDir, 'speaker');
   const { eventBuffer, eventReaders } = config.limits;
   const events = new EventStreams<EventView>({
     buffer: eventBuffer,
@@ -98,8 +91,7 @@ async function serve(
     events,
     startedAt,
     requestBytes: config.limits.requestBytes,
-    onError: (error, request) =>
-      log.error({ ...request, error: messageWithCauses(error) }, 'a request failed'),
+    onError,
     onShutdown: (text) => {
       goodbye = { text };
       // The answer is on its way first.

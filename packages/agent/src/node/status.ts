@@ -1,3 +1,4 @@
+import { VERSION } from '@causeway/daemon';
 import type { MeshReader } from '@causeway/mesh';
 import type { AgentStatus, HealthRow } from '../api/types.ts';
 import type { AgentConfig } from '../config/schema.ts';
@@ -7,8 +8,6 @@ import type { HostPlan } from '../host/planner.ts';
 import type { IdentityResolver } from '../identity/resolver.ts';
 import type { StoreSources } from '../sources/store.ts';
 import { gatewaysOf } from './gateways.ts';
-
-export const VERSION = '0.1.0';
 
 export interface StatusParts {
   readonly config: AgentConfig;

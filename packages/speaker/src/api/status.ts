@@ -1,10 +1,9 @@
+import { VERSION } from '@causeway/daemon';
 import type { BfdStatus } from '../bfd.ts';
 import type { BmpStatusView } from '../runtime/bmp.ts';
 import type { Engine } from '../runtime/engine.ts';
 import type { KernelStatusView } from '../runtime/kernel.ts';
 import { instant, secondsSince } from '../views/time.ts';
-
-export const VERSION = '0.1.0';
 
 /** `GET /v1/status`: cheap whatever the number of neighbours and routes. */
 export interface StatusView {
