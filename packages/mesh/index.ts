@@ -88,6 +88,14 @@ export {
   rightsToTry,
 } from './src/join/roles.ts';
 export {
+  checkToken,
+  type JoinToken,
+  openToken,
+  type StoreOffer,
+  sealToken,
+  storeOffer,
+} from './src/join/token.ts';
+export {
   ClusterKeeper,
   checkStore,
   HEARTBEAT_INTERVAL,

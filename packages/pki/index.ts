@@ -7,3 +7,4 @@ export {
   inspectCertificate,
   splitCertificates,
 } from './src/inspect.ts';
+export { oneTimeCode, seal, unseal } from './src/seal.ts';
