@@ -1,5 +1,5 @@
 import { Address, Prefix, PrefixTrie } from '@causeway/ip';
-import type { NodeRow, ServiceRow } from '../rows.ts';
+import type { NodeRow } from '../rows.ts';
 import type { Guard } from '../sinks.ts';
 
 /** A range of the own cluster. */
@@ -85,7 +85,7 @@ export class Ranges {
     return {
       entry: (at) => this.refusal(at),
       node: (row) => this.#node(cluster, row),
-      service: (row) => this.backends(backendsOf(row)),
+      service: (row) => this.backends(Object.keys(row.backends)),
     };
   }
 
@@ -138,6 +138,3 @@ function touching<V>(
   const [inner] = trie.covered(at as Prefix);
   return inner;
 }
-
-const backendsOf = (row: ServiceRow): Iterable<string> =>
-  row.backends instanceof Map ? row.backends.keys() : Object.keys(row.backends);
