@@ -74,6 +74,14 @@ test('manifests as Cilium and Kubernetes have them are taken', () => {
       'causeway.io/v1',
     ],
     [
+      'AddressReservation',
+      {
+        workload: { kind: 'StatefulSet', name: 'db', ordinals: '0-1' },
+        addresses: [{ ipv4: '10.0.0.1', ordinal: 1 }, { ipv4: '10.0.0.2' }],
+      },
+      'causeway.io/v1',
+    ],
+    [
       'PodIPPoolOptions',
       { marks: { high: 0.9 }, blockSizes: [{ minPods: 200, ipv4MaskSize: 24 }] },
       'causeway.io/v1',
@@ -148,6 +156,24 @@ test('what cannot be meant is refused, with the field and what is allowed', () =
       { workload: { kind: 'StatefulSet', name: 'db', ordinals: '0-999999' } },
       'causeway.io/v1',
       /ordinals such as "0-3,7"/,
+    ],
+    [
+      'AddressReservation',
+      {
+        workload: { kind: 'StatefulSet', name: 'db', ordinals: '0-1' },
+        addresses: [{ ipv4: '10.0.0.1', ordinal: 1 }, { ipv4: '10.0.0.2' }, { ipv4: '10.0.0.3' }],
+      },
+      'causeway.io/v1',
+      /spec\.addresses\[2\] must be left out: the ordinals 0-1 have one each/,
+    ],
+    [
+      'AddressReservation',
+      {
+        workload: { kind: 'StatefulSet', name: 'db', ordinals: '0-1' },
+        addresses: [{ ipv4: '10.0.0.1', ordinal: 2 }],
+      },
+      'causeway.io/v1',
+      /spec\.addresses\[0\]\.ordinal must be among workload\.ordinals, 0-1/,
     ],
     [
       'AddressReservation',

@@ -2,7 +2,7 @@ import { Address } from '@causeway/ip';
 import * as z from 'zod';
 import { closed, maybe, open, text } from './build.ts';
 import { dnsSubdomain, ipAddress, metadata } from './common.ts';
-import { countOrdinals, parseOrdinals } from './ordinals.ts';
+import { countOrdinals, hasOrdinal, type OrdinalRange, parseOrdinals } from './ordinals.ts';
 
 /** Every ordinal may hold an address that is then kept out of use. */
 const MAX_ADDRESSES = 4096;
@@ -46,6 +46,25 @@ const fixed = closed({
   }
 });
 
+/** Addresses for an ordinal that the workload does not name, and those that no ordinal is left for. */
+function* strayAddresses(
+  addresses: readonly { readonly ordinal?: number; readonly podName?: string }[],
+  ranges: readonly OrdinalRange[] | undefined,
+): Generator<{ readonly index: number; readonly surplus: boolean }> {
+  if (ranges === undefined) return;
+  const taken = new Set(addresses.flatMap(({ ordinal }) => ordinal ?? []));
+  const named = new Set<number>();
+  for (const [from, to] of ranges) {
+    for (let at = from; at <= to; at++) if (!taken.has(at)) named.add(at);
+  }
+  let left = named.size;
+  for (const [index, { ordinal, podName }] of addresses.entries()) {
+    if (ordinal !== undefined) {
+      if (!hasOrdinal(ranges, ordinal)) yield { index, surplus: false };
+    } else if (podName === undefined && left-- <= 0) yield { index, surplus: true };
+  }
+}
+
 export const addressReservation = open({
   apiVersion: z.literal('causeway.io/v1'),
   kind: z.literal('AddressReservation'),
@@ -80,6 +99,16 @@ export const addressReservation = open({
       fail(['workload'], 'must be set unless podName or addresses are: it names who is meant');
     }
     const seen = new Set<string>();
+    const named = spec.workload?.ordinals;
+    const ranges = named === undefined ? undefined : parseOrdinals(named);
+    for (const { index, surplus } of strayAddresses(spec.addresses ?? [], ranges)) {
+      if (surplus)
+        fail(['addresses', index], `must be left out: the ordinals ${named} have one each`);
+      else {
+        const { ordinal } = spec.addresses![index]!;
+        fail(['addresses', index, 'ordinal'], `must be among workload.ordinals, ${named}`, ordinal);
+      }
+    }
     spec.addresses?.forEach((each, index) => {
       if (each.ordinal !== undefined && spec.workload === undefined) {
         fail(['addresses', index, 'ordinal'], 'must be absent without workload', each.ordinal);
