@@ -1,1 +1,2 @@
 export { RecordingSink } from './recording-sink.ts';
+export { CLUSTER, instanceOn, keysOf, Reader, Scratch, settings, until } from './world.ts';
