@@ -51,6 +51,8 @@ export interface SelfDescription {
   readonly gateways: readonly Address[];
   readonly podCIDRs: readonly Prefix[];
   readonly labels: Readonly<Record<string, string>>;
+  /** How it is set up: clusters are held against each other by it before they join. */
+  readonly annotations: Readonly<Record<string, string>>;
 }
 
 /**
@@ -234,7 +236,7 @@ export class ClusterMember implements IdentityNumbers, AsyncDisposable {
       source: 'local',
       encryptionKey: 0,
       labels: self.labels,
-      annotations: undefined,
+      annotations: self.annotations,
       nodeIdentity: 0,
       wireguardPublicKey: '',
       bootId: '',

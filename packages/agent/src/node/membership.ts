@@ -1,5 +1,7 @@
+import { VERSION } from '@causeway/daemon';
 import type { LabelSet } from '@causeway/identity';
 import { Address, type Prefix } from '@causeway/ip';
+import { NODE_ANNOTATIONS } from '@causeway/mesh';
 import type { HealthRow } from '../api/types.ts';
 import { ClusterMember, type MemberOptions } from '../cluster/member.ts';
 import type { AgentConfig } from '../config/schema.ts';
@@ -82,6 +84,12 @@ export class Membership implements IdentityNumbers, AsyncDisposable {
       gateways: gateways.map(({ gateway }) => gateway),
       podCIDRs: gateways.map(({ prefix }) => prefix),
       labels: own.labels,
+      annotations: {
+        [NODE_ANNOTATIONS.version]: VERSION,
+        [NODE_ANNOTATIONS.routingMode]: config.routingMode,
+        [NODE_ANNOTATIONS.tunnelPort]: String(config.tunnel.port),
+        [NODE_ANNOTATIONS.mtu]: String(plan.mtu.device),
+      },
     });
     if (!joining) return;
     this.#member.complete();
