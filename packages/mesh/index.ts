@@ -80,6 +80,37 @@ export {
   StoreDirectory,
 } from './src/expose/directory.ts';
 export {
+  ACCEPTABLE,
+  type CheckInput,
+  type CheckName,
+  type CheckRow,
+  checkJoin,
+  type KnownPeer,
+  type NodeFacts,
+  type PeerView,
+  passes,
+} from './src/join/checks.ts';
+export {
+  type ClusterFacts,
+  NODE_ANNOTATIONS,
+  ROUTING_MODES,
+  type RoutingMode,
+  rangeFact,
+} from './src/join/facts.ts';
+export {
+  AT_WORK,
+  JOINS,
+  type JoinRecord,
+  joinRecord,
+  PEERS,
+  type PeerRecord,
+  peerRecord,
+  recoveryOf,
+  TOKENS,
+  type TokenRecord,
+  tokenRecord,
+} from './src/join/records.ts';
+export {
   localUser,
   ownUser,
   peerRole,
