@@ -19,6 +19,7 @@ export interface PoolRow {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly families: readonly Family[];
+  readonly cidrs?: readonly Prefix[];
   readonly podSelector?: PoolView['podSelector'];
   readonly namespaceSelector?: PoolView['namespaceSelector'];
 }
@@ -135,6 +136,9 @@ function poolRow({ metadata, spec }: CiliumPodIPPool): PoolRow {
     name: metadata.name,
     labels: metadata.labels ?? {},
     families,
+    cidrs: families
+      .flatMap((family) => spec[family]?.cidrs ?? [])
+      .flatMap((text) => Prefix.tryParse(text, { hostBits: 'clear' }) ?? []),
     ...(podSelector === undefined ? {} : { podSelector }),
     ...(namespaceSelector === undefined ? {} : { namespaceSelector }),
   };

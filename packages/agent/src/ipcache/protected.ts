@@ -39,9 +39,10 @@ export class StoreSockets {
     this.#lookup = lookup;
   }
 
-  async find(): Promise<ProtectedSocket[]> {
+  /** @param more endpoints of the peers' stores. */
+  async find(more: readonly string[] = []): Promise<ProtectedSocket[]> {
     const sockets: ProtectedSocket[] = [];
-    for (const endpoint of this.#endpoints) {
+    for (const endpoint of [...this.#endpoints, ...more]) {
       const url = new URL(endpoint);
       const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
       for (const address of await this.#addressesOf(url.hostname.replace(/^\[|\]$/g, ''))) {

@@ -58,13 +58,13 @@ export class Foundation implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #socket = RtSocket.open();
   readonly #keeper: OwnNodeKeeper;
-  readonly #resources: ResourceStore;
+  readonly resources: ResourceStore;
   readonly #clock: Clock;
   readonly #log: Log;
 
   constructor(config: AgentConfig, kv: Kv, clock: Clock, random: () => number, log: Log) {
     this.#config = config;
-    this.#resources = etcdStore(kv);
+    this.resources = etcdStore(kv);
     this.#clock = clock;
     this.#log = log;
     this.store = storeTables(this.database);
@@ -112,7 +112,7 @@ export class Foundation implements AsyncDisposable {
     });
     const { name } = config.node;
     this.sources = new StoreSources(
-      this.#resources,
+      this.resources,
       this.store,
       {
         name,
@@ -149,7 +149,7 @@ export class Foundation implements AsyncDisposable {
     const given = AbortSignal.any([signal, AbortSignal.timeout(FIRST_CIDRS_MS)]);
     await askForFirstCidrs(
       {
-        store: this.#resources,
+        store: this.resources,
         node: this.#config.node.name,
         families: this.#config.families,
         known: this.knownNode,

@@ -3,7 +3,6 @@ import { type Log, messageWithCauses, StateDirectory } from '@causeway/daemon';
 import type { Kv } from '@causeway/etcd';
 import { ClusterId, identityLayout, labelFilter } from '@causeway/identity';
 import { Balancer } from '@causeway/loadbalancing';
-import { MeshReader } from '@causeway/mesh';
 import { PolicyEngine } from '@causeway/policy';
 import type { Clock, Database } from '@causeway/tables';
 import type { AgentStatus } from '../api/types.ts';
@@ -26,6 +25,7 @@ import { IdentityResolver } from '../identity/resolver.ts';
 import { protectedTable, StoreSockets } from '../ipcache/protected.ts';
 import { ipcacheReconcilers } from '../ipcache/reconcilers.ts';
 import { IpcacheResolver } from '../ipcache/resolve.ts';
+import { AgentMesh } from '../mesh/mesh.ts';
 import { Explainer } from '../monitor/drops.ts';
 import { Monitor } from '../monitor/monitor.ts';
 import { CidrIdentities, cidrIdentityTable } from '../policy/cidr-identities.ts';
@@ -79,7 +79,7 @@ export class Node implements AsyncDisposable {
   readonly #kernel = new LinuxEndpointKernel();
   readonly addressing: Addressing;
   readonly #state: StateDirectory<EndpointRecord>;
-  readonly #mesh: MeshReader;
+  readonly mesh: AgentMesh;
   readonly #cluster: ClusterTables;
   readonly #controller: PolicyController;
   readonly #feed: PolicyFeed;
@@ -263,6 +263,7 @@ export class Node implements AsyncDisposable {
       balancer: new Balancer(
         {
           node: config.node.name,
+          cluster: config.cluster.name,
           defaultAlgorithm: config.loadBalancing.algorithm,
           forwarding: config.loadBalancing.mode,
           externalClusterIPs: config.loadBalancing.externalClusterIPs,
@@ -273,6 +274,7 @@ export class Node implements AsyncDisposable {
       services: tables.services,
       slices: tables.slices,
       pods: tables.pods,
+      remote: this.#cluster.mesh,
       apply: (operation) => datapath.applyService(operation),
       clock,
       random,
@@ -339,12 +341,22 @@ export class Node implements AsyncDisposable {
       trust: foundation.trust,
       log,
     });
-    this.#mesh = new MeshReader({
+    this.mesh = new AgentMesh({
+      config,
       kv,
-      cluster: { name: config.cluster.name, id: ClusterId(config.cluster.id) },
-      layout: identityLayout(config.cluster.maxConnectedClusters),
-      tables: this.#cluster.mesh,
-      kinds: ['identities', 'ip', 'nodes'],
+      resources: foundation.resources,
+      guard: foundation.sources.guard,
+      database,
+      cluster: this.#cluster,
+      pools: tables.addressing.pools,
+      clock,
+      random,
+      log,
+      onEndpoints: () => {
+        this.#protect().catch((error) =>
+          log.error({ error: messageWithCauses(error) }, "peers' stores are not protected"),
+        );
+      },
     });
   }
 
@@ -411,7 +423,7 @@ export class Node implements AsyncDisposable {
       endpoints: this.endpoints,
       latency: this.manager.latency,
       sources: this.#options.foundation.sources,
-      mesh: this.#mesh,
+      mesh: this.mesh,
       resolver: this.#resolver,
       problems: this.#plans.problems(),
       waiting,
@@ -444,7 +456,7 @@ export class Node implements AsyncDisposable {
   }
 
   async #protect(): Promise<void> {
-    this.#protected.replace(await this.#storeSockets.find());
+    this.#protected.replace(await this.#storeSockets.find(this.mesh.endpoints()));
     this.datapath.setProtected([...this.#protected.rows()]);
   }
 
@@ -478,7 +490,7 @@ export class Node implements AsyncDisposable {
     await this.manager.idle();
     await this.#resolver[Symbol.asyncDispose]();
     await this.bgp?.[Symbol.asyncDispose]();
-    await this.#mesh[Symbol.asyncDispose]();
+    await this.mesh[Symbol.asyncDispose]();
     this.#feed[Symbol.dispose]();
     await this.outside[Symbol.asyncDispose]();
     this.services[Symbol.dispose]();

@@ -6,6 +6,7 @@ import type { EndpointManager } from '../endpoints/manager.ts';
 import type { EndpointTable } from '../endpoints/table.ts';
 import type { HostPlan } from '../host/planner.ts';
 import type { IdentityResolver } from '../identity/resolver.ts';
+import type { AgentMesh } from '../mesh/mesh.ts';
 import type { StoreSources } from '../sources/store.ts';
 import { gatewaysOf } from './gateways.ts';
 
@@ -16,7 +17,7 @@ export interface StatusParts {
   readonly endpoints: EndpointTable;
   readonly latency: EndpointManager['latency'];
   readonly sources: StoreSources;
-  readonly mesh: MeshReader;
+  readonly mesh: AgentMesh;
   readonly resolver: IdentityResolver;
   /** What keeps pods from being attached. */
   readonly problems: readonly string[];
@@ -53,7 +54,7 @@ export function agentStatus(parts: StatusParts): AgentStatus {
       devices: plan.devices.map(({ name }) => name),
     },
     cni: { ready: problems.length === 0, reasons: problems },
-    sources: [...parts.sources.health(), ...meshHealth(parts.mesh)],
+    sources: [...parts.sources.health(), ...meshHealth(parts.mesh.own), ...parts.mesh.health()],
     reconcilers: [...parts.reconcilers, ...resolverHealth(parts.resolver)],
     endpoints: { total: endpoints.size, byState },
     latency: parts.latency,
@@ -70,9 +71,10 @@ function unread({ sources, mesh }: StatusParts): string[] {
       'the store holds no object at all; what the kernel has stays in force until it does',
     );
   }
-  for (const { kind, synced } of mesh.status().kinds) {
+  for (const { kind, synced } of mesh.own.status().kinds) {
     if (!synced) waiting.push(`cluster ${kind} are not read yet`);
   }
+  waiting.push(...mesh.waiting());
   return waiting;
 }
 

@@ -103,7 +103,8 @@ function bgpFollowers(
 /** Every kind that the agent reads from the resource store, each into its table. */
 export class StoreSources implements AsyncDisposable {
   readonly #stop = new AbortController();
-  readonly #guard: EmptyStoreGuard;
+  /** Shared by all who follow this store: it is not empty once any of them has seen an object. */
+  readonly guard: EmptyStoreGuard;
   readonly #followers: Follower[];
 
   constructor(
@@ -119,7 +120,7 @@ export class StoreSources implements AsyncDisposable {
     log: Log,
   ) {
     const guard = new EmptyStoreGuard(clock, this.#stop.signal);
-    this.#guard = guard;
+    this.guard = guard;
     const { pods, namespaces, services, slices, policies, storedNode, egressPolicies } = tables;
     this.#followers = [
       new KindFollower(
@@ -222,7 +223,7 @@ export class StoreSources implements AsyncDisposable {
 
   /** The store answers and holds not one object: that is not believed. */
   get empty(): boolean {
-    return !this.#guard.hasObjects && this.status().every(({ synced }) => synced);
+    return !this.guard.hasObjects && this.status().every(({ synced }) => synced);
   }
 
   status(): SourceStatus[] {

@@ -1,0 +1,238 @@
+import type { Log } from '@causeway/daemon';
+import { connectKv, type Kv } from '@causeway/etcd';
+import { ClusterId, identityLayout } from '@causeway/identity';
+import {
+  ClusterCounts,
+  ClusterIds,
+  type MeshPeerRow,
+  type MeshPeerTable,
+  MeshReader,
+  meshPeerTable,
+  PeerDirectory,
+  PeerObjects,
+  type PeerSpec,
+  Peers,
+  Ranges,
+  type StateKind,
+  TableTarget,
+} from '@causeway/mesh';
+import type { EmptyStoreGuard, ResourceStore } from '@causeway/resources';
+import type { Clock, Database, Table } from '@causeway/tables';
+import type { PoolRow } from '../addresses/sources.ts';
+import type { HealthRow } from '../api/types.ts';
+import type { ClusterTables } from '../cluster/tables.ts';
+import type { AgentConfig } from '../config/schema.ts';
+import { OwnRanges } from './own-ranges.ts';
+
+/** Peers may be slow; what is given up too early is read again from its beginning. */
+const PEER_DEADLINE = 15_000;
+/** For so long peers wait for the own nodes, whose ranges they may not speak of. */
+const OWN_NODES_MS = 10_000;
+
+export interface AgentMeshOptions {
+  readonly config: AgentConfig;
+  /** The own cluster's store. */
+  readonly kv: Kv;
+  readonly resources: ResourceStore;
+  readonly guard: EmptyStoreGuard;
+  readonly database: Database;
+  readonly cluster: ClusterTables;
+  readonly pools: Table<PoolRow>;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  /** The sockets of peers' stores have changed. */
+  readonly onEndpoints: () => void;
+}
+
+/** What this node knows of clusters: its own by its own store, and the peers', each by theirs or by the cache. */
+export class AgentMesh implements AsyncDisposable {
+  readonly table: MeshPeerTable;
+  readonly #options: AgentMeshOptions;
+  readonly #own: MeshReader;
+  readonly #ranges = new Ranges();
+  readonly #ownRanges: OwnRanges | undefined;
+  readonly #peers: Peers | undefined;
+  readonly #stop = new AbortController();
+  #directory: PeerDirectory | undefined;
+  #objects: PeerObjects | undefined;
+  readonly #starting: Promise<void>;
+  #ownNodes = false;
+  #endpoints = '';
+
+  constructor(options: AgentMeshOptions) {
+    this.#options = options;
+    const { config, kv, database, cluster } = options;
+    const { name, id, maxConnectedClusters } = config.cluster;
+    const layout = identityLayout(maxConnectedClusters);
+    this.table = meshPeerTable(database);
+    // Id 0 takes part in no mesh.
+    if (id !== 0) {
+      this.#peers = this.#makePeers();
+      this.#ownRanges = new OwnRanges({
+        cluster: name,
+        serviceCIDRs: config.serviceCIDRs,
+        tables: cluster.mesh,
+        pools: options.pools,
+        ranges: this.#ranges,
+        peers: () => this.#peers,
+        clock: options.clock,
+      });
+    }
+    const onSynced = (kind: StateKind) => {
+      if (kind === 'nodes') this.#ownNodes = true;
+    };
+    this.#own = new MeshReader({
+      kv,
+      cluster: { name, id: ClusterId(id) },
+      layout,
+      tables: cluster.mesh,
+      kinds: ['identities', 'ip', 'nodes'],
+      onSynced,
+    });
+    this.#starting = this.#peers === undefined ? Promise.resolve() : this.#start(this.#peers);
+  }
+
+  /** The own cluster's state. */
+  get own(): MeshReader {
+    return this.#own;
+  }
+
+  get peers(): Peers | undefined {
+    return this.#peers;
+  }
+
+  get ranges(): Ranges {
+    return this.#ranges;
+  }
+
+  /** Sockets of peers' stores, which no pod may reach. */
+  endpoints(): string[] {
+    return this.#peers?.endpoints() ?? [];
+  }
+
+  /** What a start still waits for. */
+  waiting(): string[] {
+    if (this.#peers === undefined || this.#peers.settled) return [];
+    const unread = this.#peers.unread();
+    return unread.map((name) => `peer cluster ${name} is not read yet`);
+  }
+
+  health(): HealthRow[] {
+    const now = this.#options.clock.now();
+    const rows = Array.from(this.table.rows(), (row) => peerHealth(row, now));
+    const problems = this.#peers?.problems() ?? [];
+    if (this.#directory?.lastError !== undefined) {
+      problems.push(`${this.#options.config.mesh.configDir}: ${this.#directory.lastError}`);
+    }
+    for (const { name, rejected } of this.#objects?.status() ?? []) {
+      if (name === 'MeshPeer') problems.push(...rejected);
+    }
+    if (problems.length > 0) {
+      rows.push({ name: 'mesh-peers', healthy: false, detail: problems.join('; ') });
+    }
+    return rows;
+  }
+
+  #makePeers(): Peers {
+    const { config, kv, cluster, clock, random, log } = this.#options;
+    const { name, id, maxConnectedClusters } = config.cluster;
+    const { graceSeconds, withdrawSeconds, syncTimeoutSeconds, access } = config.mesh;
+    const ids = new ClusterIds({ name, id });
+    const counts = new ClusterCounts(cluster.mesh, clock);
+    const { identities, ipEntries, nodes, services, serviceShards } = cluster.mesh;
+    const peers: Peers = new Peers({
+      own: name,
+      sources: ['file', 'object'],
+      initial: [identities, ipEntries, nodes, services, serviceShards].map((each) =>
+        each.source('mesh-peers'),
+      ),
+      syncTimeout: syncTimeoutSeconds * 1000,
+      connect:
+        access === 'cache' ? () => ({ kv, close: async () => {} }) : (spec) => connection(spec),
+      target: (peer) =>
+        new TableTarget({
+          name: peer,
+          expectedId: () => peers.get(peer)?.spec.id,
+          maxConnectedClusters,
+          layout: identityLayout(maxConnectedClusters),
+          tables: cluster.mesh,
+          ids,
+          counts,
+          ranges: this.#ranges,
+        }),
+      table: this.table,
+      times: { grace: graceSeconds * 1000, withdraw: withdrawSeconds * 1000 },
+      clock,
+      random,
+      onLog: (event) => log.info(event, 'a peer cluster'),
+    });
+    return peers;
+  }
+
+  /** What is ours is known before peers speak; a store that is away must not keep them out for long. */
+  async #start(peers: Peers): Promise<void> {
+    const { config, resources, guard, clock, log } = this.#options;
+    const { signal } = this.#stop;
+    const due = clock.now() + OWN_NODES_MS;
+    while (!this.#ownNodes && clock.now() < due && !signal.aborted) await clock.sleep(20, signal);
+    if (signal.aborted) return;
+    const set = (source: PeerSpec['source']) => (list: Parameters<Peers['set']>[1]) => {
+      peers.set(source, list);
+      this.#tellEndpoints();
+    };
+    this.#directory = new PeerDirectory({
+      directory: config.mesh.configDir,
+      clock,
+      onList: set('file'),
+    });
+    this.#objects = new PeerObjects({
+      store: resources,
+      guard,
+      own: config.cluster.name,
+      log,
+      onList: set('object'),
+    });
+  }
+
+  #tellEndpoints(): void {
+    const now = this.endpoints().toSorted().join();
+    if (now === this.#endpoints) return;
+    this.#endpoints = now;
+    this.#options.onEndpoints();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#starting;
+    await this.#directory?.[Symbol.asyncDispose]();
+    await this.#objects?.[Symbol.asyncDispose]();
+    await this.#peers?.[Symbol.asyncDispose]();
+    await this.#ownRanges?.[Symbol.asyncDispose]();
+    await this.#own[Symbol.asyncDispose]();
+  }
+}
+
+function connection({ endpoints, tls }: PeerSpec): { kv: Kv; close: () => Promise<void> } {
+  const kv = connectKv({
+    endpoints,
+    deadline: PEER_DEADLINE,
+    ...(tls === undefined ? {} : { tls }),
+  });
+  return { kv, close: async () => kv[Symbol.asyncDispose]() };
+}
+
+function peerHealth(row: MeshPeerRow, now: number): HealthRow {
+  const { counts, state, reason, lastContact } = row;
+  const read = `${counts.nodes} nodes, ${counts.ip} entries, ${counts.identities} identities, ${counts.services + counts['service-backends']} services, ${counts.rejected} refused`;
+  const age =
+    lastContact === undefined
+      ? ''
+      : `; last in contact ${Math.round((now - lastContact) / 1000)} s ago`;
+  const why = reason === undefined ? '' : ` (${reason})`;
+  return {
+    name: `peer ${row.name}`,
+    healthy: state === 'ready' || state === 'suspended',
+    detail: `${state}${why}${age}; ${read}`,
+  };
+}
