@@ -47,6 +47,8 @@ export class Balancer {
   /** frontend key → services that claim it, the one that holds it first. */
   readonly #claims = new Map<string, string[]>();
   #synced = false;
+  /** Services that wait for the other clusters' word; undefined: it has come. */
+  #held: Set<string> | undefined = new Set();
 
   constructor(settings: BalancerSettings, previous?: Assignment) {
     this.settings = settings;
@@ -111,6 +113,15 @@ export class Balancer {
     return this.#catalogue.services.values();
   }
 
+  /**
+   * What the other clusters say has been heard once, or is not waited for any longer. Until then global services stay as
+   * an earlier run left them: their backends may all be elsewhere.
+   */
+  markRemoteSynced(): void {
+    for (const name of this.#held ?? []) this.#catalogue.touch(name);
+    this.#held = undefined;
+  }
+
   /** Everything has been listed once: what an earlier run left and nobody claims may go. */
   markSynced(): void {
     this.#synced = true;
@@ -121,8 +132,9 @@ export class Balancer {
     const { services, addresses } = this.#catalogue.takeTouched();
     const keys = new Set<string>();
     const patches = new Map<string, BackendChanges>();
-    for (const name of services) this.#derive(name, keys);
+    for (const name of services) if (!this.#hold(name)) this.#derive(name, keys);
     for (const [name, changed] of addresses) {
+      if (this.#hold(name)) continue;
       if (!this.#patch(name, changed, patches)) this.#derive(name, keys);
     }
     const changed = new Map<string, Frontend | undefined>();
@@ -133,6 +145,16 @@ export class Balancer {
       else changed.set(key, this.frontend(key));
     }
     return this.#program.apply(changed, this.#synced, patches);
+  }
+
+  #hold(name: string): boolean {
+    const service = this.#held && this.#catalogue.services.get(name);
+    if (service === undefined || !service.mesh.global) return false;
+    const left = deriveFrontends(service, [], this.settings).some(({ key }) =>
+      this.#program.isLeft(key),
+    );
+    if (left) this.#held?.add(name);
+    return left;
   }
 
   #derive(name: string, keys: Set<string>): void {

@@ -57,6 +57,11 @@ export class Catalogue {
     return touched;
   }
 
+  /** Looks at the whole of a service again. */
+  touch(service: string): void {
+    this.#touch(service, 'all');
+  }
+
   #touch(service: string, what: PartChange): void {
     if (this.#touched.has(service) || what.length === 0) return;
     if (what === 'all') {

@@ -137,6 +137,11 @@ export class Program {
     return this.#services.get(frontendKey)?.row;
   }
 
+  /** It is as an earlier run left it. */
+  isLeft(frontendKey: string): boolean {
+    return this.#leftServices.has(frontendKey);
+  }
+
   backendId(backendKey: string): number | undefined {
     return this.#backendIds.get(backendKey);
   }

@@ -7,10 +7,12 @@ import type {
   Service,
   ServiceRef,
 } from '@causeway/loadbalancing';
+import type { MeshTables } from '@causeway/mesh';
 import type { Clock, Table, TableKey, Tracker } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
 import { type PodTable, podManifest } from '../sources/pods.ts';
 import { explainFrontends, listFrontends } from './questions.ts';
+import { partOf, shardPart, wholePart } from './remote.ts';
 import type { EndpointSliceTable, ServiceTable } from './tables.ts';
 import { ServiceWriter } from './writer.ts';
 
@@ -19,6 +21,8 @@ export interface ServiceControllerOptions {
   readonly services: ServiceTable;
   readonly slices: EndpointSliceTable;
   readonly pods: PodTable;
+  /** What other clusters say of their shared services. */
+  readonly remote: Pick<MeshTables, 'services' | 'serviceShards'>;
   /** Applies one write to the load balancer's maps. */
   readonly apply: (operation: MapOperation) => void;
   readonly clock: Clock;
@@ -26,12 +30,12 @@ export interface ServiceControllerOptions {
   readonly log: Log;
 }
 
-/** Changes of a rollout come one by one; they are gathered this long, which nobody feels. */
+/** Changes of a rollout come one by one; after the first they are gathered this long, which nobody feels. */
 const SETTLE_MS = 10;
 
 /**
- * Feeds services, slices and pods into the balancer and its writes, in their order, into the maps.
- * What an earlier run left in the maps goes only when all three have been read once.
+ * Feeds services, slices, pods and what other clusters say of services into the balancer and its writes, in their
+ * order, into the maps. What an earlier run left in the maps goes only when all of them have been read once.
  */
 export class ServiceController implements Disposable {
   readonly #options: ServiceControllerOptions;
@@ -41,11 +45,15 @@ export class ServiceController implements Disposable {
   readonly #refused = new Map<string, string>();
   readonly #listeners = new Set<() => void>();
   #timer: NodeJS.Timeout | undefined;
+  #soon: NodeJS.Immediate | undefined;
+  #workedAt = Number.NEGATIVE_INFINITY;
   #synced = false;
+  #remoteSynced = false;
+  #pruned = false;
 
   constructor(options: ServiceControllerOptions) {
     this.#options = options;
-    const { balancer, services, slices, pods, apply, clock, random, log } = options;
+    const { balancer, services, slices, pods, remote, apply, clock, random, log } = options;
     this.#writer = new ServiceWriter({ apply, clock, random, log });
     this.#feed(
       services,
@@ -61,6 +69,23 @@ export class ServiceController implements Disposable {
       pods,
       (row) => balancer.applyPod(podManifest(row)),
       (ref) => balancer.deletePod(ref),
+    );
+    const taken = { ok: true };
+    this.#feed(
+      remote.services,
+      (row) => {
+        balancer.applyRemote(wholePart(row));
+        return taken;
+      },
+      (_, key) => balancer.deleteRemote(partOf(key)),
+    );
+    this.#feed(
+      remote.serviceShards,
+      (row) => {
+        balancer.applyRemote(shardPart(row));
+        return taken;
+      },
+      (_, key) => balancer.deleteRemote(partOf(key)),
     );
     this.#schedule();
   }
@@ -129,7 +154,7 @@ export class ServiceController implements Disposable {
       readonly ok: boolean;
       readonly problems?: readonly { path: string; message: string }[];
     },
-    remove: (ref: { namespace: string; name: string }) => void,
+    remove: (ref: { namespace: string; name: string }, key: string) => void,
   ): void {
     const tracker: Tracker<Row, Key> = table.changes('services', 'start');
     this.#feeds.push(() => {
@@ -138,7 +163,7 @@ export class ServiceController implements Disposable {
         for (const change of tracker.take()) {
           any = true;
           const key = `${table.name} ${String(change.key)}`;
-          this.#refused.delete(key);
+          if (this.#refused.size > 0) this.#refused.delete(key);
           if (change.type === 'put') {
             const parsed = put(change.row);
             if (parsed.ok) continue;
@@ -149,7 +174,7 @@ export class ServiceController implements Disposable {
             );
           } else {
             const [namespace = '', name = ''] = String(change.key).split('/');
-            remove({ namespace, name });
+            remove({ namespace, name }, String(change.key));
           }
         }
       }
@@ -161,20 +186,32 @@ export class ServiceController implements Disposable {
     );
   }
 
+  /** The first change after a while is done at once; those that follow it wait for each other. */
   #schedule(): void {
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      this.#work();
-    }, SETTLE_MS);
+    if (this.#timer !== undefined || this.#soon !== undefined) return;
+    const wait = this.#workedAt + SETTLE_MS - performance.now();
+    if (wait <= 0) this.#soon = setImmediate(() => this.#work());
+    else this.#timer = setTimeout(() => this.#work(), wait);
   }
 
   #work(): void {
-    const { balancer, services, slices, pods, log } = this.#options;
+    this.#timer = undefined;
+    this.#soon = undefined;
+    this.#workedAt = performance.now();
+    const { balancer, services, slices, pods, remote, log } = this.#options;
     for (const feed of this.#feeds) feed();
     if (!this.#synced && services.initialized && slices.initialized && pods.initialized) {
       this.#synced = true;
-      balancer.markSynced();
       log.info({ services: services.size }, 'services are read');
+    }
+    const heard = remote.services.initialized && remote.serviceShards.initialized;
+    if (!this.#remoteSynced && heard) {
+      this.#remoteSynced = true;
+      balancer.markRemoteSynced();
+    }
+    if (!this.#pruned && this.#synced && this.#remoteSynced) {
+      this.#pruned = true;
+      balancer.markSynced();
     }
     this.#writer.push(balancer.flush());
     for (const listener of this.#listeners) listener();
@@ -182,6 +219,7 @@ export class ServiceController implements Disposable {
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
+    clearImmediate(this.#soon);
     for (const undo of this.#undo) undo();
     this.#writer[Symbol.dispose]();
   }

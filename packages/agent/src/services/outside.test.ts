@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { silentLog } from '@causeway/daemon';
 import { memoryEtcd, systemClock } from '@causeway/etcd';
 import { Balancer, type MapOperation } from '@causeway/loadbalancing';
+import { meshTables } from '@causeway/mesh';
 import type { EndpointSlice, Service } from '@causeway/resources';
 import { Database } from '@causeway/tables';
 import { type NodeRow, type NodeTable, nodeKey } from '../cluster/tables.ts';
@@ -88,6 +89,7 @@ async function setUp(down: ReadonlySet<string> = new Set()) {
   const controller = new ServiceController({
     balancer: new Balancer({ node: 'a', defaultAlgorithm: 'random', resolveSelectors: true }),
     ...tables,
+    remote: meshTables(database),
     apply: (operation) => operations.push(operation),
     ...shared,
   });
