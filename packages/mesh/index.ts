@@ -19,6 +19,15 @@ export {
   openAnnouncer,
 } from './src/announcements.ts';
 export {
+  decodeHealth,
+  encodeHealth,
+  failingOf,
+  HEALTH_PREFIX,
+  type HealthReport,
+  healthKey,
+  MAX_REPORTED,
+} from './src/codec/backend-health.ts';
+export {
   type CausewayCapabilities,
   type ClusterConfig,
   decodeClusterConfig,

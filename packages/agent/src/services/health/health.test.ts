@@ -3,9 +3,9 @@ import { test } from 'node:test';
 import { silentLog } from '@causeway/daemon';
 import { type MemoryEtcd, memoryEtcd } from '@causeway/etcd';
 import { Balancer } from '@causeway/loadbalancing';
+import { HEALTH_PREFIX } from '@causeway/mesh';
 import { Database, VirtualClock } from '@causeway/tables';
 import { BackendHealth } from './health.ts';
-import { HEALTH_PREFIX, MAX_REPORTED, readReport } from './reports.ts';
 
 const service = (annotations: Record<string, string> = { 'causeway.io/health-check': 'tcp' }) => ({
   apiVersion: 'v1',
@@ -180,12 +180,4 @@ test('what an earlier run said counts until all was tried again', async () => {
     await clock.advance(2_000);
     assert.deepEqual(after.chosen(), ['10.1.0.2'], `after ${2 * i} s`);
   }
-});
-
-test('reports are bounded', () => {
-  const entry = { service: 'shop/web', backend: '10.1.0.1:80/TCP', reason: 'x' };
-  const text = (count: number) => JSON.stringify({ failing: new Array(count).fill(entry) });
-  assert.equal(readReport(`${HEALTH_PREFIX}a`, text(MAX_REPORTED))?.failing.length, MAX_REPORTED);
-  assert.equal(readReport(`${HEALTH_PREFIX}a`, text(MAX_REPORTED + 1)), undefined);
-  assert.equal(readReport(HEALTH_PREFIX, text(1)), undefined);
 });

@@ -1,20 +1,20 @@
 import { type Log, messageWithCauses } from '@causeway/daemon';
 import { type Kv, SharedStore } from '@causeway/etcd';
 import type { Failing } from '@causeway/loadbalancing';
+import {
+  decodeHealth,
+  encodeHealth,
+  failingOf,
+  HEALTH_PREFIX,
+  type HealthReport,
+  healthKey,
+  MAX_REPORTED,
+} from '@causeway/mesh';
 import type { Clock, Database, InitialSource, Table } from '@causeway/tables';
 import type { HealthRow } from '../../api/types.ts';
 import { reconcilerHealth } from '../../health.ts';
 import { Checker, type CheckTarget } from './checker.ts';
 import type { Probe } from './probe.ts';
-import {
-  failingOf,
-  HEALTH_PREFIX,
-  type HealthReport,
-  MAX_REPORTED,
-  readReport,
-  reportKey,
-  reportValue,
-} from './reports.ts';
 import { type CheckedServices, ownTargets, reachTargets } from './targets.ts';
 
 /** Tries under way at once, for all services together. */
@@ -96,10 +96,10 @@ export class BackendHealth implements AsyncDisposable {
       clock,
       random,
       table: this.#reports,
-      encode: (row) => ({ key: reportKey(row.node), value: reportValue(row) }),
+      encode: (row) => ({ key: healthKey(row.node), value: encodeHealth(row) }),
       ttl,
       // The reader watches the prefix already.
-      scopes: [{ prefix: HEALTH_PREFIX, owns: ({ key }) => key === reportKey(node), watch: false }],
+      scopes: [{ prefix: HEALTH_PREFIX, owns: ({ key }) => key === healthKey(node), watch: false }],
     });
     const checker = (kind: CheckRow['kind'], onVerdict: () => void) =>
       new Checker({
@@ -181,7 +181,7 @@ export class BackendHealth implements AsyncDisposable {
       failing: all.slice(0, MAX_REPORTED),
       more: Math.max(0, all.length - MAX_REPORTED),
     };
-    const text = reportValue(report);
+    const text = encodeHealth(report);
     if (text !== this.#told) {
       this.#told = text;
       // Here it counts at once, also while the store is away.
@@ -239,5 +239,14 @@ export class BackendHealth implements AsyncDisposable {
     this.#reach[Symbol.dispose]();
     await this.#watching;
     await this.#store[Symbol.asyncDispose]();
+  }
+}
+
+/** Undefined for what nobody of us wrote. */
+function readReport(key: string, text: string): HealthReport | undefined {
+  try {
+    return decodeHealth(key, text);
+  } catch {
+    return undefined;
   }
 }
