@@ -12,7 +12,8 @@ fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 packages="clang llvm libbpf-dev libbpf1 libc6-dev linux-libc-dev iproute2 iputils-ping ethtool procps util-linux
   etcd-server etcd-client containerd runc podman crun conmon containernetworking-plugins busybox-static
   socat tshark iperf3 qperf nginx-light apache2-utils iptables nftables
-  bird2 frr gobgpd exabgp openbgpd pmacct"
+  bird2 frr gobgpd exabgp openbgpd pmacct
+  python3-neutron python3-nova rabbitmq-server"
 
 missing=""
 for package in $packages; do
