@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { checkServerIdentity } from 'node:tls';
@@ -56,6 +57,8 @@ export class Endpoint {
   #connection: Connection | undefined;
   #opening: Promise<Connection> | undefined;
   #doubted = false;
+  /** Our own, PEM. */
+  #certificate: Buffer | undefined;
 
   readonly #keepAlive: number;
 
@@ -94,7 +97,7 @@ export class Endpoint {
       });
     }
     signal.throwIfAborted();
-    const message = `etcd at ${this.url}: no connection within ${Math.round(wait)} ms`;
+    const message = `etcd at ${this.url}: no connection within ${Math.round(wait)} ms${this.#expiry()}`;
     throw new KvError(
       'unavailable',
       this.url,
@@ -110,6 +113,25 @@ export class Endpoint {
     this.#doubted = true;
   }
 
+  /** A server that refuses a certificate says no more than that it is bad. */
+  #expiry(): string {
+    const pem = this.#certificate;
+    if (pem === undefined) return '';
+    try {
+      const { validFromDate, validToDate } = new X509Certificate(pem);
+      const now = this.#clock.now();
+      if (now > validToDate.getTime()) {
+        return `; our certificate has expired on ${validToDate.toISOString()}`;
+      }
+      if (now < validFromDate.getTime()) {
+        return `; our certificate is not valid before ${validFromDate.toISOString()}`;
+      }
+    } catch {
+      // What is wrong with it TLS has said.
+    }
+    return '';
+  }
+
   #state(): connectivityState | undefined {
     return this.#connection?.stubs.kv.getChannel().getConnectivityState(false);
   }
@@ -118,6 +140,7 @@ export class Endpoint {
     const files = await this.#read();
     const stamp = files.map((file) => file?.toString('latin1') ?? '').join('\n');
     if (this.#connection?.stamp === stamp) return this.#connection;
+    this.#certificate = files[1];
     const options: Record<string, string | number> = {
       // Ours alone: the stubs of one endpoint share one channel's sub-channels, and no other client's.
       'grpc.use_local_subchannel_pool': 1,

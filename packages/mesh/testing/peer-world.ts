@@ -28,13 +28,11 @@ export class PeerStoreInTest {
   readonly name: string;
   readonly id: number;
   readonly kv: Kv;
-  readonly etcd: MemoryEtcd;
 
-  constructor(name: string, id: number, etcd: MemoryEtcd) {
+  constructor(name: string, id: number, kv: Kv) {
     this.name = name;
     this.id = id;
-    this.etcd = etcd;
-    this.kv = etcd.connect();
+    this.kv = kv;
   }
 
   async put({ key, value }: { key: string; value: string }): Promise<void> {
@@ -138,6 +136,15 @@ export class PeerStoreInTest {
   }
 }
 
+class MemoryPeerStore extends PeerStoreInTest {
+  readonly etcd: MemoryEtcd;
+
+  constructor(name: string, id: number, etcd: MemoryEtcd) {
+    super(name, id, etcd.connect());
+    this.etcd = etcd;
+  }
+}
+
 /** An own cluster that reads peers in virtual time. */
 export class PeerWorld implements AsyncDisposable {
   readonly clock = new VirtualClock();
@@ -160,10 +167,10 @@ export class PeerWorld implements AsyncDisposable {
     this.counts = new ClusterCounts(this.tables, this.clock);
   }
 
-  store(name: string, id: number): PeerStoreInTest {
+  store(name: string, id: number): MemoryPeerStore {
     const etcd = memoryEtcd({ clock: this.clock });
     this.#open.push(etcd);
-    return new PeerStoreInTest(name, id, etcd);
+    return new MemoryPeerStore(name, id, etcd);
   }
 
   /** Somebody keeps the store from now on. */
@@ -194,7 +201,7 @@ export class PeerWorld implements AsyncDisposable {
     return { name, endpoints, ...rest, stamp: `${name} ${JSON.stringify(more)}`, ...more };
   }
 
-  join(store: PeerStoreInTest, expectedId?: number): Peer {
+  join(store: MemoryPeerStore, expectedId?: number): Peer {
     const peer = new Peer({
       spec: this.spec(store.name),
       connect: () => {

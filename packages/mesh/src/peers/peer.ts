@@ -32,6 +32,8 @@ export interface PeerOptions {
   readonly times: ContactTimes;
   readonly clock: Clock;
   readonly random: () => number;
+  /** Milliseconds between questions that show whether we may still ask; default a minute. */
+  readonly checkInterval?: number;
   readonly onLog: (event: PeerEvent) => void;
 }
 
@@ -161,7 +163,7 @@ export class Peer implements AsyncDisposable {
   }
 
   async #converse(spec: PeerSpec): Promise<SessionEnd> {
-    const { connect, clock, target } = this.#options;
+    const { connect, clock, target, checkInterval } = this.#options;
     if (this.#state === 'suspended') {
       this.#enter(this.#wasReady ? 'stale' : 'connecting', 'no longer suspended');
     }
@@ -176,6 +178,7 @@ export class Peer implements AsyncDisposable {
       name: spec.name,
       kv: connection.kv,
       clock,
+      ...(checkInterval === undefined ? {} : { checkInterval }),
       open: (store) => {
         const streams = target.open(store, { size: PAGES[this.#page]! });
         this.#id = store.config.id;

@@ -8,7 +8,7 @@ import { clusterConfigKey, HEARTBEAT_KEY, type StateTree } from '../keys.ts';
 export const HEARTBEAT_TIMEOUT = 120_000;
 /** Section 1.3: for so long a config is waited for before the connection is made anew. */
 export const CONFIG_TIMEOUT = 180_000;
-/** Milliseconds between questions that show whether we may still ask: a running watch is not judged again. */
+/** A running watch is not judged again when its user is shut out: a question shows it. */
 const CHECK_INTERVAL = 60_000;
 const CONFIG_RETRY = { first: 1000, most: 30_000 };
 
@@ -37,6 +37,8 @@ export interface SessionOptions {
   readonly name: string;
   readonly kv: Kv;
   readonly clock: Clock;
+  /** Milliseconds between questions that show whether we may still ask; default a minute. */
+  readonly checkInterval?: number;
   /** What to read of a store with such a config. Throws MeshError if it may not be read. */
   readonly open: (store: PeerStore) => readonly PeerStream[];
   readonly onStep: (step: SessionStep) => void;
@@ -196,10 +198,10 @@ export class Session {
 
   /** Ends the session of a user who was shut out, and of a cluster that is another one now. */
   async #check(config: ClusterConfig): Promise<void> {
-    const { kv, clock, name } = this.#options;
+    const { kv, clock, name, checkInterval = CHECK_INTERVAL } = this.#options;
     const { signal } = this.#stop;
     for (;;) {
-      await clock.sleep(CHECK_INTERVAL, signal);
+      await clock.sleep(checkInterval, signal);
       if (signal.aborted) return;
       try {
         const entry = await kv.get(clusterConfigKey(name), { signal });
