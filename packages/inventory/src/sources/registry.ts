@@ -5,9 +5,15 @@ import { fileSource } from './file/config.ts';
 import { FileSource } from './file/source.ts';
 import { objectsSource } from './objects/config.ts';
 import { ObjectsSource } from './objects/source.ts';
+import { openstackSource } from './openstack/config.ts';
+import { OpenStackSource } from './openstack/source.ts';
 
 /** Every type of source there is. A new one adds its settings here and its making below. */
-export const sourceConfig = z.discriminatedUnion('type', [fileSource, objectsSource]);
+export const sourceConfig = z.discriminatedUnion('type', [
+  fileSource,
+  objectsSource,
+  openstackSource,
+]);
 
 export type SourceConfig = z.infer<typeof sourceConfig>;
 
@@ -23,6 +29,8 @@ export function makeSource(config: SourceConfig, { context, store }: SourceParts
       return new FileSource(config, context);
     case 'objects':
       return new ObjectsSource(config, context, store);
+    case 'openstack':
+      return new OpenStackSource(config, context);
     default:
       return config satisfies never;
   }

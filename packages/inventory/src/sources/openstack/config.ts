@@ -162,7 +162,7 @@ export const openstackSource = z
     },
   );
 
-export type OpenstackSourceConfig = z.infer<typeof openstackSource>;
-export type AuthConfig = OpenstackSourceConfig['auth'];
-export type TlsConfig = OpenstackSourceConfig['tls'];
-export type NotificationsConfig = NonNullable<OpenstackSourceConfig['notifications']>;
+export type OpenStackSourceConfig = z.infer<typeof openstackSource>;
+export type AuthConfig = OpenStackSourceConfig['auth'];
+export type TlsConfig = OpenStackSourceConfig['tls'];
+export type NotificationsConfig = NonNullable<OpenStackSourceConfig['notifications']>;

@@ -2,7 +2,7 @@ import { type Log, messageWithCauses } from '@causeway/daemon';
 import { type Clock, exponentialBackoff } from '@causeway/tables';
 import { InventoryError } from '../../errors.ts';
 import type { SourceSink } from '../../source.ts';
-import type { OpenstackSourceConfig } from './config.ts';
+import type { OpenStackSourceConfig } from './config.ts';
 import { type Errand, HintQueue } from './hint-queue.ts';
 import { isMachine } from './mapping.ts';
 import type { Hint } from './notifications.ts';
@@ -19,7 +19,7 @@ const FEW_ABSENT = { share: 0.05, least: 10 };
 const ROUNDS = 100;
 
 export interface FollowerOptions {
-  readonly config: OpenstackSourceConfig;
+  readonly config: OpenStackSourceConfig;
   readonly site: Site;
   readonly sink: SourceSink;
   readonly clock: Clock;

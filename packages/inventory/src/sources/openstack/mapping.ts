@@ -1,5 +1,5 @@
 import type { Platform, SourceItem } from '../../source.ts';
-import type { OpenstackSourceConfig } from './config.ts';
+import type { OpenStackSourceConfig } from './config.ts';
 import type { Port, Server } from './objects.ts';
 
 /** Labels that only this adapter writes; tags and metadata, which projects write, never land here. */
@@ -12,7 +12,7 @@ export interface Names {
 }
 
 export type MappingOptions = Pick<
-  OpenstackSourceConfig,
+  OpenStackSourceConfig,
   'labelsFrom' | 'projectAsNamespace' | 'deviceOwners' | 'projects' | 'networks' | 'tags'
 >;
 
@@ -77,7 +77,7 @@ export function itemOf(
   }
   return {
     id: port.id,
-    name: server?.name || port.name || port.id,
+    name: nameOf(server?.name ?? '') || nameOf(port.name) || port.id,
     addresses: port.addresses,
     platform: platformOf(port),
     labels: Object.fromEntries(labels),
@@ -98,6 +98,11 @@ function tagsOf(tags: readonly string[]): Map<string, string> {
   }
   return found;
 }
+
+/** Nova takes longer names than an item has, and any characters. */
+const nameOf = (text: string): string =>
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not come in.
+  text.replace(/[\u0000-\u001f\u007f\u2028\u2029]/g, '').slice(0, 253);
 
 function platformOf(port: Port): Platform {
   if (port.deviceOwner.startsWith('baremetal:') || port.vnicType === 'baremetal')

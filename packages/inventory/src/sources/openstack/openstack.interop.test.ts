@@ -9,7 +9,7 @@ import { clockFrom } from '@causeway/tables';
 import { RecordingSink } from '../../../testing/index.ts';
 import type { SourceItem } from '../../source.ts';
 import { openstackSource } from './config.ts';
-import { OpenstackSource } from './source.ts';
+import { OpenStackSource } from './source.ts';
 import { Link } from './testing/link.ts';
 import { Neutron } from './testing/neutron.ts';
 import { Nova } from './testing/nova.ts';
@@ -53,7 +53,7 @@ after(() => programs.disposeAsync());
 /** A source at work; ends with its test. */
 function follow(config: object): { readonly sink: RecordingSink } & AsyncDisposable {
   const sink = new RecordingSink();
-  const source = new OpenstackSource(
+  const source = new OpenStackSource(
     openstackSource.parse({ name: 'site', type: 'openstack', ...config }),
     { clock, random: Math.random, log: silentLog },
   );

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { InventoryError } from '../../errors.ts';
-import type { OpenstackSourceConfig } from './config.ts';
+import type { OpenStackSourceConfig } from './config.ts';
 import type { Names } from './mapping.ts';
 import {
   named,
@@ -43,10 +43,10 @@ export interface Services {
 /** The questions that the adapter asks of Neutron, Nova and Keystone, and their answers as objects. */
 export class Site {
   readonly #services: Services;
-  readonly #config: OpenstackSourceConfig;
+  readonly #config: OpenStackSourceConfig;
   #microversion = 0;
 
-  constructor(services: Services, config: OpenstackSourceConfig) {
+  constructor(services: Services, config: OpenStackSourceConfig) {
     this.#services = services;
     this.#config = config;
   }

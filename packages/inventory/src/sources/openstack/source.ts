@@ -3,7 +3,7 @@ import { TokenBucket } from '@causeway/tables';
 import { InventoryError } from '../../errors.ts';
 import type { Source, SourceContext, SourceSink } from '../../source.ts';
 import { listen } from './amqp.ts';
-import type { OpenstackSourceConfig, TlsConfig } from './config.ts';
+import type { OpenStackSourceConfig, TlsConfig } from './config.ts';
 import { Follower } from './follower.ts';
 import { httpTransport } from './http.ts';
 import { Keystone } from './keystone.ts';
@@ -14,13 +14,13 @@ import { Site } from './site.ts';
 const MOST_FILE_BYTES = 1_048_576;
 
 /** Ports of Neutron and the servers of Nova behind them, as items of the inventory. */
-export class OpenstackSource implements Source {
+export class OpenStackSource implements Source {
   readonly name: string;
   readonly type = 'openstack';
-  readonly #config: OpenstackSourceConfig;
+  readonly #config: OpenStackSourceConfig;
   readonly #context: SourceContext;
 
-  constructor(config: OpenstackSourceConfig, context: SourceContext) {
+  constructor(config: OpenStackSourceConfig, context: SourceContext) {
     this.name = config.name;
     this.#config = config;
     this.#context = context;
@@ -107,7 +107,7 @@ export class OpenstackSource implements Source {
   }
 }
 
-async function authSecret({ auth }: OpenstackSourceConfig): Promise<string | undefined> {
+async function authSecret({ auth }: OpenStackSourceConfig): Promise<string | undefined> {
   if (auth.method === 'none') return undefined;
   return auth.method === 'password'
     ? secretOf(auth.password, auth.passwordFile, 'auth.passwordFile')
