@@ -1,9 +1,9 @@
 /**
- * The demonstration, on two labs one after the other. `spine-leaf`: a fabric of real routers in which nodes
- * announce their pods by BGP; the manifests of examples/ are applied and each expectation is checked with
- * real traffic. `edge`: operators give nodes their addresses, pods take theirs along, and four edge nodes
- * carry what comes from outside. Ends with a summary; the exit status is 0 when all expectations were met.
- * `--keep` leaves both labs running.
+ * The demonstration, on two labs one after the other. `two-clusters`: two clusters with a store each on a fabric of
+ * real routers, to which nodes announce their pods by BGP; a service of both, policies between them, machines outside
+ * of both; the manifests of examples/ are applied and each expectation is checked with real traffic. `edge`: operators
+ * give nodes their addresses, pods take theirs along, and four edge nodes carry what comes from outside. Ends with a
+ * summary; the exit status is 0 when all expectations were met. `--keep` leaves both labs running.
  */
 import { parseArgs } from 'node:util';
 import { destroyLab, type Lab, LabError, labNames, upLab } from '@causeway/lab';
@@ -17,6 +17,14 @@ import {
   routesInRouters,
 } from './demo/fabric.ts';
 import { measure } from './demo/measure.ts';
+import {
+  backendsOfOneClusterGo,
+  clustersMeet,
+  globalService,
+  storeOfOneClusterDies,
+  xWing,
+} from './demo/mesh.ts';
+import { outsideMachines } from './demo/outside.ts';
 import { auditFirst, protectedDatabase, recipes, shopPolicy } from './demo/policy.ts';
 import { Report } from './demo/report.ts';
 import { killAgents } from './demo/restart.ts';
@@ -32,18 +40,24 @@ interface Play {
 
 const PLAYS: readonly Play[] = [
   {
-    shipped: 'spine-leaf',
+    shipped: 'two-clusters',
     name: 'demo',
     scene:
-      'Bringing up one cluster in a spine-leaf fabric: four nodes on two racks, two switches a rack, two spines, dual stack',
+      'Bringing up two clusters in a spine-leaf fabric: two nodes and a store each, two switches a rack, two spines, dual stack',
     acts: [
       routesInRouters,
       askTheSpeaker,
+      clustersMeet,
       podsReachPods,
+      globalService,
+      backendsOfOneClusterGo,
+      storeOfOneClusterDies,
+      xWing,
       podsReachTheWorld,
       services,
       backendsComeAndGo,
       protectedDatabase,
+      outsideMachines,
       shopPolicy,
       recipes,
       auditFirst,
@@ -114,8 +128,10 @@ function lookAround(labs: readonly string[]): void {
   say('');
   say(`The labs stay up. To look around (causeway stands in packages/cli/bin):
   causeway lab places ${lab}
-  causeway lab exec ${lab}/main/default/employee -- sh
-  export CAUSEWAY_CONTEXT=lab:${lab}/main
+  causeway lab exec ${lab}/cluster1/default/employee -- sh
+  export CAUSEWAY_CONTEXT=lab:${lab}/cluster1
+  causeway mesh status; causeway mesh why cluster2; causeway lab etcd ${lab}/cluster2 kill
+  causeway lab partition ${lab}/cluster1 cut cluster2
   causeway status; causeway get pods -A -o wide; causeway service list
   causeway drops; causeway monitor --type drop,verdict
   causeway bgp peers; causeway bgp why 0.0.0.0/0; causeway bfd sessions

@@ -1,9 +1,11 @@
 import { Address } from '@causeway/ip';
 import type { Expectation, Site } from './site.ts';
 
-/** Every pod reaches every other, on its node, on its rack and across the fabric. */
+/** Every pod reaches every other, on its node, on its rack and, across the fabric, in the other cluster. */
 export async function podsReachPods(site: Site): Promise<void> {
-  site.report.section('Pods reach pods: on one node, on one rack, across the fabric');
+  site.report.section(
+    'Pods reach pods: on one node, on one rack, in the other cluster across the fabric',
+  );
   const ping = (what: string, from: string, to: string): Promise<Expectation[]> =>
     site.both(async (family) => {
       const address = await site.address(to, family);
@@ -16,15 +18,21 @@ export async function podsReachPods(site: Site): Promise<void> {
   const all = await Promise.all([
     ping('a pod pings one on its own node', 'employee', 'visitor'),
     ping('a pod pings one on the next node of its rack', 'employee', 'reporter'),
-    ping('a pod pings one on the other rack', 'employee', 'intern'),
+    ping('a pod pings one of the other cluster, on the other rack', 'employee', 'rebel-base-2'),
     ping('a node pings a pod of its own', 'a1', 'employee'),
-    ping('a node pings a pod of another node', 'b2', 'employee'),
-    ping('a pod pings a node on the other rack', 'employee', 'b2'),
-    site.http('a pod asks a web server on the other rack', 'visitor', 'audited', 80, 'answered'),
+    ping('a node pings a pod of the other cluster', 'b2', 'employee'),
+    ping('a pod pings a node of the other cluster', 'employee', 'b2'),
+    site.http(
+      'a pod asks a web server of the other cluster',
+      'visitor',
+      'rebel-base-2',
+      80,
+      'answered',
+    ),
   ]);
   await site.expect(all.flat());
   const large = await site.both(async (family) => {
-    const address = await site.address('intern', family);
+    const address = await site.address('rebel-base-2', family);
     return {
       what: 'a packet of 4,000 bytes arrives in fragments',
       wanted: 'answered',
@@ -100,7 +108,7 @@ export async function services(site: Site): Promise<void> {
     service('a pod reaches the backend', 'employee', 'backend', 80, 'answered', (text) =>
       text.startsWith('backend-'),
     ),
-    service("a node's own process reaches the frontend", 'b1', 'frontend', 80, 'answered', (text) =>
+    service("a node's own process reaches the frontend", 'a2', 'frontend', 80, 'answered', (text) =>
       text.startsWith('frontend-'),
     ),
     service(
@@ -161,8 +169,8 @@ export async function backendsComeAndGo(site: Site): Promise<void> {
     for (let i = 0; i < 10 && last !== wanted; i++) last = await answers();
     site.report.check(what, last === wanted, last);
   };
-  await site.lab.setReady('main/default/backend-2', false);
+  await site.lab.setReady(site.place('backend-2'), false);
   await becomes('a backend that is not ready gets no new connections', 'backend-1, backend-3');
-  await site.lab.setReady('main/default/backend-2', true);
+  await site.lab.setReady(site.place('backend-2'), true);
   await becomes('when it is ready again it does', 'backend-1, backend-2, backend-3');
 }

@@ -22,7 +22,7 @@ interface Counter {
 export async function whatWasDropped(site: Site): Promise<void> {
   site.report.section('What was dropped so far, by reason');
   const totals = new Map<string, number>();
-  for (const agent of site.cluster.agents) {
+  for (const agent of site.agents) {
     const { counters } = (await agent.get('/v1/drops')) as { counters: Counter[] };
     for (const { reason, packets } of counters)
       totals.set(reason, (totals.get(reason) ?? 0) + packets);
@@ -48,7 +48,7 @@ export async function expectAudit(
 ): Promise<void> {
   const addresses = await Promise.all([site.address(from, 'ipv4'), site.address(to, 'ipv4')]);
   const events: string[] = [];
-  const streams = site.cluster.agents.map((agent) => {
+  const streams = site.agents.map((agent) => {
     const call = request({
       socketPath: agent.socket,
       path: '/v1/monitor?type=verdict',
@@ -96,7 +96,7 @@ function textOf(line: string | undefined): string | undefined {
 
 async function findDrop(site: Site, from: string, to: string): Promise<string | undefined> {
   const addresses = await Promise.all([site.address(from, 'ipv4'), site.address(to, 'ipv4')]);
-  for (const agent of site.cluster.agents) {
+  for (const agent of site.agents) {
     // The newest is first.
     const { recent } = (await agent.get('/v1/drops')) as { recent: { text: string }[] };
     const event = recent.find((each) =>

@@ -11,7 +11,6 @@ import {
 import type { Site } from './site.ts';
 
 const FAMILIES = ['ipv4', 'ipv6'] as const;
-const CAUSEWAY = new URL('../../packages/cli/bin/causeway', import.meta.url).pathname;
 const SWITCHES = ['tor-1', 'tor-2'] as const;
 const EDGES = ['e1', 'e2', 'e3', 'e4'] as const;
 const SETTLE_MS = 20_000;
@@ -49,7 +48,7 @@ export async function nodeRunsOut(site: Site): Promise<void> {
   const after = await blocks(site, 'w2');
   const given = after.filter((cidr) => !before.includes(cidr));
   site.report.check('w2 was given more CIDRs of the pool', given.length > 0, given.join(', '));
-  await causeway(site, 'ipam', 'nodes');
+  await site.causeway(site.cluster, 'ipam', 'nodes');
   const missing: string[] = [];
   for (const name of SWITCHES)
     for (const family of FAMILIES) {
@@ -116,7 +115,7 @@ export async function podMoves(site: Site): Promise<void> {
     results.every(({ longestGapMs }) => longestGapMs < 5000),
     results.map(inWords).join('; '),
   );
-  await causeway(site, 'ipam', 'claims');
+  await site.causeway(site.cluster, 'ipam', 'claims');
 }
 
 /** Clients outside keep connections to a service's address over four edge nodes, one of which is cut off. */
@@ -274,14 +273,6 @@ function placeOf(site: Site, address: string): string {
     devices.some((device) => device.addresses.some((each) => each.address === address)),
   );
   return place?.place ?? address;
-}
-
-/** Runs the command line against the lab and shows what it says. */
-async function causeway(site: Site, ...argv: string[]): Promise<void> {
-  const command = [CAUSEWAY, '--context', `lab:${site.lab.name}/main`, ...argv];
-  const { code, stdout, stderr } = await site.run(command);
-  site.report.note(`causeway ${argv.join(' ')}\n${lines(stdout || stderr)}`);
-  site.report.check(`causeway ${argv.join(' ')} answers`, code === 0, '');
 }
 
 function inWords({ address, attempts, answered, longestGapMs }: AttemptsResult): string {

@@ -3,14 +3,13 @@ import type { Site } from './site.ts';
 
 const PORT = 7777;
 const FAMILIES = ['ipv4', 'ipv6'] as const;
-const CAUSEWAY = new URL('../../packages/cli/bin/causeway', import.meta.url).pathname;
 
-/** What real routers know of the cluster, and what a node knows of the fabric. */
+/** What real routers know of both clusters, and what a node knows of the fabric. */
 export async function routesInRouters(site: Site): Promise<void> {
   site.report.section('Routes in the real routers, and on a node');
   const { lab } = site;
   const forwarding = lab.routers.filter(({ plan }) => plan.daemon !== 'gobgp');
-  const prefixes = site.cluster.agents.flatMap(({ node }) => node.podCIDRs);
+  const prefixes = site.agents.flatMap(({ node }) => node.podCIDRs);
   const missing: string[] = [];
   for (const router of forwarding)
     for (const family of FAMILIES) {
@@ -47,7 +46,7 @@ export async function routesInRouters(site: Site): Promise<void> {
   );
   const { stdout } = await lab.exec('a1', ['ip', 'route']);
   site.report.note(`a1: ip route\n${stdout.trimEnd()}`);
-  const others = site.cluster.agents
+  const others = site.agents
     .filter(({ node }) => node.name !== 'a1')
     .flatMap(({ node }) => node.podCIDRs);
   site.report.check(
@@ -62,30 +61,21 @@ export async function routesInRouters(site: Site): Promise<void> {
 export async function askTheSpeaker(site: Site): Promise<void> {
   site.report.section('What a node’s speaker tells');
   for (const argv of [
-    ['--node', 'a1', 'bgp', 'peers'],
-    ['--node', 'a1', 'bgp', 'why', '0.0.0.0/0'],
-    ['--node', 'a1', 'bfd', 'sessions'],
-  ]) {
-    const command = [CAUSEWAY, '--context', `lab:${site.lab.name}/main`, ...argv];
-    const { code, stdout, stderr } = await site.run(command);
-    site.report.note(`causeway ${argv.join(' ')}\n${(stdout || stderr).trimEnd()}`);
-    site.report.check(`causeway ${argv.slice(2).join(' ')} answers`, code === 0, '');
-  }
+    ['bgp', 'peers'],
+    ['bgp', 'why', '0.0.0.0/0'],
+    ['bfd', 'sessions'],
+  ])
+    await site.causeway(site.cluster, '--node', 'a1', ...argv);
 }
 
 /** A rack switch loses its power under load: what was lost is counted and said. */
 export async function rackSwitchDies(site: Site): Promise<void> {
   site.report.section('A rack switch loses its power under load from the outside');
   const { lab } = site;
-  await using _servers = await site.echo(['intern', 'b2'], PORT);
-  await using load = await Load.start(
-    lab,
-    'outside',
-    await site.loadTargets(['intern', 'b2'], PORT),
-    {
-      everyMs: 5,
-    },
-  );
+  const targets = ['rebel-base-2', 'b2'];
+  await using _servers = await site.echo(targets, PORT);
+  const from = await site.loadTargets(targets, PORT);
+  await using load = await Load.start(lab, 'outside', from, { everyMs: 5 });
   await pause(1000);
   const off = performance.timeOrigin + performance.now();
   await lab.router('leaf-b1').powerOff();
@@ -118,12 +108,9 @@ export async function restartAgentsAndSpeakers(site: Site): Promise<void> {
     'Agents and speakers are killed and started again under load from the outside',
   );
   const { lab } = site;
-  await using _servers = await site.echo(['employee', 'intern'], PORT);
-  await using load = await Load.start(
-    lab,
-    'outside',
-    await site.loadTargets(['employee', 'intern'], PORT),
-  );
+  const targets = ['employee', 'rebel-base-2'];
+  await using _servers = await site.echo(targets, PORT);
+  await using load = await Load.start(lab, 'outside', await site.loadTargets(targets, PORT));
   const nodes = ['a1', 'b1'];
   await pause(500);
   for (const program of ['agent', 'speaker'] as const) {

@@ -7,10 +7,10 @@ const SECONDS = 1;
 
 /** Pod to pod against node to node over the same cables, in turns: a taste of `npm run bench`, no more. */
 export async function measure(site: Site): Promise<void> {
-  site.report.section('Pod to pod against node to node, in turns, across two racks');
+  site.report.section('Pod to pod against node to node, in turns, from one cluster to the other');
   const paths = {
     'node to node': { from: 'a1', to: 'b1' },
-    'pod to pod': { from: 'employee', to: 'intern' },
+    'pod to pod': { from: 'employee', to: 'rebel-base-2' },
   };
   const rates = new Map<string, { stream: number[]; exchanges: number[] }>();
   await using servers = new AsyncDisposableStack();

@@ -71,7 +71,7 @@ export async function recipes(site: Site): Promise<void> {
   await site.apply('recipes/deny-all.yaml');
   const denied = await Promise.all([
     site.http('nobody reaches a pod of namespace quiet', 'visitor', 'quiet/quiet', 80, 'timeout'),
-    site.http('its own node does, as health checks must', 'b2', 'quiet/quiet', 80, 'answered'),
+    site.http('its own node does, as health checks must', 'a2', 'quiet/quiet', 80, 'answered'),
   ]);
   await site.expect(denied.flat());
   await explainDrop(site, 'visitor', 'quiet/quiet');
@@ -168,15 +168,17 @@ async function whatIf(site: Site, file: string, from: string, to: string): Promi
   );
 }
 
-async function trace(
+/** What an agent says beforehand of a connection; `node` is where the side is that its policies are for. */
+export async function trace(
   site: Site,
   from: string,
   to: string,
   port: number,
   allowed: boolean,
+  node = nodeOf(site, to),
 ): Promise<void> {
   const { body } = await site.lab
-    .agent(nodeOf(site, to))
+    .agent(node)
     .ask('POST', '/v1/policy/trace', { from, to, port, protocol: 'TCP' });
   const answer = body as { allowed?: boolean; text?: string };
   site.report.check(

@@ -40,7 +40,7 @@ interface Transfer {
 export async function killAgents(site: Site): Promise<void> {
   site.report.section('An agent is killed in the middle of a transfer');
   const { lab } = site;
-  const nodes = ['a1', 'b1'];
+  const nodes = ['a1', 'a2'];
   await using _server = await iperfServer(lab.prefix(site.place('intern')));
   const db = await site.address('protected-db', 'ipv6');
   const target = await site.address('intern', 'ipv4');

@@ -7,8 +7,10 @@ import {
   echoServers,
   inParallel,
   type Lab,
+  type LabAgent,
   type LabClusterFace,
   type LoadTarget,
+  podPlace,
   type TrafficResult,
   until,
 } from '@causeway/lab';
@@ -16,6 +18,7 @@ import { parseManifests, type Resource } from '@causeway/resources';
 import type { Report } from './report.ts';
 
 const EXAMPLES = join(import.meta.dirname, '../../examples');
+const CAUSEWAY = new URL('../../packages/cli/bin/causeway', import.meta.url).pathname;
 const FAMILIES = ['ipv4', 'ipv6'] as const;
 /** Long enough to tell silence from slowness on a busy machine. */
 const SILENCE_SECONDS = 1;
@@ -36,23 +39,29 @@ export interface Expectation {
 /** The running lab as the demonstration's acts see it. */
 export class Site {
   readonly lab: Lab;
+  /** The first of the lab's clusters: where examples go unless a cluster is named. */
   readonly cluster: LabClusterFace;
   readonly report: Report;
   readonly #addresses = new Map<string, readonly Address[]>();
 
   constructor(lab: Lab, report: Report) {
     this.lab = lab;
-    this.cluster = lab.cluster('main');
+    this.cluster = lab.clusters[0]!;
     this.report = report;
   }
 
-  /** A pod of namespace `default` by its name, any other place by its own. */
+  /** Of all clusters. */
+  get agents(): readonly LabAgent[] {
+    return this.lab.clusters.flatMap(({ agents }) => agents);
+  }
+
+  /** A pod by its name, with its namespace before it if that is not `default`; any other place by its own. */
   place(name: string): string {
-    if (name.includes('/')) return `main/${name}`;
+    const [own, namespace = 'default'] = name.split('/').reverse();
     const pod = this.lab.pods.find(
-      (candidate) => candidate.namespace === 'default' && candidate.name === name,
+      (candidate) => candidate.namespace === namespace && candidate.name === own,
     );
-    return pod === undefined ? name : `main/default/${name}`;
+    return pod === undefined ? name : podPlace(pod);
   }
 
   async address(name: string, family: Family): Promise<Address> {
@@ -91,8 +100,8 @@ export class Site {
   }
 
   /** A service's cluster address. */
-  async service(name: string, family: Family): Promise<Address> {
-    const service = await (await this.cluster.store()).get('Service', {
+  async service(name: string, family: Family, cluster = this.cluster): Promise<Address> {
+    const service = await (await cluster.store()).get('Service', {
       namespace: 'default',
       name,
     });
@@ -176,11 +185,34 @@ export class Site {
   }
 
   /** Applies files of examples/, as `causeway apply -f` does. */
-  async apply(...files: string[]): Promise<readonly Resource[]> {
+  apply(...files: string[]): Promise<readonly Resource[]> {
+    return this.applyIn(this.cluster, ...files);
+  }
+
+  async applyIn(cluster: LabClusterFace, ...files: string[]): Promise<readonly Resource[]> {
     const objects = files.flatMap((file) => manifests(file));
-    const { results } = await (await this.cluster.store()).apply(objects);
-    this.report.note(`applied ${files.map((file) => `examples/${file}`).join(', ')}`);
+    const { results } = await (await cluster.store()).apply(objects);
+    const where = this.lab.clusters.length === 1 ? '' : ` in ${cluster.plan.name}`;
+    this.report.note(`applied ${files.map((file) => `examples/${file}`).join(', ')}${where}`);
     return results.map(({ object }) => object);
+  }
+
+  /** The text of a file of examples/. */
+  example(file: string): string {
+    return readFileSync(join(EXAMPLES, file), 'utf8');
+  }
+
+  /** Runs the command line against a cluster of the lab, shows what it says and wants it to succeed. */
+  async causeway(cluster: LabClusterFace, ...argv: string[]): Promise<string> {
+    const context = `lab:${this.lab.name}/${cluster.plan.name}`;
+    const { code, stdout, stderr } = await this.run([CAUSEWAY, '--context', context, ...argv]);
+    const lines = (stdout || stderr).split('\n').filter((line) => line.trim() !== '');
+    this.report.note(
+      [`causeway ${argv.join(' ')}`, ...lines.map((line) => `  ${line.trimEnd()}`)].join('\n'),
+    );
+    const words = argv.filter((word, i) => word !== '--node' && argv[i - 1] !== '--node');
+    this.report.check(`causeway ${words.join(' ')} answers`, code === 0, '');
+    return stdout;
   }
 }
 

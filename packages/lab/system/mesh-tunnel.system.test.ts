@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
+import { Address } from '@causeway/ip';
 import {
   answeredBy,
   attemptsAt,
@@ -17,7 +18,7 @@ const CLIENT = 'east/default/client';
 const NEAR = 'east/default/near';
 const FAR = 'west/default/far';
 const GUEST = 'west/default/guest';
-/** Two clusters' agents: each reads the other's store through a proxy. */
+/** Long enough for a few attempts, short enough to be waited for. */
 const GRACE_SECONDS = 6;
 
 let far: string[] = [];
@@ -43,14 +44,7 @@ const asks = (from: string, addresses: readonly string[], wanted: 'answered' | '
   }));
 
 // What a test broke must not be broken for the next one.
-afterEach(async () => {
-  await lab().mend('east', 'west');
-  for (const cluster of ['east', 'west']) {
-    const { etcd } = lab().cluster(cluster);
-    if (etcd.running) etcd.resume();
-    await etcd.start();
-  }
-});
+afterEach(() => lab().cluster('west').etcd.start());
 
 test('pods of both clusters reach each other in the tunnel, small and large, over both families', async () => {
   await expectSoon([
@@ -62,13 +56,11 @@ test('pods of both clusters reach each other in the tunnel, small and large, ove
       attempt: () => lab().traffic.ping(CLIENT, address, { size: 4000 }),
     })),
   ]);
+  const own = await bothOf(lab(), CLIENT);
   for (const address of far) {
     const { answer } = await lab().traffic.tcp(CLIENT, address, 7000);
-    const own = await bothOf(lab(), CLIENT);
-    assert.ok(
-      own.some((each) => answer.includes(each)),
-      `the pod is seen by its own address, not masqueraded: ${answer}`,
-    );
+    const seen = Address.parse(/\[(.*)\]/.exec(answer)?.[1] ?? '::');
+    assert.ok(own.includes(seen), `the pod is seen by its own address: ${answer}`);
   }
 });
 
@@ -104,35 +96,22 @@ test('a global service is answered by both clusters', async () => {
   await answeredBy(lab(), CLIENT, web, ['far', 'near']);
 });
 
-test('a peer’s store that hangs is nothing within the grace; after it only what is local is left, and it comes back', async () => {
+test('a peer’s store that dies is nothing within the grace; after it only what is local is left, until it comes back', async () => {
   const { etcd } = lab().cluster('west');
   await using local = await attemptsAt(lab(), CLIENT, 'near', near);
-  await using remote = await attemptsAt(lab(), CLIENT, 'far', far);
-  etcd.pause();
+  const before = await attemptsAt(lab(), CLIENT, 'all', [...far, ...web]);
+  await etcd.stop('SIGKILL');
   const row = await peerBecomes(lab(), 'e1', 'west', 'stale');
   assert.ok(row['last-contact'] !== undefined, 'its age is told');
-  await answeredBy(lab(), CLIENT, web, ['far', 'near']);
-  await peerBecomes(lab(), 'e1', 'west', 'withdrawing', 'withdrawn');
+  assert.deepEqual(lostOf(await before.stop()), [], 'within the grace');
   await answeredBy(lab(), CLIENT, web, ['near']);
-  const [own] = await Promise.all([local.stop(), remote.stop()]);
-  assert.deepEqual(lostOf(own), [], 'local traffic');
-  etcd.resume();
+  await peerBecomes(lab(), 'e1', 'west', 'withdrawn');
+  await etcd.start();
   await peerBecomes(lab(), 'e1', 'west', 'ready');
   await answeredBy(lab(), CLIENT, web, ['far', 'near']);
   await expectSoon(asks(CLIENT, far, 'answered'));
+  assert.deepEqual(lostOf(await local.stop()), [], 'local traffic');
 });
-
-for (const way of ['to', 'from', 'both'] as const)
-  test(`a partition between clusters (${way}) leaves local traffic alone, and what is behind it comes back`, async () => {
-    await using local = await attemptsAt(lab(), CLIENT, 'near', near);
-    await lab().partition('east', 'west', way);
-    await peerBecomes(lab(), 'e1', 'west', 'stale', 'withdrawing', 'withdrawn');
-    await expectNow(asks(CLIENT, far, 'timeout'));
-    await lab().mend('east', 'west', way);
-    await peerBecomes(lab(), 'e1', 'west', 'ready');
-    await expectSoon(asks(CLIENT, far, 'answered'));
-    assert.deepEqual(lostOf(await local.stop()), []);
-  });
 
 test('a peer’s store that is emptied, and one taken back to an old snapshot, cost nothing', async () => {
   const { etcd } = lab().cluster('west');
