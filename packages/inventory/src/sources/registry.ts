@@ -3,6 +3,8 @@ import { z } from 'zod';
 import type { Source, SourceContext } from '../source.ts';
 import { fileSource } from './file/config.ts';
 import { FileSource } from './file/source.ts';
+import { kubernetesSource } from './kubernetes/config.ts';
+import { KubernetesSource } from './kubernetes/source.ts';
 import { objectsSource } from './objects/config.ts';
 import { ObjectsSource } from './objects/source.ts';
 import { openstackSource } from './openstack/config.ts';
@@ -11,6 +13,7 @@ import { OpenStackSource } from './openstack/source.ts';
 /** Every type of source there is. A new one adds its settings here and its making below. */
 export const sourceConfig = z.discriminatedUnion('type', [
   fileSource,
+  kubernetesSource,
   objectsSource,
   openstackSource,
 ]);
@@ -27,6 +30,8 @@ export function makeSource(config: SourceConfig, { context, store }: SourceParts
   switch (config.type) {
     case 'file':
       return new FileSource(config, context);
+    case 'kubernetes':
+      return new KubernetesSource(config, context);
     case 'objects':
       return new ObjectsSource(config, context, store);
     case 'openstack':
