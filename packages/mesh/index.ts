@@ -101,6 +101,7 @@ export {
 } from './src/join/checks.ts';
 export {
   type ClusterFacts,
+  clusterFacts,
   NODE_ANNOTATIONS,
   ROUTING_MODES,
   type RoutingMode,

@@ -8,6 +8,7 @@ const address = z.string().refine((text) => Address.tryParse(text) !== undefined
   error: 'an IPv4 or IPv6 address',
 });
 
+const file = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path');
 const prefix = z.string().refine(isPrefix, {
   error: 'a prefix such as 192.0.2.0/24, or an address',
 });
@@ -101,6 +102,8 @@ export const operatorConfig = z.strictObject({
   /** Other clusters; taken part in only with a cluster id. */
   mesh: z
     .strictObject({
+      /** Whether other clusters are told of the services that are global and shared. */
+      exportServices: z.boolean().default(true),
       cache: z
         .strictObject({
           /** Whether the leader keeps a copy of every peer in the own store, for agents with `mesh.access: cache`. */
@@ -115,6 +118,28 @@ export const operatorConfig = z.strictObject({
           withdrawSeconds: seconds(0, 86_400).default(60),
         })
         .prefault({}),
+      /** Where other clusters' `causeway mesh join` finds this one; absent: clusters join by hand. */
+      join: z
+        .strictObject({
+          address: address.default('::'),
+          port: z.int().min(0).max(65_535).default(9443),
+          /** `https://HOST:PORT` by which others reach all instances' endpoints; told to a peer when it joins. */
+          advertise: z
+            .array(z.url({ protocol: /^https$/, error: 'must be an https URL' }))
+            .max(16)
+            .default([]),
+          /** PEM files, as `causeway mesh expose` writes them. */
+          certFile: file.default('/etc/causeway/mesh/server.crt'),
+          keyFile: file.default('/etc/causeway/mesh/server.key'),
+          /** Who has signed the certificates by which peers say that they leave. */
+          caFile: file.default('/etc/causeway/mesh/trust.crt'),
+          /**
+           * The store's user `root`, by which the leader takes a leaving peer's user away. Without it the user stays
+           * until `causeway mesh expose` or `leave` is run.
+           */
+          root: z.strictObject({ certFile: file, keyFile: file }).optional(),
+        })
+        .optional(),
     })
     .prefault({}),
   log: z.enum(LOG_LEVELS).default('info'),

@@ -15,6 +15,7 @@ import { connectKv, systemClock } from '@causeway/etcd';
 import { operatorApi } from './api.ts';
 import { type OperatorConfig, operatorConfig } from './config.ts';
 import { KnownStore, storeMemoryRecord } from './memory.ts';
+import { serveJoins } from './mesh-join/serve.ts';
 import { Operator } from './operator.ts';
 
 export interface RunOptions extends DaemonOptions {
@@ -67,6 +68,9 @@ async function serve(
       : await listenOnTcp(operatorApi({ ...parts, commands: false }), http.address, http.port);
   const socket = path.join(config.runDir, 'operator.sock');
   await using _api = await listenOnSocket(operatorApi({ ...parts, commands: true }), socket);
+  const { join } = config.mesh;
+  await using _joins =
+    join === undefined ? undefined : await serveJoins({ config, join, operator, onError });
   log.info({ socket }, 'the operator takes requests');
   options.onListening?.({ socket });
   await aborted(signal);

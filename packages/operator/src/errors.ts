@@ -9,6 +9,15 @@ export const OPERATOR_STATUS = Object.freeze({
   'claim-refused': 409,
   'lost-race': 409,
   'not-ready': 503,
+  'unknown-token': 403,
+  'not-your-peer': 403,
+  'token-used': 409,
+  'token-expired': 410,
+  'join-busy': 409,
+  'unknown-join': 404,
+  'unknown-peer': 404,
+  'peer-exists': 409,
+  unreachable: 504,
 } satisfies Record<string, number>);
 
 export type OperatorErrorCode = keyof typeof OPERATOR_STATUS;

@@ -8,6 +8,8 @@ import { type Clock, Gate } from '@causeway/tables';
 import { ClaimKeeper } from './claims/keeper.ts';
 import type { OperatorConfig } from './config.ts';
 import type { KnownStore } from './memory.ts';
+import { keepJoins } from './mesh-join/keeper.ts';
+import { type ExportedView, ServiceExporter } from './mesh-services/exporter.ts';
 import { Part, type PartStatus } from './part.ts';
 import { keepPlan } from './plan/keeper.ts';
 import { PodCidrAllocator } from './pod-cidrs/allocator.ts';
@@ -48,6 +50,7 @@ export class Lead implements AsyncDisposable {
   #allocator: PodCidrAllocator | undefined;
   #vips: VipAllocator | undefined;
   #keeper: ClaimKeeper | undefined;
+  #exporter: ServiceExporter | undefined;
 
   constructor(options: LeadOptions) {
     this.#options = options;
@@ -61,6 +64,12 @@ export class Lead implements AsyncDisposable {
     );
     this.#start('requests', (signal, good) => serveRequests(options.kv, this, signal, good));
     this.#start('identities', (signal, good) => this.#collect(signal, good));
+    const { cluster, mesh } = options.config;
+    // Without an id a cluster takes part in no mesh.
+    if (cluster.id !== 0 && mesh.exportServices) {
+      this.#start('mesh-services', (signal, good) => this.#tellServices(signal, good));
+    }
+    this.#start('mesh-joins', (signal, good) => keepJoins(options, signal, good));
   }
 
   /** The allocator as soon as there is one; undefined when the signal aborts first. */
@@ -76,6 +85,11 @@ export class Lead implements AsyncDisposable {
 
   get vips(): VipAllocator | undefined {
     return this.#vips;
+  }
+
+  /** Services that other clusters are told of. */
+  sharedServices(): readonly ExportedView[] {
+    return [...(this.#exporter?.exported() ?? [])];
   }
 
   parts(): readonly PartStatus[] {
@@ -144,6 +158,19 @@ export class Lead implements AsyncDisposable {
     });
     this.#vips = vips;
     await vips.run(signal, good);
+  }
+
+  async #tellServices(signal: AbortSignal, good: () => void): Promise<void> {
+    await using exporter = new ServiceExporter({
+      ...this.#options,
+      cluster: this.#options.config.cluster,
+    });
+    this.#exporter = exporter;
+    try {
+      await exporter.run(signal, good);
+    } finally {
+      this.#exporter = undefined;
+    }
   }
 
   async #keepClaims(signal: AbortSignal, good: () => void): Promise<void> {

@@ -21,6 +21,8 @@ export const tokenRecord = z.strictObject({
   peer: z.string(),
   /** SHA-256 of the secret, base64url; of given ones. */
   secretHash: z.string().exactOptional(),
+  /** Of given ones: checks whose failure is meant. */
+  accept: z.array(z.string()).exactOptional(),
   expiresAt: z.iso.datetime(),
   usedAt: z.iso.datetime().exactOptional(),
 });
@@ -39,7 +41,7 @@ export const joinRecord = z.strictObject({
   expiresAt: z.iso.datetime(),
   facts: clusterFacts,
   offer: storeOffer,
-  /** Of `joining`: how the other side is told. */
+  /** Of `joining`: how the other side is told; absent where people tell it. */
   answer: z
     .strictObject({
       urls: z.array(z.string()),
