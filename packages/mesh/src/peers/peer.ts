@@ -32,7 +32,7 @@ export interface PeerOptions {
   readonly times: ContactTimes;
   readonly clock: Clock;
   readonly random: () => number;
-  /** Milliseconds between questions that show whether we may still ask; default a minute. */
+  /** Milliseconds between questions that show whether we may still ask; default 15 s. */
   readonly checkInterval?: number;
   readonly onLog: (event: PeerEvent) => void;
 }

@@ -9,7 +9,15 @@ export const HEARTBEAT_TIMEOUT = 120_000;
 /** Section 1.3: for so long a config is waited for before the connection is made anew. */
 export const CONFIG_TIMEOUT = 180_000;
 /** A running watch is not judged again when its user is shut out: a question shows it. */
-const CHECK_INTERVAL = 60_000;
+const CHECK_INTERVAL = 15_000;
+/** A store behind a proxy that hangs is shown by questions alone: the proxy answers for it. */
+const CHECK_DEADLINES = [5000, 10_000] as const;
+/** We may ask no more, or nobody answers. */
+const FATAL: ReadonlySet<KvError['code']> = new Set<KvError['code']>([
+  'permission-denied',
+  'unauthenticated',
+  'deadline',
+]);
 const CONFIG_RETRY = { first: 1000, most: 30_000 };
 
 /** What is read of a peer, by whoever uses it: a key of `cilium/synced/<c>/`, and how to follow its prefix. */
@@ -37,7 +45,7 @@ export interface SessionOptions {
   readonly name: string;
   readonly kv: Kv;
   readonly clock: Clock;
-  /** Milliseconds between questions that show whether we may still ask; default a minute. */
+  /** Milliseconds between questions that show whether we may still ask; default 15 s. */
   readonly checkInterval?: number;
   /** What to read of a store with such a config. Throws MeshError if it may not be read. */
   readonly open: (store: PeerStore) => readonly PeerStream[];
@@ -198,22 +206,36 @@ export class Session {
 
   /** Ends the session of a user who was shut out, and of a cluster that is another one now. */
   async #check(config: ClusterConfig): Promise<void> {
-    const { kv, clock, name, checkInterval = CHECK_INTERVAL } = this.#options;
+    const { clock, name, checkInterval = CHECK_INTERVAL } = this.#options;
     const { signal } = this.#stop;
     for (;;) {
       await clock.sleep(checkInterval, signal);
       if (signal.aborted) return;
       try {
-        const entry = await kv.get(clusterConfigKey(name), { signal });
+        const text = await this.#ask();
         // Section 1.3: a config that is missing for a while means nothing.
-        const now = entry === undefined ? config : decodeClusterConfig(entry.text);
+        const now = text === undefined ? config : decodeClusterConfig(text);
         if (now.id === config.id && now.cached === config.cached) continue;
         return this.finish(`${clusterConfigKey(name)} has changed`);
       } catch (error) {
         if (signal.aborted) return;
         const code = error instanceof KvError ? error.code : undefined;
-        if (code === 'permission-denied' || code === 'unauthenticated') return this.#lose(error);
+        if (code !== undefined && FATAL.has(code)) return this.#lose(error);
       }
+    }
+  }
+
+  /** The config as it stands now, asked with patience. */
+  async #ask(): Promise<string | undefined> {
+    const { kv, name } = this.#options;
+    const { signal } = this.#stop;
+    const [short, long] = CHECK_DEADLINES;
+    const key = clusterConfigKey(name);
+    try {
+      return (await kv.get(key, { signal, deadline: short }))?.text;
+    } catch (error) {
+      if (!(error instanceof KvError) || error.code !== 'deadline') throw error;
+      return (await kv.get(key, { signal, deadline: long }))?.text;
     }
   }
 
