@@ -1,0 +1,336 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { JoinToken } from '@causeway/mesh';
+import { secretValue } from '@causeway/resources';
+import { TestCluster, uid } from '../../testing/join-world.ts';
+import { OperatorError } from '../errors.ts';
+import { acceptReturn, renewPeer, returnToken } from './by-hand.ts';
+import { type JoinStep, joinMesh, joinOneWay } from './joining.ts';
+import { leaveMesh } from './leaving.ts';
+import { recoverJoins } from './recovery.ts';
+
+const refusedWith = (code: string) => (error: unknown) => {
+  assert.equal((error as { code?: unknown }).code, code, String(error));
+  return true;
+};
+
+interface World extends AsyncDisposable {
+  readonly east: TestCluster;
+  readonly west: TestCluster;
+  readonly token: JoinToken;
+}
+
+/** East invites, west joins. */
+async function world(eastId = 1, westId = 2): Promise<World> {
+  const east = await TestCluster.open('east', eastId);
+  const west = await TestCluster.open('west', westId);
+  const token = await east.invite('west');
+  return {
+    east,
+    west,
+    token,
+    async [Symbol.asyncDispose]() {
+      await east[Symbol.asyncDispose]();
+      await west[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function assertPeers({ east, west }: World): Promise<void> {
+  for (const [own, peer] of [
+    [east, west],
+    [west, east],
+  ] as const) {
+    const object = await own.store.get('MeshPeer', { name: peer.name });
+    assert.equal(object.spec.secretName, `mesh-${peer.name}`);
+    const secret = await own.store.get('Secret', {
+      namespace: 'kube-system',
+      name: `mesh-${peer.name}`,
+    });
+    assert.equal(secretValue(secret, 'ca.crt'), peer.directory.trust);
+    assert.match(secretValue(secret, 'tls.key') ?? '', /PRIVATE KEY/);
+    const left = await own.kv.list('causeway/mesh/joins/');
+    assert.equal(left.entries.length, 0);
+    assert.deepEqual(await peer.etcd.auth.rolesOf(`remote-${own.name}`), [`remote-${own.name}`]);
+  }
+}
+
+test('two clusters that fit become each other’s peers, once for a token', async () => {
+  await using all = await world();
+  const { east, west, token } = all;
+  const inviting = east.inviting(west);
+  const report = await joinMesh(token, west.joining(east, inviting));
+  assert.equal(report.type, 'joined');
+  assert.equal(report.mine.length, 12);
+  assert.equal(report.theirs?.length, 12);
+  await assertPeers(all);
+  const [eastAfter, westAfter] = [await east.dump(), await west.dump()];
+  await assert.rejects(joinMesh(token, west.joining(east, inviting)), refusedWith('token-used'));
+  const bearer = { tokenId: token.id, secret: token.secret };
+  await assert.rejects(inviting.check(bearer, token.from), refusedWith('token-used'));
+  // What was answered and lost may be asked again.
+  await inviting.commit(bearer, []);
+  assert.deepEqual([await east.dump(), await west.dump()], [eastAfter, westAfter]);
+});
+
+test('what one side alone sees wrong keeps both from writing', async () => {
+  // West sees it at once; east when it is told who west is; east only when it has looked at west's store.
+  const cases: [string, (all: World) => Promise<unknown>][] = [
+    [
+      'mine',
+      ({ east, west, token }) =>
+        joinMesh(
+          token,
+          west.joining(east, east.inviting(west), { view: west.view(east, { mtus: [9000] }) }),
+        ),
+    ],
+    [
+      'theirs',
+      async ({ east, west, token }) => {
+        await east.store.apply([
+          {
+            apiVersion: 'causeway.io/v1',
+            kind: 'MeshPeer',
+            metadata: { name: 'north' },
+            spec: { id: 2, endpoints: ['https://192.0.2.9:2379'] },
+          },
+        ]);
+        return joinMesh(token, west.joining(east, east.inviting(west)));
+      },
+    ],
+    [
+      'theirs',
+      ({ east, west, token }) =>
+        joinMesh(token, west.joining(east, east.inviting(west, { tunnelPorts: [4789] }))),
+    ],
+  ];
+  for (const [side, join] of cases) {
+    await using all = await world();
+    const before = await all.west.dump();
+    const report = (await join(all)) as Awaited<ReturnType<typeof joinMesh>>;
+    assert.equal(report.type, 'refused');
+    const rows = side === 'mine' ? report.mine : report.theirs;
+    assert.equal(rows?.filter(({ state }) => state === 'failed').length, 1, side);
+    assert.deepEqual(await all.west.dump(), before);
+    const { keys } = (await all.east.dump()) as { keys: Record<string, string> };
+    const written = Object.keys(keys).filter((key) =>
+      /meshpeers\/-\/west|secrets|mesh\/joins/.test(key),
+    );
+    assert.deepEqual(written, []);
+  }
+});
+
+test('a token of a wrong secret, another cluster or past its time does nothing', async () => {
+  await using all = await world();
+  const { east, west, token } = all;
+  const before = [await east.dump(), await west.dump()];
+  const inviting = east.inviting(west);
+  const options = west.joining(east, inviting);
+  await assert.rejects(
+    joinMesh({ ...token, secret: 'B'.repeat(43) }, options),
+    refusedWith('unknown-token'),
+  );
+  await assert.rejects(joinMesh({ ...token, for: 'north' }, options), refusedWith('bad-token'));
+  const { facts } = { facts: { ...token.from, name: 'north' } };
+  await assert.rejects(
+    inviting.check({ tokenId: token.id, secret: token.secret }, facts),
+    refusedWith('unknown-token'),
+  );
+  west.now = new Date(west.now.getTime() + 61 * 60_000);
+  await assert.rejects(joinMesh(token, options), refusedWith('bad-token'));
+  west.now = new Date();
+  east.now = new Date(east.now.getTime() + 61 * 60_000);
+  await assert.rejects(joinMesh(token, options), refusedWith('token-expired'));
+  east.now = new Date();
+  assert.deepEqual([await east.dump(), await west.dump()], before);
+  // A newer token makes the older one void.
+  await east.invite('west');
+  await assert.rejects(joinMesh(token, options), refusedWith('unknown-token'));
+});
+
+const outcome: Record<JoinStep, 'undone' | 'finished'> = {
+  checked: 'undone',
+  begun: 'undone',
+  admitted: 'undone',
+  prepared: 'undone',
+  decided: 'finished',
+  committed: 'finished',
+};
+
+for (const [step, expected] of Object.entries(outcome) as [JoinStep, 'undone' | 'finished'][]) {
+  test(`who dies when it is ${step}: the join is ${expected}, on both sides`, async () => {
+    await using all = await world();
+    const { east, west, token } = all;
+    const before = [await east.dump(), await west.dump()];
+    const inviting = east.inviting(west);
+    // The program stands still at this step for ever; its leases run out.
+    await new Promise<void>((died) => {
+      const at = async (reached: JoinStep) => {
+        if (reached !== step) return;
+        died();
+        await new Promise(() => {});
+      };
+      void joinMesh(token, west.joining(east, inviting, { at }));
+    });
+    // While it is at work nobody else meddles.
+    if (step !== 'checked') assert.deepEqual(await recoverJoins(west.recovery(() => inviting)), []);
+    west.etcd.expireLeases();
+    // The other side is away at first: nothing is decided that it would not agree with.
+    const away = {
+      commit: () => Promise.reject(new OperatorError('unreachable', 'away')),
+      abort: () => Promise.reject(new OperatorError('unreachable', 'away')),
+    };
+    if (expected === 'finished') {
+      const [waits] = await recoverJoins(west.recovery(() => away));
+      assert.equal(waits?.what, 'waits');
+    }
+    const recovered = await recoverJoins(west.recovery(() => inviting));
+    if (step !== 'checked')
+      assert.deepEqual(
+        recovered.map(({ what }) => what),
+        [expected],
+      );
+    assert.deepEqual(await recoverJoins(west.recovery(() => inviting)), []);
+    if (expected === 'finished') {
+      await assertPeers(all);
+      return;
+    }
+    assert.deepEqual([await east.dump(), await west.dump()], before);
+    assert.equal((await joinMesh(token, west.joining(east, inviting))).type, 'joined');
+    await assertPeers(all);
+  });
+}
+
+test('an invitation that was prepared and never decided is forgotten when its time ends', async () => {
+  await using all = await world();
+  const { east, west, token } = all;
+  const before = await east.dump();
+  const inviting = east.inviting(west);
+  const dead = { ...inviting, commit: () => Promise.reject(new Error('cut')) };
+  await new Promise<void>((died) => {
+    const at = async (reached: JoinStep) => {
+      if (reached === 'prepared') {
+        died();
+        await new Promise(() => {});
+      }
+    };
+    void joinMesh(token, west.joining(east, inviting, { at }));
+  });
+  assert.equal((await recoverJoins(east.recovery(() => dead as never)))[0]?.what, 'waits');
+  east.now = new Date(east.now.getTime() + 61 * 60_000);
+  assert.equal((await recoverJoins(east.recovery(() => dead as never)))[0]?.what, 'undone');
+  assert.deepEqual(await east.dump(), before);
+  // West decided nothing, and finds it so.
+  west.etcd.expireLeases();
+  assert.equal((await recoverJoins(west.recovery(() => inviting)))[0]?.what, 'undone');
+});
+
+test('a decided join that the other side has forgotten is undone', async () => {
+  await using all = await world();
+  const { east, west, token } = all;
+  const before = await west.dump();
+  const inviting = east.inviting(west);
+  await new Promise<void>((died) => {
+    const at = async (reached: JoinStep) => {
+      if (reached === 'decided') {
+        died();
+        await new Promise(() => {});
+      }
+    };
+    void joinMesh(token, west.joining(east, inviting, { at }));
+  });
+  await east.kv.deletePrefix('causeway/mesh/joins/');
+  west.etcd.expireLeases();
+  assert.equal((await recoverJoins(west.recovery(() => inviting)))[0]?.what, 'undone');
+  const after = await west.dump();
+  const tokens = (dump: Record<string, unknown>) =>
+    Object.keys(dump.keys as object).filter((key) => !key.includes('/mesh/tokens/'));
+  assert.deepEqual(tokens(after), tokens(before));
+  assert.deepEqual(after.users, before.users);
+});
+
+test('leave undoes it on both sides, and here when the other is gone', async () => {
+  await using all = await world();
+  const { east, west, token } = all;
+  const before = await west.dump();
+  await joinMesh(token, west.joining(east, east.inviting(west)));
+  const leaving = (client: () => { leave(name: string): Promise<{ userRemoved: boolean }> }) => ({
+    kv: west.kv,
+    cluster: 'west',
+    auth: west.etcd.auth,
+    directory: west.directory,
+    now: () => west.now,
+    client,
+  });
+  const told = await leaveMesh(
+    'east',
+    leaving(() => ({ leave: async (name) => ({ userRemoved: await east.forget(name) }) })),
+  );
+  assert.deepEqual(told.told, { type: 'told' });
+  for (const own of [east, west]) {
+    const { keys, users } = (await own.dump()) as { keys: object; users: string[] };
+    const about = Object.keys(keys).filter((key) =>
+      /meshpeers|secrets|mesh\/(peers|joins)/.test(key),
+    );
+    assert.deepEqual(about, []);
+    assert.deepEqual(
+      users.filter((user) => user.startsWith('remote-')),
+      [],
+    );
+  }
+  assert.deepEqual((await west.dump()).users, before.users);
+  await assert.rejects(
+    leaveMesh(
+      'east',
+      leaving(() => ({ leave: () => Promise.reject() })),
+    ),
+    refusedWith('unknown-peer'),
+  );
+
+  const again = await east.invite('west');
+  await joinMesh(again, west.joining(east, east.inviting(west)));
+  const alone = await leaveMesh(
+    'east',
+    leaving(() => ({ leave: () => Promise.reject(new OperatorError('unreachable', 'gone')) })),
+  );
+  assert.deepEqual(alone.told, { type: 'not-told', why: 'gone' });
+  assert.ok(alone.userRemoved);
+  assert.deepEqual((await west.store.list('MeshPeer')).items, []);
+});
+
+test('by hand: one side, a token back, the other side; and new certificates later', async () => {
+  await using all = await world();
+  const { east, west, token } = all;
+  const options = west.joining(east, east.inviting(west));
+  const half = await joinOneWay(token, options);
+  assert.equal(half.type, 'joined');
+  assert.deepEqual((await east.store.list('MeshPeer')).items, []);
+  assert.ok(half.offer);
+  const back = returnToken(token, half.side, half.offer, [], west.now);
+  const byHand = {
+    kv: east.kv,
+    store: east.store,
+    cluster: 'east',
+    now: () => east.now,
+    uid,
+    view: east.view(west),
+  };
+  const report = await acceptReturn(back, byHand);
+  assert.equal(report.type, 'joined');
+  await assertPeers(all);
+  await assert.rejects(acceptReturn(back, byHand), refusedWith('token-used'));
+
+  const before = await west.store.get('Secret', { namespace: 'kube-system', name: 'mesh-east' });
+  const renew = { ...(await east.invite('west')), type: 'renew' as const };
+  const here = {
+    ...byHand,
+    kv: west.kv,
+    store: west.store,
+    cluster: 'west',
+    view: west.view(east),
+  };
+  assert.equal((await renewPeer(renew, here)).type, 'joined');
+  const after = await west.store.get('Secret', { namespace: 'kube-system', name: 'mesh-east' });
+  assert.notEqual(secretValue(after, 'tls.crt'), secretValue(before, 'tls.crt'));
+  await assert.rejects(renewPeer(renew, here), refusedWith('token-used'));
+});
