@@ -12,7 +12,7 @@ export {
 } from './src/config.ts';
 export type { Connection, Connections } from './src/connections.ts';
 export type { CounterRow } from './src/counters.ts';
-export { Datapath, type DeviceRole, type DeviceSpec } from './src/datapath.ts';
+export { Datapath, type DeviceRole, type DeviceSpec, type HostEndpoint } from './src/datapath.ts';
 export type { EdgeDevice, EdgeSpec } from './src/edge.ts';
 export type { EgressRoute, EgressRoutes } from './src/egress-routes.ts';
 export type { EndpointRow, EnforcementMaps } from './src/enforcement.ts';
@@ -27,7 +27,7 @@ export {
 } from './src/events.ts';
 export { IpcacheBatch } from './src/ipcache-batch.ts';
 export type { IpcacheMaps, IpcacheValue } from './src/ipcache-maps.ts';
-export type { KernelSet, ProtectedSocket } from './src/kernel-sets.ts';
+export type { KernelSet, Lifeline, ProtectedSocket } from './src/kernel-sets.ts';
 export { type MapName, maps } from './src/maps/all.ts';
 export {
   DEFAULT_OBJECTS,

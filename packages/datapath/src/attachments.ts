@@ -20,16 +20,24 @@ import { DatapathError } from './errors.ts';
 export type AttachMode = 'tcx' | 'clsact';
 
 const CLSACT = { handle: 0xca5e, priority: 0xca5e & 0x7fff } as const;
+/** Asked after the others of the device. */
+const CLSACT_LAST = { handle: 0xca5f, priority: (0xca5e & 0x7fff) + 1 } as const;
 const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
 
 /** Takes our filters off a device, as a clean-up does that no longer knows how they came there. */
 export function detachFilters(ifindex: number): boolean {
-  return DIRECTIONS.map((direction) => detachTcFilter({ ifindex, direction, ...CLSACT })).some(
-    (detached) => detached,
-  );
+  return DIRECTIONS.flatMap((direction) =>
+    [CLSACT_LAST, CLSACT].map((filter) => detachTcFilter({ ifindex, direction, ...filter })),
+  ).some((detached) => detached);
 }
 
-const pinName = (ifname: string, direction: Direction) => `${ifname}_${direction}`;
+/** Where among our programs of a device and direction. */
+export type Place = 'first' | 'last';
+
+const pinName = (ifname: string, direction: Direction, place: Place = 'first') =>
+  `${ifname}_${direction}${place === 'last' ? '_last' : ''}`;
+
+const filterOf = (place: Place) => (place === 'last' ? CLSACT_LAST : CLSACT);
 
 /**
  * Programs on devices and cgroups, remembered by pins. A place that has a program of ours already gets
@@ -46,14 +54,23 @@ export class Attachments {
     mkdirSync(directory, { recursive: true });
   }
 
-  /** Throws device-gone when there is no such device in the thread's namespace. */
-  attach(program: BpfProgram, ifindex: number, ifname: string, direction: Direction): void {
+  /**
+   * Throws device-gone when there is no such device in the thread's namespace. What is 'last' is attached after
+   * what is 'first'.
+   */
+  attach(
+    program: BpfProgram,
+    ifindex: number,
+    ifname: string,
+    direction: Direction,
+    place: Place = 'first',
+  ): void {
     try {
       if (this.#mode === 'clsact') {
-        attachTcFilter(program, { ifindex, direction, ...CLSACT });
+        attachTcFilter(program, { ifindex, direction, ...filterOf(place) });
         return;
       }
-      const path = join(this.directory, pinName(ifname, direction));
+      const path = join(this.directory, pinName(ifname, direction, place));
       using pinned = openLink(path);
       if (pinned !== undefined && pinned.info().ifindex === ifindex) {
         pinned.update(program);
@@ -76,8 +93,13 @@ export class Attachments {
 
   /** Idempotent, also when the device is gone. `ifindex` matters without links only. */
   detach(ifname: string, ifindex?: number): void {
+    this.detachPlace(ifname, 'last', ifindex);
+    this.detachPlace(ifname, 'first', ifindex);
+  }
+
+  detachPlace(ifname: string, place: Place, ifindex?: number): void {
     for (const direction of DIRECTIONS) {
-      const path = join(this.directory, pinName(ifname, direction));
+      const path = join(this.directory, pinName(ifname, direction, place));
       using link = openLink(path);
       if (link !== undefined) {
         unpin(path);
@@ -85,7 +107,7 @@ export class Attachments {
         if (link.info().ifindex !== 0) link.detach();
       }
       if (this.#mode === 'clsact' && ifindex !== undefined) {
-        detachTcFilter({ ifindex, direction, ...CLSACT });
+        detachTcFilter({ ifindex, direction, ...filterOf(place) });
       }
     }
   }
@@ -109,6 +131,12 @@ export class Attachments {
       if (link !== undefined) found = Math.max(found ?? 0, link.info().ifindex ?? 0);
     }
     return found;
+  }
+
+  /** Devices that have a link in the last place. */
+  lastDevices(): string[] {
+    const names = readdirSync(this.directory).map((name) => /^(.+)_(?:in|e)gress_last$/.exec(name));
+    return [...new Set(names.flatMap((match) => match?.[1] ?? []))];
   }
 
   /** Devices for which a link is pinned; `ifindex` 0: the device is gone. */

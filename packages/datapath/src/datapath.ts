@@ -9,7 +9,7 @@ import { EnforcementMaps } from './enforcement.ts';
 import { DatapathError } from './errors.ts';
 import { type DatapathEvent, MonitorFlag, type MonitorType, readEvents } from './events.ts';
 import { IpcacheMaps } from './ipcache-maps.ts';
-import { natExceptionSet, protectedSocketSet } from './kernel-sets.ts';
+import { lifelineSet, natExceptionSet, protectedSocketSet } from './kernel-sets.ts';
 import { allMaps, type MapName, maps } from './maps/all.ts';
 import { type Runtime, UseFlag } from './maps/conntrack.ts';
 import { DeviceFlag, EndpointFlag } from './maps/endpoints.ts';
@@ -44,6 +44,16 @@ const CGROUP_HOOKS = [
   'getpeername6',
 ] as const satisfies readonly CgroupHook[];
 
+/** The node itself as an endpoint. What only its policy set's row says ("audit") counts as off here. */
+export interface HostEndpoint {
+  readonly id: number;
+  readonly identity: number;
+  readonly policyId: number;
+  readonly policyRevision: number;
+  readonly ingress: 'off' | 'enforced';
+  readonly egress: 'off' | 'enforced';
+}
+
 /** The kernel side of one node: programs, maps, and where they are attached. */
 export class Datapath implements Disposable {
   readonly enforcement: EnforcementMaps;
@@ -56,6 +66,7 @@ export class Datapath implements Disposable {
   readonly natExceptions: ReturnType<typeof natExceptionSet>;
   /** Sockets that no pod may reach; their addresses' rows must say `isProtected`. */
   readonly protectedSockets: ReturnType<typeof protectedSocketSet>;
+  #lifelines: ReturnType<typeof lifelineSet> | undefined;
   /** Names of maps that took the place of pinned ones of another shape: they are empty. */
   readonly replacedMaps: readonly string[];
   /** Links that had the programs of an earlier run and have these now. */
@@ -203,20 +214,62 @@ export class Datapath implements Disposable {
     for (const hook of CGROUP_HOOKS) this.#attachments.detachCgroup(hook);
   }
 
+  /** Puts the node's own traffic by this device under its policy as an endpoint, which `putNodeAddress` names. */
+  attachHostPolicy({ ifname, ifindex }: Pick<DeviceSpec, 'ifname' | 'ifindex'>): void {
+    this.#attachments.attach(
+      this.objects.program('host_ingress'),
+      ifindex,
+      ifname,
+      'ingress',
+      'last',
+    );
+    this.#attachments.attach(
+      this.objects.program('host_egress'),
+      ifindex,
+      ifname,
+      'egress',
+      'last',
+    );
+  }
+
+  /** Idempotent, also when the device is gone; `ifindex` if known. */
+  detachHostPolicy(ifname: string, ifindex?: number): void {
+    this.#attachments.detachPlace(ifname, 'last', ifindex ?? indexOf(ifname));
+  }
+
+  /** Devices whose own traffic is under policy; empty where filters are in place of links. */
+  hostPolicyDevices(): string[] {
+    return this.#attachments.lastDevices();
+  }
+
+  /** What no policy cuts the node itself off from. Loads the programs for that if they are not there. */
+  get lifelines(): ReturnType<typeof lifelineSet> {
+    this.objects.load('host_policy');
+    this.#lifelines ??= lifelineSet(this.map('lifelines'));
+    return this.#lifelines;
+  }
+
   /** An address of the node itself: what pods send there goes to its stack. */
-  putNodeAddress(address: Address, options: { readonly isProtected?: boolean } = {}): void {
+  putNodeAddress(
+    address: Address,
+    options: { readonly isProtected?: boolean; readonly endpoint?: HostEndpoint } = {},
+  ): void {
+    const { endpoint } = options;
+    const enforced =
+      (endpoint?.ingress === 'enforced' ? EndpointFlag.ingressEnforced : 0) |
+      (endpoint?.egress === 'enforced' ? EndpointFlag.egressEnforced : 0);
     const zero = Mac.parse('00:00:00:00:00:00');
     this.map('endpoints').set(
       { address },
       {
         ifindex: 0,
-        id: 0,
-        identity: 1,
-        policyId: 0,
-        policyRevision: 0,
+        id: endpoint?.id ?? 0,
+        identity: endpoint?.identity ?? 1,
+        policyId: endpoint?.policyId ?? 0,
+        policyRevision: endpoint?.policyRevision ?? 0,
         mac: zero,
         hostMac: zero,
-        flags: EndpointFlag.host | (options.isProtected ? EndpointFlag.protected : 0),
+        flags: EndpointFlag.host | enforced | (options.isProtected ? EndpointFlag.protected : 0),
       },
     );
   }
@@ -228,11 +281,20 @@ export class Datapath implements Disposable {
   *nodeAddresses(): IterableIterator<{
     readonly address: Address;
     readonly isProtected: boolean;
+    readonly endpoint?: HostEndpoint;
   }> {
-    for (const [{ address }, { flags }] of this.map('endpoints').entries()) {
-      if ((flags & EndpointFlag.host) !== 0) {
-        yield { address, isProtected: (flags & EndpointFlag.protected) !== 0 };
+    for (const [{ address }, row] of this.map('endpoints').entries()) {
+      if ((row.flags & EndpointFlag.host) === 0) continue;
+      const isProtected = (row.flags & EndpointFlag.protected) !== 0;
+      if (row.id === 0) {
+        yield { address, isProtected };
+        continue;
       }
+      const { id, identity, policyId, policyRevision } = row;
+      const ingress = row.flags & EndpointFlag.ingressEnforced ? 'enforced' : 'off';
+      const egress = row.flags & EndpointFlag.egressEnforced ? 'enforced' : 'off';
+      const endpoint = { id, identity, policyId, policyRevision, ingress, egress } as const;
+      yield { address, isProtected, endpoint };
     }
   }
 
@@ -265,6 +327,7 @@ export class Datapath implements Disposable {
   usage(): { readonly map: string; readonly entries: number; readonly limit: number }[] {
     return allMaps
       .filter(({ type }) => type === 'hash' || type === 'lru_hash' || type === 'lpm_trie')
+      .filter(({ name }) => this.objects.hasMap(name))
       .map(({ name }) => {
         const map = this.objects.map(name);
         return { map: name, entries: map.count(), limit: map.info.maxEntries };

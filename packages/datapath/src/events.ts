@@ -14,7 +14,8 @@ export type Hook =
   | 'from_network'
   | 'to_network'
   | 'from_overlay'
-  | 'socket';
+  | 'socket'
+  | 'host_policy';
 
 /** enum event_type, enum direction and enum hook of bpf/lib, by number. */
 const TYPES: readonly EventType[] = ['drop', 'drop', 'verdict', 'trace', 'verdict'];
@@ -28,6 +29,7 @@ const HOOKS: readonly Hook[] = [
   'to_network',
   'from_overlay',
   'socket',
+  'host_policy',
 ];
 
 /** enum runtime_flag of bpf/lib/runtime.h */

@@ -1,6 +1,11 @@
 import type { Address, Prefix } from '@causeway/ip';
 import type { natExceptions } from './maps/conntrack.ts';
-import type { protectedSockets, TriePrefix } from './maps/ipcache.ts';
+import {
+  LifelineDirection,
+  type lifelines,
+  type protectedSockets,
+  type TriePrefix,
+} from './maps/ipcache.ts';
 import { fromTrie, IPV4_SPACE, toTrie } from './prefixes.ts';
 import type { MapOf } from './typed-map.ts';
 
@@ -94,5 +99,35 @@ export function protectedSocketSet(map: MapOf<typeof protectedSockets>, onChange
     fromKey: (key) => key,
     text: (socket) => `${socket.address} ${socket.port} ${socket.protocol}`,
     onChange,
+  });
+}
+
+/** Connections of the node itself that no policy cuts off. */
+export interface Lifeline {
+  /** Who begins: the other end, or this node. */
+  readonly direction: 'ingress' | 'egress';
+  /** The other end; absent: any. */
+  readonly peer?: Address | undefined;
+  readonly port: number;
+  /** IANA number. */
+  readonly protocol: number;
+}
+
+export function lifelineSet(map: MapOf<typeof lifelines>) {
+  return new KernelSet<Lifeline, Parameters<typeof map.set>[0]>({
+    map,
+    toKey: ({ direction, peer, port, protocol }) => ({
+      peer: peer ?? null,
+      port,
+      protocol,
+      direction: LifelineDirection[direction],
+    }),
+    fromKey: ({ direction, peer, port, protocol }) => ({
+      direction: direction === LifelineDirection.ingress ? 'ingress' : 'egress',
+      ...(peer !== null && { peer }),
+      port,
+      protocol,
+    }),
+    text: ({ direction, peer, port, protocol }) => `${direction} ${peer} ${port} ${protocol}`,
   });
 }

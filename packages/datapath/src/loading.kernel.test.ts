@@ -65,6 +65,7 @@ describe('loading', () => {
     from_network: [families, natting, switches],
     to_network: [families, natting],
     from_overlay: [families, ways, switches],
+    host_policy: [families],
     external: [families, ways, [natting[0]!, natting[3]!]],
     xdp_lb: [families, ways],
     sock: [[{}]],

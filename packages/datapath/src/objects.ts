@@ -25,6 +25,7 @@ export const OBJECTS = Object.freeze({
   from_overlay: ['from_overlay'],
   external: ['external', 'external_aside', 'external_return', 'external_accept'],
   xdp_lb: ['xdp_lb'],
+  host_policy: ['host_ingress', 'host_egress'],
   sock: [
     'sock_connect4',
     'sock_connect6',
@@ -49,7 +50,7 @@ const STAGES: readonly ProgramName[] = [
 ];
 
 /** Programs that many nodes never need: loaded when the first row comes that needs them. */
-const LATER: ReadonlySet<ObjectName> = new Set(['external', 'xdp_lb']);
+const LATER: ReadonlySet<ObjectName> = new Set(['external', 'xdp_lb', 'host_policy']);
 
 /** Where the build leaves the objects. */
 export const DEFAULT_OBJECTS = join(import.meta.dirname, '..', 'bpf', 'out');
@@ -111,6 +112,11 @@ export class ObjectSet implements Disposable {
   /** Those that are loaded. */
   get programs(): ReadonlyMap<string, BpfProgram> {
     return this.#programs;
+  }
+
+  /** False for a map of objects that are not loaded. */
+  hasMap(name: string): boolean {
+    return this.#maps.has(name);
   }
 
   map(name: string): BpfMap {

@@ -9,13 +9,18 @@
 #include "events.h"
 #include "parse.h"
 
+enum ct_scope {
+	CT_SCOPE_PODS = 0, /* of pods, and of services for clients outside */
+	CT_SCOPE_HOST = 1, /* what the node itself says and hears as an endpoint: known apart from what it forwards */
+};
+
 struct ct_key {
 	union addr addr_a; /* the smaller end, as a number in this machine's byte order */
 	union addr addr_b;
 	__be16 port_a;
 	__be16 port_b;
 	__u8 protocol;
-	__u8 scope; /* 0; room for further address spaces */
+	__u8 scope; /* enum ct_scope */
 	__u16 pad;
 };
 
@@ -75,7 +80,7 @@ enum ct_state {
 };
 
 /* True when the source is end b. */
-inlined bool ct_key_of(struct ct_key *key, const struct tuple *t)
+inlined bool ct_key_in(struct ct_key *key, const struct tuple *t, __u32 scope)
 {
 	bool swap;
 
@@ -97,9 +102,14 @@ inlined bool ct_key_of(struct ct_key *key, const struct tuple *t)
 		key->port_b = t->dport;
 	}
 	key->protocol = t->protocol;
-	key->scope = 0;
+	key->scope = (__u8)scope;
 	key->pad = 0;
 	return swap;
+}
+
+inlined bool ct_key_of(struct ct_key *key, const struct tuple *t)
+{
+	return ct_key_in(key, t, CT_SCOPE_PODS);
 }
 
 /* The connection that a packet belongs to. */
@@ -131,11 +141,11 @@ inlined __u32 ct_timeout(__u32 protocol, __u32 flags)
 }
 
 /* Finds the packet's connection without touching it. */
-inlined void ct_find(struct flow *flow, const struct tuple *t, __u32 tcp_flags)
+inlined void ct_find_in(struct flow *flow, const struct tuple *t, __u32 tcp_flags, __u32 scope)
 {
 	struct ct_entry *entry;
 
-	flow->from_b = ct_key_of(&flow->key, t);
+	flow->from_b = ct_key_in(&flow->key, t, scope);
 	flow->state = CT_STATE_NEW;
 	flow->entry = NULL;
 	entry = bpf_map_lookup_elem(&conntrack, &flow->key);
@@ -146,6 +156,11 @@ inlined void ct_find(struct flow *flow, const struct tuple *t, __u32 tcp_flags)
 		return;
 	flow->entry = entry;
 	flow->state = !!(entry->flags & CT_ORIGIN_B) == flow->from_b ? CT_STATE_FORWARD : CT_STATE_REPLY;
+}
+
+inlined void ct_find(struct flow *flow, const struct tuple *t, __u32 tcp_flags)
+{
+	ct_find_in(flow, t, tcp_flags, CT_SCOPE_PODS);
 }
 
 /* Moves the connection's state and expiry. Writes only what changed: the entry's cache line stays shared

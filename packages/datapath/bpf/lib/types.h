@@ -104,6 +104,7 @@ enum hook {
 	HOOK_TO_NETWORK = 5,
 	HOOK_FROM_OVERLAY = 6,
 	HOOK_SOCKET = 7,
+	HOOK_HOST_POLICY = 8,
 };
 
 /* Identities with a fixed meaning (the numbers are those of Cilium's store form). */

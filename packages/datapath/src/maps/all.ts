@@ -10,7 +10,7 @@ import {
 } from './conntrack.ts';
 import { egressRoutes } from './egress.ts';
 import { devices, endpoints } from './endpoints.ts';
-import { ipcache, ipcacheCidr, protectedSockets } from './ipcache.ts';
+import { ipcache, ipcacheCidr, lifelines, protectedSockets } from './ipcache.ts';
 import { policy, policyInfo } from './policy.ts';
 import {
   affinity,
@@ -38,6 +38,7 @@ export const maps = {
   fragments,
   ipcache,
   ipcacheCidr,
+  lifelines,
   metrics,
   nat,
   natExceptions,

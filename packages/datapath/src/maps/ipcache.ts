@@ -44,3 +44,14 @@ export const protectedSockets = declareMap({
   key: struct({ address, port: be16, protocol: u8, pad: pad(5) }),
   value: u32,
 });
+
+/** enum direction of bpf/lib/types.h, as far as a lifeline has one. */
+export const LifelineDirection = { ingress: 0, egress: 1 } as const;
+
+export const lifelines = declareMap({
+  name: 'lifelines',
+  type: 'hash',
+  maxEntries: 4_096,
+  key: struct({ peer: optionalAddress, port: be16, protocol: u8, direction: u8, pad: pad(4) }),
+  value: u32,
+});

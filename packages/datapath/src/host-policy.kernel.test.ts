@@ -1,0 +1,185 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { after, before, describe, test } from 'node:test';
+import { type Address, Prefix } from '@causeway/ip';
+import { RtSocket } from '@causeway/linux';
+import { connect, NodeSite, type TestPod } from './testing/node-site.ts';
+import { echoServers, ping, tcpEcho, udpEcho } from './testing/traffic.ts';
+
+const OPEN = 7781;
+const CLOSED = 7782;
+const LIFELINE = 7783;
+const HOST = { id: 65_536, identity: 4001 } as const;
+const POLICY = 9;
+const hello = Buffer.from('hello');
+
+for (const attachMode of ['tcx', 'clsact'] as const) {
+  describe(`the node as an endpoint, ${attachMode}`, () => {
+    const undo = new DisposableStack();
+    let a: NodeSite;
+    let b: NodeSite;
+    let pod: TestPod;
+    let own: TestPod;
+    before(() => {
+      const datapath = { attachMode };
+      const letter = attachMode === 'tcx' ? 'x' : 'c';
+      a = undo.use(new NodeSite({ name: `h${letter}a`, number: 1, tunnel: true, datapath }));
+      b = undo.use(new NodeSite({ name: `h${letter}b`, number: 2, tunnel: true, datapath }));
+      own = a.addPod(2, 3001);
+      pod = b.addPod(2, 3002);
+      connect(a, b);
+      for (const port of [OPEN, CLOSED, LIFELINE]) {
+        undo.use(echoServers(a.ns, port));
+        undo.use(echoServers(b.ns, port));
+        undo.use(echoServers(pod.ns, port));
+        undo.use(echoServers(own.ns, port));
+      }
+    });
+    after(() => undo.dispose());
+
+    /** What the policy set of the node allows, in both directions. */
+    const enforce = (
+      rules: readonly { direction: 'ingress' | 'egress'; identity: number; port: number }[],
+      revision: number,
+      mode: 'enforced' | 'off' = 'enforced',
+    ) => {
+      a.datapath.enforcement.applySet({
+        policyId: POLICY,
+        type: 'created',
+        upserts: rules.flatMap(({ direction, identity, port }) =>
+          [6, 17].map((protocol) => ({
+            direction,
+            identity,
+            protocol,
+            prefixLength: 16,
+            port,
+            flags: 0,
+            ruleId: 1,
+          })),
+        ),
+        deletes: [],
+        info: {
+          revision,
+          prefixLengths: { ingress: 1 << 16, egress: 1 << 16 },
+          ingress: mode,
+          egress: mode,
+        },
+      } as never);
+      for (const address of [a.ipv4, a.ipv6, a.gateway4, a.gateway6])
+        a.datapath.putNodeAddress(address, {
+          endpoint: {
+            ...HOST,
+            policyId: POLICY,
+            policyRevision: revision,
+            ingress: mode,
+            egress: mode,
+          },
+        });
+      using rt = RtSocket.open(a.ns);
+      const index = (name: string) => rt.link({ name })!.index;
+      a.ns.run(() => {
+        for (const ifname of ['eth0', 'cw_host', 'cw_vxlan'])
+          a.datapath.attachHostPolicy({ ifname, ifindex: index(ifname) });
+      });
+    };
+
+    const reaches = async (from: string, to: Address, port: number): Promise<string> => {
+      const tcp = (await tcpEcho(from, to, port, hello)) !== undefined;
+      const udp = (await udpEcho(from, to, port, hello)) !== undefined;
+      return tcp === udp ? String(tcp) : `tcp ${tcp}, udp ${udp}`;
+    };
+
+    test('policy of both directions on its own traffic, to nodes and through the tunnel to pods', async () => {
+      a.datapath.lifelines.replace([
+        { direction: 'ingress', port: 8472, protocol: 17 },
+        { direction: 'egress', port: 8472, protocol: 17 },
+        { direction: 'egress', peer: b.ipv4, port: LIFELINE, protocol: 6 },
+        { direction: 'egress', peer: b.ipv4, port: LIFELINE, protocol: 17 },
+      ]);
+      enforce(
+        [
+          { direction: 'ingress', identity: 6, port: OPEN },
+          { direction: 'ingress', identity: 3002, port: OPEN },
+          { direction: 'egress', identity: 6, port: OPEN },
+          { direction: 'egress', identity: 3002, port: OPEN },
+        ],
+        1,
+      );
+      for (const family of ['ipv4', 'ipv6'] as const) {
+        const node = a[family];
+        assert.equal(await reaches(b.nsName, node, OPEN), 'true', `in ${family}`);
+        assert.equal(await reaches(b.nsName, node, CLOSED), 'false', `in ${family}`);
+        assert.equal(await reaches(a.nsName, b[family], OPEN), 'true', `out ${family}`);
+        assert.equal(await reaches(a.nsName, b[family], CLOSED), 'false', `out ${family}`);
+        const inside = family === 'ipv4' ? a.gateway4 : a.gateway6;
+        assert.equal(await reaches(pod.nsName, inside, OPEN), 'true', `from a pod ${family}`);
+        assert.equal(await reaches(pod.nsName, inside, CLOSED), 'false', `from a pod ${family}`);
+        assert.equal(await reaches(a.nsName, pod[family], OPEN), 'true', `to a pod ${family}`);
+        assert.equal(await reaches(a.nsName, pod[family], CLOSED), 'false', `to a pod ${family}`);
+        assert.equal(await reaches(own.nsName, node, CLOSED), 'true', `own pod to node ${family}`);
+        assert.equal(await reaches(a.nsName, own[family], CLOSED), 'true', `node to own ${family}`);
+        assert.equal(await reaches(own.nsName, pod[family], CLOSED), 'true', `pod to pod`);
+        assert.equal(await ping(b.nsName, node), false, 'no rule speaks of ping');
+      }
+      assert.equal(await reaches(a.nsName, b.ipv4, LIFELINE), 'true', 'a lifeline');
+      assert.equal(await reaches(a.nsName, b.ipv6, LIFELINE), 'false', 'of one address alone');
+      const drops = a.datapath.counters().filter(({ reason }) => reason === 'policy-default');
+      assert.deepEqual([...new Set(drops.map(({ direction }) => direction))].sort(), [
+        'egress',
+        'ingress',
+      ]);
+    });
+
+    test('what has begun is not cut when the rule for it goes, and nothing new begins', async () => {
+      a.datapath.ipcache.putAll([
+        [
+          Prefix.host(b.ipv4),
+          { identity: 5001, tunnelEndpoint: undefined, noMasquerade: true, isProtected: false },
+        ],
+      ]);
+      enforce([{ direction: 'egress', identity: 5001, port: OPEN }], 2);
+      const long = slowEcho(a.nsName, b.ipv4, OPEN);
+      await long.begun;
+      enforce([], 3);
+      assert.equal(await reaches(a.nsName, b.ipv4, OPEN), 'false');
+      assert.equal(await long.finish(), 'onetwo');
+    });
+
+    test('taken off, nothing is left of it', async () => {
+      a.ns.run(() => {
+        for (const ifname of ['eth0', 'cw_host', 'cw_vxlan']) a.datapath.detachHostPolicy(ifname);
+      });
+      assert.deepEqual(a.datapath.hostPolicyDevices(), []);
+      assert.equal(await reaches(a.nsName, b.ipv4, CLOSED), 'true');
+      assert.equal(await reaches(b.nsName, a.ipv6, CLOSED), 'true');
+    });
+  });
+}
+
+/** A connection that says one word now and another when told. */
+function slowEcho(nsName: string, to: Address, port: number) {
+  const child = spawn('nsenter', [`--net=/run/netns/${nsName}`, 'socat', '-', `TCP:${to}:${port}`]);
+  let heard = '';
+  const begun = new Promise<void>((resolve, reject) => {
+    child.stdout.on('data', (chunk: Buffer) => {
+      heard += chunk;
+      resolve();
+    });
+    child.on('close', () => reject(new Error('the connection ended')));
+  });
+  child.stdin.write('one');
+  const closed = new Promise<void>((resolve) => child.on('close', () => resolve()));
+  return {
+    begun,
+    async finish(): Promise<string> {
+      const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+      child.stdin.write('two');
+      while (heard !== 'onetwo' && child.exitCode === null && child.signalCode === null)
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      child.stdin.end();
+      await closed;
+      clearTimeout(timer);
+      return heard;
+    },
+  };
+}
