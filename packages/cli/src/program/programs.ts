@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { addBfd } from './bfd.ts';
 import { addSpeaker } from './bgp.ts';
 import { addBmp } from './bmp.ts';
+import { addInventory } from './inventory.ts';
 import { runs } from './invocation.ts';
 
 const contexts = () => import('../commands/contexts.ts');
@@ -31,6 +32,7 @@ export function addPrograms(program: Command): void {
   addSpeaker(program);
   addBfd(program);
   addBmp(program);
+  addInventory(program);
   runs(
     program.command('cni').description('the CNI plugin, called by a container runtime'),
     async () => (await import('../commands/programs.ts')).cni,
