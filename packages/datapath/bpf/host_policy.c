@@ -56,12 +56,10 @@ noinline_subprogram enum verdict judge(struct __sk_buff *ctx, struct packet *p, 
 			return VERDICT_PASS;
 		}
 	}
-	if (is_lifeline(p, peer, direction))
-		return VERDICT_PASS;
 	identity = ipcache_identity(ipcache_lookup(peer), p->ipv6);
 	p->source_identity = direction == DIR_EGRESS ? self->identity : identity;
 	p->destination_identity = direction == DIR_EGRESS ? identity : self->identity;
-	reason = policy_check(ctx, p, self, direction, identity);
+	reason = is_lifeline(p, peer, direction) ? 0 : policy_check(ctx, p, self, direction, identity);
 	if (!reason && !tcp)
 		reason = ct_create(ctx, p, &flow, &seed);
 	return reason ? drop(ctx, p, (__u32)reason) : VERDICT_PASS;

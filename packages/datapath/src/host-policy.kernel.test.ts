@@ -44,7 +44,7 @@ for (const attachMode of ['tcx', 'clsact'] as const) {
       mode: 'enforced' | 'off' = 'enforced',
     ) => {
       a.datapath.enforcement.applySet({
-        policyId: POLICY,
+        policyId: POLICY + revision,
         type: 'created',
         upserts: rules.flatMap(({ direction, identity, port }) =>
           [6, 17].map((protocol) => ({
@@ -69,7 +69,7 @@ for (const attachMode of ['tcx', 'clsact'] as const) {
         a.datapath.putNodeAddress(address, {
           endpoint: {
             ...HOST,
-            policyId: POLICY,
+            policyId: POLICY + revision,
             policyRevision: revision,
             ingress: mode,
             egress: mode,
@@ -105,24 +105,35 @@ for (const attachMode of ['tcx', 'clsact'] as const) {
         ],
         1,
       );
+      const cases: [string, string, Address, number, boolean][] = [];
       for (const family of ['ipv4', 'ipv6'] as const) {
-        const node = a[family];
-        assert.equal(await reaches(b.nsName, node, OPEN), 'true', `in ${family}`);
-        assert.equal(await reaches(b.nsName, node, CLOSED), 'false', `in ${family}`);
-        assert.equal(await reaches(a.nsName, b[family], OPEN), 'true', `out ${family}`);
-        assert.equal(await reaches(a.nsName, b[family], CLOSED), 'false', `out ${family}`);
         const inside = family === 'ipv4' ? a.gateway4 : a.gateway6;
-        assert.equal(await reaches(pod.nsName, inside, OPEN), 'true', `from a pod ${family}`);
-        assert.equal(await reaches(pod.nsName, inside, CLOSED), 'false', `from a pod ${family}`);
-        assert.equal(await reaches(a.nsName, pod[family], OPEN), 'true', `to a pod ${family}`);
-        assert.equal(await reaches(a.nsName, pod[family], CLOSED), 'false', `to a pod ${family}`);
-        assert.equal(await reaches(own.nsName, node, CLOSED), 'true', `own pod to node ${family}`);
-        assert.equal(await reaches(a.nsName, own[family], CLOSED), 'true', `node to own ${family}`);
-        assert.equal(await reaches(own.nsName, pod[family], CLOSED), 'true', `pod to pod`);
-        assert.equal(await ping(b.nsName, node), false, 'no rule speaks of ping');
+        for (const [port, expected] of [
+          [OPEN, true],
+          [CLOSED, false],
+        ] as const) {
+          cases.push(['in', b.nsName, a[family], port, expected]);
+          cases.push(['out', a.nsName, b[family], port, expected]);
+          cases.push(['from a pod', pod.nsName, inside, port, expected]);
+          cases.push(['to a pod', a.nsName, pod[family], port, expected]);
+        }
+        cases.push(['own pod to node', own.nsName, inside, CLOSED, true]);
+        cases.push(['node to own pod', a.nsName, own[family], CLOSED, true]);
+        cases.push(['pod to pod', own.nsName, pod[family], CLOSED, true]);
       }
-      assert.equal(await reaches(a.nsName, b.ipv4, LIFELINE), 'true', 'a lifeline');
-      assert.equal(await reaches(a.nsName, b.ipv6, LIFELINE), 'false', 'of one address alone');
+      cases.push(['a lifeline', a.nsName, b.ipv4, LIFELINE, true]);
+      cases.push(['of one address alone', a.nsName, b.ipv6, LIFELINE, false]);
+      const told = await Promise.all(
+        cases.map(async ([what, from, to, port, expected]) => {
+          const answer = await reaches(from, to, port);
+          return answer === String(expected) ? undefined : `${what} ${to} ${port}: ${answer}`;
+        }),
+      );
+      assert.deepEqual(
+        told.filter((each) => each !== undefined),
+        [],
+      );
+      assert.equal(await ping(b.nsName, a.ipv6), false, 'no rule speaks of ping');
       const drops = a.datapath.counters().filter(({ reason }) => reason === 'policy-default');
       assert.deepEqual([...new Set(drops.map(({ direction }) => direction))].sort(), [
         'egress',
@@ -138,7 +149,7 @@ for (const attachMode of ['tcx', 'clsact'] as const) {
         ],
       ]);
       enforce([{ direction: 'egress', identity: 5001, port: OPEN }], 2);
-      const long = slowEcho(a.nsName, b.ipv4, OPEN);
+      using long = slowEcho(a.nsName, b.ipv4, OPEN);
       await long.begun;
       enforce([], 3);
       assert.equal(await reaches(a.nsName, b.ipv4, OPEN), 'false');
@@ -159,27 +170,29 @@ for (const attachMode of ['tcx', 'clsact'] as const) {
 /** A connection that says one word now and another when told. */
 function slowEcho(nsName: string, to: Address, port: number) {
   const child = spawn('nsenter', [`--net=/run/netns/${nsName}`, 'socat', '-', `TCP:${to}:${port}`]);
+  const timer = setTimeout(() => child.kill('SIGKILL'), 30_000);
   let heard = '';
-  const begun = new Promise<void>((resolve, reject) => {
-    child.stdout.on('data', (chunk: Buffer) => {
-      heard += chunk;
-      resolve();
+  const hears = (text: string) =>
+    new Promise<string>((resolve) => {
+      const look = () => heard.length >= text.length && resolve(heard);
+      child.stdout.on('data', look);
+      child.on('close', () => resolve(heard));
+      look();
     });
-    child.on('close', () => reject(new Error('the connection ended')));
+  child.stdout.on('data', (chunk: Buffer) => {
+    heard += chunk;
   });
+  child.stdin.on('error', () => {});
   child.stdin.write('one');
-  const closed = new Promise<void>((resolve) => child.on('close', () => resolve()));
   return {
-    begun,
-    async finish(): Promise<string> {
-      const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+    begun: hears('one'),
+    finish(): Promise<string> {
       child.stdin.write('two');
-      while (heard !== 'onetwo' && child.exitCode === null && child.signalCode === null)
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      child.stdin.end();
-      await closed;
+      return hears('onetwo');
+    },
+    [Symbol.dispose](): void {
       clearTimeout(timer);
-      return heard;
+      child.kill('SIGKILL');
     },
   };
 }
