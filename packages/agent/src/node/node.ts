@@ -413,7 +413,11 @@ export class Node implements AsyncDisposable {
 
   status(): AgentStatus {
     const waiting: string[] = [];
-    if (!this.#controller.synced) waiting.push('policies are not in the kernel yet');
+    if (!this.#controller.synced) {
+      const unread = this.#feed.unread();
+      const why = unread.length === 0 ? '' : `, for these are not read: ${unread.join('; ')}`;
+      waiting.push(`policies are not in the kernel yet${why}`);
+    }
     if (!this.services.synced) waiting.push('services are not in the kernel yet');
     if (!this.#membership.joined) waiting.push('the node is not a member of its cluster yet');
     return agentStatus({

@@ -179,16 +179,22 @@ export class PolicyFeed implements Disposable {
 
   /** Brings the engine up to the tables now. */
   catchUp(): void {
-    const { controller, policies, cluster } = this.#options;
+    const { controller } = this.#options;
     let any = false;
     for (const step of this.#steps) any = step() || any;
-    const sources: readonly { readonly initialized: boolean }[] = [
-      ...Object.values(policies),
-      cluster.identities,
-      cluster.ipEntries,
-    ];
-    if (!controller.synced && sources.every((table) => table.initialized)) controller.sync();
+    if (!controller.synced && this.unread().length === 0) controller.sync();
     else if (any) controller.schedule();
+  }
+
+  /** Tables that have not been read once, and who was to fill them: nothing is in force before. */
+  unread(): string[] {
+    const { policies, cluster } = this.#options;
+    const tables = [...Object.values(policies), cluster.identities].map(
+      (table) => [table.name, table.pendingSources] as const,
+    );
+    return [...tables, ['ip-entries', cluster.ipEntries.pendingSources] as const]
+      .filter(([, pending]) => pending.length > 0)
+      .map(([name, pending]) => `${name} of ${pending.join(', ')}`);
   }
 
   [Symbol.dispose](): void {
