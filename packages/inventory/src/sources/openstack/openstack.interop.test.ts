@@ -4,23 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { silentLog } from '@causeway/daemon';
-import { clockFrom } from '@causeway/tables';
-import { RecordingSink } from '../../../testing/index.ts';
-import type { SourceItem } from '../../source.ts';
-import { openstackSource } from './config.ts';
-import { OpenStackSource } from './source.ts';
+import { absences, Followed, fast, often, rarely } from './testing/follow.ts';
 import { Link } from './testing/link.ts';
 import { Neutron } from './testing/neutron.ts';
 import { Nova } from './testing/nova.ts';
 import { freePort, until } from './testing/process.ts';
 import { Rabbit } from './testing/rabbit.ts';
-
-const clock = clockFrom<NodeJS.Timeout>({
-  now: () => performance.now() + performance.timeOrigin,
-  start: setTimeout,
-  stop: clearTimeout,
-});
 
 let rabbit: Rabbit;
 let neutron: Neutron;
@@ -50,58 +39,6 @@ before(async () => {
 
 after(() => programs.disposeAsync());
 
-/** A source at work; ends with its test. */
-function follow(config: object): { readonly sink: RecordingSink } & AsyncDisposable {
-  const sink = new RecordingSink();
-  const source = new OpenStackSource(
-    openstackSource.parse({ name: 'site', type: 'openstack', ...config }),
-    { clock, random: Math.random, log: silentLog },
-  );
-  const ending = new AbortController();
-  const running = source.run(sink, ending.signal);
-  running.catch(() => {});
-  return {
-    sink,
-    async [Symbol.asyncDispose]() {
-      ending.abort();
-      await running;
-    },
-  };
-}
-
-const often = { changesSeconds: 0.2, rollCallSeconds: 0.2, rollCallShare: 0.5 };
-const rarely = { changesSeconds: 3600, rollCallSeconds: 3600, resyncSeconds: 86_400 };
-const fast = { requestsPerSecond: 200 };
-
-/** The item as soon as it fits. */
-async function item(
-  sink: RecordingSink,
-  id: string,
-  what: string,
-  fits: (item: SourceItem) => boolean,
-): Promise<SourceItem> {
-  let found: SourceItem | undefined;
-  await until(what, () => {
-    found = sink.items.get(id);
-    return found !== undefined && fits(found);
-  });
-  assert.ok(found);
-  return found;
-}
-
-/** Items only ever appear, change and go for a reason: what a test expects to stay was never away. */
-function neverDeleted(sink: RecordingSink, id: string): void {
-  let seen = false;
-  for (const word of sink.words) {
-    if (word.type === 'delete') assert.notEqual(word.id, id);
-    if (word.type === 'put' && word.item.id === id) seen = true;
-    if (word.type !== 'snapshot') continue;
-    const named = word.items.some((each) => each.id === id);
-    assert.ok(named || !seen, `${id} is missing in a snapshot`);
-    seen ||= named;
-  }
-}
-
 for (const [how, server] of [
   ['by roll calls where Neutron refuses changed_since, page by page', () => neutron],
   ['by changed_since where Neutron allows it', () => liberal],
@@ -119,7 +56,7 @@ for (const [how, server] of [
       await site.port({ ...base, tenant_id: 'somebody-else' }),
     ];
     await site.retag(first, ['app=db', 'blue']);
-    await using source = follow({
+    await using source = new Followed({
       auth: { method: 'none' },
       endpoints: { network: site.url },
       compute: false,
@@ -129,7 +66,7 @@ for (const [how, server] of [
     });
     const { sink } = source;
 
-    const db = await item(sink, first, 'the first port is listed', () => true);
+    const db = await source.item(first, 'the first port is listed');
     assert.equal(sink.snapshots, 1);
     assert.deepEqual([...db.addresses].sort(), await site.addressesOf(first));
     assert.equal(db.addresses.length, 2);
@@ -144,16 +81,16 @@ for (const [how, server] of [
     for (const id of others) assert.equal(sink.items.has(id), false);
 
     const late = await site.port({ ...base, name: 'late' });
-    await item(sink, late, 'a new port is seen', () => true);
+    await source.item(late, 'a new port is seen');
     await site.retag(first, ['app=web']);
-    await item(sink, first, 'new tags are seen', (each) => each.labels.app === 'web');
+    await source.item(first, 'new tags are seen', (each) => each.labels.app === 'web');
     await site.update(first, { name: 'renamed' });
-    await item(sink, first, 'a new name is seen', (each) => each.name === 'renamed');
+    await source.item(first, 'a new name is seen', (each) => each.name === 'renamed');
     await site.delete(late);
     await until('a deleted port goes', () => !sink.items.has(late));
     assert.deepEqual([...sink.items.keys()].sort(), [first, stays].sort());
-    neverDeleted(sink, stays);
-    neverDeleted(sink, first);
+    assert.equal(absences(sink, stays), 0);
+    assert.equal(absences(sink, first), 0);
     assert.equal(sink.lastReport?.state, 'following');
   });
 }
@@ -173,7 +110,7 @@ test('follows servers of a real Nova and the ports of Neutron behind them, by ch
     device_owner: 'compute:nova',
     device_id: server,
   });
-  await using source = follow({
+  await using source = new Followed({
     auth: { method: 'none', user: 'admin', project: 'admin' },
     endpoints: { network: neutron.url, compute: nova.url },
     projects: ['nova-polled'],
@@ -181,7 +118,7 @@ test('follows servers of a real Nova and the ports of Neutron behind them, by ch
     limits: fast,
   });
   const { sink } = source;
-  const web = await item(sink, port, 'the port is listed', () => true);
+  const web = await source.item(port, 'the port is listed');
   assert.equal(web.name, 'web-1');
   assert.deepEqual(web.labels, {
     role: 'web',
@@ -192,9 +129,9 @@ test('follows servers of a real Nova and the ports of Neutron behind them, by ch
   assert.equal(web.attributes?.['metadata/role'], 'web');
 
   await nova.setMetadata(server, { role: 'api' });
-  await item(sink, port, 'new metadata is seen', (each) => each.labels.role === 'api');
+  await source.item(port, 'new metadata is seen', (each) => each.labels.role === 'api');
   await nova.rename(server, 'api-1');
-  await item(sink, port, 'a new name is seen', (each) => each.name === 'api-1');
+  await source.item(port, 'a new name is seen', (each) => each.name === 'api-1');
 
   const second = '0a000000-0000-4000-8000-000000000002';
   const early = await neutron.port({
@@ -204,14 +141,13 @@ test('follows servers of a real Nova and the ports of Neutron behind them, by ch
     device_id: second,
   });
   await nova.create(second, { name: 'late', project: 'nova-polled', metadata: { role: 'late' } });
-  await item(
-    sink,
+  await source.item(
     early,
     'a port whose server comes after it',
     (each) => each.labels.role === 'late',
   );
 
-  neverDeleted(sink, port);
+  assert.equal(absences(sink, port), 0);
   await neutron.delete(port);
   await nova.destroy(server);
   await until('a destroyed server is gone', () => !sink.items.has(port));
@@ -224,7 +160,7 @@ test('follows notifications over a real RabbitMQ, and finds after a cut what it 
   const base = { network_id: network, tenant_id: 'notified', device_owner: 'compute:nova' };
   const stays = await neutron.port({ ...base, device_id: server });
   await using link = await Link.to(rabbit.host);
-  await using source = follow({
+  await using source = new Followed({
     auth: { method: 'none', user: 'admin', project: 'admin' },
     endpoints: { network: neutron.url, compute: nova.url },
     projects: ['notified'],
@@ -239,20 +175,20 @@ test('follows notifications over a real RabbitMQ, and finds after a cut what it 
     },
   });
   const { sink } = source;
-  await item(sink, stays, 'the port is listed', () => true);
+  await source.item(stays, 'the port is listed');
   await until(
     'both exchanges are bound',
     () => sink.lastReport?.state === 'following' && sink.lastReport.message === undefined,
   );
 
   const port = await neutron.port({ ...base, name: 'p' });
-  await item(sink, port, 'a new port is notified', () => true);
+  await source.item(port, 'a new port is notified');
   await neutron.retag(port, ['app=db']);
-  await item(sink, port, 'new tags are notified', (each) => each.labels.app === 'db');
+  await source.item(port, 'new tags are notified', (each) => each.labels.app === 'db');
   await neutron.delete(port);
   await until('a deletion is notified', () => !sink.items.has(port));
   await nova.rename(server, 'renamed');
-  await item(sink, stays, 'a new name is notified', (each) => each.name === 'renamed');
+  await source.item(stays, 'a new name is notified', (each) => each.name === 'renamed');
 
   link.cut();
   await until('the loss is told', () => /broker/.test(sink.lastReport?.message ?? ''));
@@ -260,8 +196,8 @@ test('follows notifications over a real RabbitMQ, and finds after a cut what it 
   const missed = await neutron.port({ ...base, name: 'missed' });
   await neutron.retag(stays, ['while=away']);
   link.mend();
-  await item(sink, missed, 'what was missed is found', () => true);
-  await item(sink, stays, 'changes that were missed too', (each) => each.labels.while === 'away');
-  neverDeleted(sink, stays);
+  await source.item(missed, 'what was missed is found');
+  await source.item(stays, 'changes that were missed too', (each) => each.labels.while === 'away');
+  assert.equal(absences(sink, stays), 0);
   assert.equal(sink.snapshots, 1);
 });

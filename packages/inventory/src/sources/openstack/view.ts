@@ -31,6 +31,8 @@ export class SiteView {
   /** Ports that an answer to a question still under way must not bring back. */
   readonly #gone = new Map<string, Asked>();
   readonly #underWay = new Set<Asked>();
+  /** The latest question that was answered with all ports. */
+  #whole = 0;
   #last = 0;
   #names: Names = { projects: new Map(), networks: new Map() };
   #changed = new Set<string>();
@@ -69,6 +71,8 @@ export class SiteView {
     }
     if (asked < (this.#gone.get(port.id) ?? 0)) return;
     const held = this.#ports.get(port.id);
+    // A later list of all had no such port.
+    if (held === undefined && asked < this.#whole) return;
     if (held !== undefined && !supersedes(asked, port.revision, held)) return;
     this.#ports.set(port.id, { object: port, asked });
     if (held !== undefined && deepEqual(held.object, port)) return;
@@ -94,6 +98,7 @@ export class SiteView {
     for (const port of ports) this.sawPort(asked, port);
     for (const id of [...this.#ports.keys()])
       if (!named.has(id) && !unknown.has(id)) this.missedPort(asked, id);
+    if (asked > this.#whole) this.#whole = asked;
   }
 
   sawServer(asked: Asked, server: Server): void {
