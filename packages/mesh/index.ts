@@ -88,6 +88,7 @@ export {
   type SettleReport,
   StoreDirectory,
 } from './src/expose/directory.ts';
+export type { Exposure } from './src/expose/ledger.ts';
 export {
   ACCEPTABLE,
   type CheckInput,
@@ -112,6 +113,7 @@ export {
   JOINS,
   type JoinRecord,
   joinRecord,
+  LEFT,
   PEERS,
   type PeerRecord,
   peerRecord,
@@ -160,7 +162,17 @@ export {
   statePrefix,
   syncedKey,
 } from './src/keys.ts';
-export type { ContactTimes } from './src/peers/contact.ts';
+export {
+  CACHE_RECORD_INTERVAL,
+  CACHE_RECORD_TIMEOUT,
+  CACHE_RECORDS,
+  type CacheRecord,
+  cacheRecordKey,
+  clusterOfRecord,
+  decodeCacheRecord,
+  encodeCacheRecord,
+} from './src/peers/cache-record.ts';
+export { type ContactTimes, turnOf } from './src/peers/contact.ts';
 export { ClusterCounts } from './src/peers/counts.ts';
 export { PeerDirectory } from './src/peers/directory.ts';
 export { ClusterIds } from './src/peers/ids.ts';
@@ -168,9 +180,9 @@ export { PeerObjects } from './src/peers/objects.ts';
 export type { Peer, PeerConnection, PeerTarget } from './src/peers/peer.ts';
 export { type PeerList, Peers } from './src/peers/peers.ts';
 export { type OwnRange, Ranges } from './src/peers/ranges.ts';
-export type { PeerStore, PeerStream } from './src/peers/session.ts';
+export type { PeerStore, PeerStream, Upstream } from './src/peers/session.ts';
 export { type MeshPeerTable, meshPeerTable } from './src/peers/table.ts';
-export { TableTarget } from './src/peers/table-target.ts';
+export { PEER_LIMITS, TableTarget } from './src/peers/table-target.ts';
 export type {
   BadPeer,
   MeshPeerRow,

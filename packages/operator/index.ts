@@ -11,7 +11,7 @@ export {
   joinMesh,
   joinOneWay,
 } from './src/mesh-join/joining.ts';
-export { type LeaveReport, leaveMesh } from './src/mesh-join/leaving.ts';
+export { type LeaveReport, leaveMesh, sweepLeft } from './src/mesh-join/leaving.ts';
 export { type Recovered, recoverJoins } from './src/mesh-join/recovery.ts';
 export { giveToken, listTokens } from './src/mesh-join/tokens.ts';
 export { viewPeer } from './src/mesh-join/view.ts';

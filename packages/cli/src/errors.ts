@@ -18,7 +18,8 @@ export type CliErrorCode =
   | 'already-exists'
   | 'unreachable'
   | 'agent-refused'
-  | 'unhealthy';
+  | 'unhealthy'
+  | 'join-refused';
 
 export interface CliErrorDetails {
   readonly field?: string;
@@ -85,6 +86,15 @@ const EXIT_BY_CODE: Readonly<Record<string, number>> = {
   'not-leading': EXIT.conflict,
   'claim-refused': EXIT.conflict,
   'lost-race': EXIT.conflict,
+  'join-refused': EXIT.conflict,
+  'join-busy': EXIT.conflict,
+  'token-used': EXIT.conflict,
+  'token-expired': EXIT.conflict,
+  'unknown-token': EXIT.conflict,
+  'bad-token': EXIT.usage,
+  'bad-key': EXIT.usage,
+  'not-exposed': EXIT.notFound,
+  'unknown-peer': EXIT.notFound,
   'not-ready': EXIT.unreachable,
   unreachable: EXIT.unreachable,
   unavailable: EXIT.unreachable,

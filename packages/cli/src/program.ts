@@ -3,6 +3,7 @@ import { addAgentQueries } from './program/agents.ts';
 import { addBgp } from './program/bgp.ts';
 import { addIpam } from './program/ipam.ts';
 import { addLab } from './program/lab.ts';
+import { addMesh } from './program/mesh.ts';
 import { addPrograms } from './program/programs.ts';
 import { addResources } from './program/resources.ts';
 
@@ -53,6 +54,8 @@ export function buildProgram(): Command {
   addBgp(program);
   program.commandsGroup('Addresses:');
   addIpam(program);
+  program.commandsGroup('Other clusters:');
+  addMesh(program);
   program.commandsGroup('Labs:');
   addLab(program);
   program.commandsGroup('Programs and settings:');

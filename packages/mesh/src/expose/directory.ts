@@ -11,7 +11,7 @@ import { MeshError } from '../errors.ts';
 import { localUser, ownUser, peerUser, ROOT_USER } from '../join/roles.ts';
 import { isClusterName } from '../keys.ts';
 import type { ProxyFiles, ServerFiles } from './command-lines.ts';
-import { type Ledger, ledgerSchema, withoutExpired } from './ledger.ts';
+import { type Exposure, type Ledger, ledgerSchema, withoutExpired } from './ledger.ts';
 
 const AUTHORITY_DAYS = 3650;
 /** What browsers and most sites hold for the longest that a certificate should live. */
@@ -24,6 +24,8 @@ export interface CreateOptions {
   readonly cluster: string;
   /** DNS names and addresses by which the store, its proxies and the join endpoint are reached. */
   readonly names: readonly string[];
+  /** How the store is reached; what was said before if absent. */
+  readonly exposure?: Exposure;
   /** The site's authority in place of one of our own. */
   readonly authority?: Credentials;
   readonly now: Date;
@@ -65,7 +67,7 @@ export class StoreDirectory {
     directory: string,
     options: CreateOptions,
   ): Promise<{ directory: StoreDirectory; report: SettleReport }> {
-    const { cluster, names, authority, now } = options;
+    const { cluster, names, authority, exposure, now } = options;
     if (!isClusterName(cluster) || cluster === 'default') {
       const rule = '1 to 32 of a-z, 0-9 and inner "-", and not "default"';
       throw new MeshError(
@@ -87,6 +89,7 @@ export class StoreDirectory {
       cluster,
       names: [...names],
       authority: authority !== undefined ? 'site' : (old?.authority ?? 'own'),
+      ...defined(exposure ?? old?.exposure),
       issued: old === undefined ? [] : withoutExpired(old, now).issued,
     });
     const written = await made.#settle(authority, names, now);
@@ -122,6 +125,10 @@ export class StoreDirectory {
   /** The names in the server's certificate. */
   get names(): readonly string[] {
     return this.#ledger.names;
+  }
+
+  get exposure(): Exposure | undefined {
+    return this.#ledger.exposure;
   }
 
   get issued(): Ledger['issued'] {
@@ -436,6 +443,8 @@ export class StoreDirectory {
 
 export const daysLeft = (notAfter: Date, now: Date): number =>
   Math.floor((notAfter.getTime() - now.getTime()) / DAY_MS);
+
+const defined = (exposure: Exposure | undefined) => (exposure === undefined ? {} : { exposure });
 
 const authorityName = (cluster: string, now: Date): string =>
   `causeway ${cluster} ${now.toISOString().slice(0, 10)}`;

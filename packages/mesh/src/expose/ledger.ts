@@ -11,6 +11,20 @@ const issued = z.strictObject({
   revoked: z.iso.datetime().exactOptional(),
 });
 
+const urls = z.array(z.url({ protocol: /^https?$/ })).max(64);
+
+/** How the store is reached. */
+export const exposureSchema = z.strictObject({
+  /** By other clusters. */
+  endpoints: urls,
+  /** By ourselves. */
+  etcd: urls,
+  /** Our operators' join endpoints, by other clusters. */
+  join: urls,
+});
+
+export type Exposure = z.infer<typeof exposureSchema>;
+
 /** What a `StoreDirectory` knows beside its files. */
 export const ledgerSchema = z.strictObject({
   version: z.literal(1),
@@ -19,6 +33,7 @@ export const ledgerSchema = z.strictObject({
   names: z.array(z.string()).min(1),
   /** `own`: made by us; `site`: given to us. */
   authority: z.enum(['own', 'site']),
+  exposure: exposureSchema.exactOptional(),
   issued: z.array(issued),
 });
 

@@ -2,6 +2,7 @@ import { messageWithCauses } from '@causeway/daemon';
 import type { Kv, StoreAuth } from '@causeway/etcd';
 import {
   dismissPeer,
+  LEFT,
   PEERS,
   type PeerRecord,
   peerRecord,
@@ -65,6 +66,10 @@ export async function forgetPeer(
     success: [
       ...removePeer(peer),
       removeJoin(peer),
+      // Whoever comes with root's certificate finds what is left to do.
+      auth === undefined
+        ? { type: 'put', key: LEFT + peer, value: now().toISOString() }
+        : { type: 'delete', key: LEFT + peer },
       ...tokens.slice(0, 100).map(({ id }) => ({ type: 'delete', key: tokenKey(id) }) as const),
     ],
   });
@@ -72,6 +77,25 @@ export async function forgetPeer(
   if (auth === undefined) return false;
   await dismissPeer(auth, peer);
   return true;
+}
+
+/** Removes the users of those who left while nobody could. Returns their names. */
+export async function sweepLeft({
+  kv,
+  auth,
+  directory,
+  now,
+}: Pick<LeavingOptions, 'kv' | 'directory' | 'now'> & { readonly auth: StoreAuth }): Promise<
+  readonly string[]
+> {
+  const { entries } = await kv.list(LEFT, { keysOnly: true });
+  const peers = entries.map(({ key }) => key.slice(LEFT.length));
+  for (const peer of peers) {
+    await dismissPeer(auth, peer);
+    await directory?.removePeer(peer, now());
+    await kv.delete(LEFT + peer);
+  }
+  return peers;
 }
 
 async function tell(
