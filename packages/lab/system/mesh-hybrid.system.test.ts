@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { afterEach, test } from 'node:test';
 import { echoServers, inParallel, Load, loadInWords } from '../index.ts';
 import { sentBy } from './bgp-fabric.ts';
 import {
@@ -47,6 +47,11 @@ const lab = useLab(
     web = await serviceAddresses(lab(), 'a', 'web');
   },
 );
+
+// What a test took away must not be away for the next one.
+afterEach(async () => {
+  for (const place of [HERE, BESIDE]) await lab().setReady(place, true);
+});
 
 const asks = (addresses: readonly string[]) =>
   addresses.map((address) => ({

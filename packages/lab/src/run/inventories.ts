@@ -17,6 +17,10 @@ export class LabInventory extends LabProgram {
     this.#cluster = cluster;
   }
 
+  protected override get command(): readonly string[] {
+    return ['inventory', 'run'];
+  }
+
   /** Whether it leads, as it says itself. */
   async leads(): Promise<boolean> {
     const status = (await this.get('/v1/status')) as { readonly leader?: unknown };

@@ -50,7 +50,7 @@ export class LabProgram {
   async start(options: StartOptions = {}): Promise<void> {
     if (this.pid !== undefined) return;
     const { config, log, pid } = this.#paths;
-    const argv = [options.executable ?? PROGRAM, this.name, '--config', config];
+    const argv = [options.executable ?? PROGRAM, ...this.command, '--config', config];
     await launch([...this.context.prefix(this.context.find(this.place)), ...argv], log, pid);
   }
 
@@ -102,6 +102,11 @@ export class LabProgram {
       throw error;
     }
     return this.unready(status);
+  }
+
+  /** Which of the commands of `causeway` it is. */
+  protected get command(): readonly string[] {
+    return [this.name];
   }
 
   /** What a status says is missing. */
