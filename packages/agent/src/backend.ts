@@ -84,18 +84,19 @@ export class NodeBackend implements ApiBackend {
 
   nodes(): unknown {
     const problems = Map.groupBy(this.#node.host.plan.routeProblems, ({ node }) => node);
-    return Array.from(
-      this.#node.questions.cluster.nodes.rows(),
-      ({ name, cluster, addresses, podCIDRs }) => ({
-        name,
-        cluster,
-        addresses: addresses.map(({ type, address }) => `${address} (${type})`),
-        podCIDRs,
-        ...(problems.has(name)
-          ? { notRouted: problems.get(name)!.map(({ prefix, reason }) => `${prefix}: ${reason}`) }
-          : {}),
-      }),
-    );
+    return Array.from(this.#node.questions.cluster.nodes.rows(), (row) => ({
+      ...row,
+      way: this.#node.wayTo(row),
+    })).map(({ name, cluster, addresses, podCIDRs, way }) => ({
+      name,
+      cluster,
+      addresses: addresses.map(({ type, address }) => `${address} (${type})`),
+      podCIDRs,
+      ...(way === undefined ? {} : { way }),
+      ...(problems.has(name)
+        ? { notRouted: problems.get(name)!.map(({ prefix, reason }) => `${prefix}: ${reason}`) }
+        : {}),
+    }));
   }
 
   bgp(): unknown {

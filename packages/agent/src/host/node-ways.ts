@@ -47,6 +47,14 @@ export class NodeWays implements Disposable {
     return wayTo(this.#options.inputs(), { labels, podCIDRs, addresses: reachable(node) });
   }
 
+  /** For people: the way in force and why; undefined for this node itself. */
+  explain(node: NodeRow): (Way & { readonly changing: boolean }) | undefined {
+    if (this.#isOwn(node)) return undefined;
+    const way = this.wanted(node);
+    const { routes, ipcache } = this.#of(node);
+    return { ...way, changing: routes !== way.type || ipcache !== way.type };
+  }
+
   /** Which way the node's routes lead. */
   routed(node: NodeRow): Way['type'] {
     return this.#of(node).routes;

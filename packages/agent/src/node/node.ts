@@ -8,7 +8,7 @@ import type { Clock, Database } from '@causeway/tables';
 import type { AgentStatus } from '../api/types.ts';
 import { BgpController } from '../bgp/controller.ts';
 import { SpeakerClient } from '../bgp/speaker-client.ts';
-import { type ClusterTables, reachable } from '../cluster/tables.ts';
+import { type ClusterTables, type NodeRow, reachable } from '../cluster/tables.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import type { DatapathSettings, NodeDatapath } from '../datapath/ports.ts';
 import { replayDeletions } from '../endpoints/deletions.ts';
@@ -20,6 +20,7 @@ import { type EndpointTable, endpointTable } from '../endpoints/table.ts';
 import { AgentError } from '../errors.ts';
 import { reconcilerHealth } from '../health.ts';
 import type { HostNetwork } from '../host/network.ts';
+import type { NodeWays } from '../host/node-ways.ts';
 import { carriesTunnels } from '../host/planner.ts';
 import { IdentityResolver } from '../identity/resolver.ts';
 import { protectedTable, StoreSockets } from '../ipcache/protected.ts';
@@ -409,6 +410,10 @@ export class Node implements AsyncDisposable {
     this.#every(REPLAY_MS, async () => this.#pruneServices());
     this.#every(PROTECT_MS, () => this.#protect());
     void this.#whenPoliciesKnown(signal, clock);
+  }
+
+  wayTo(node: NodeRow): ReturnType<NodeWays['explain']> {
+    return this.#options.foundation.ways.explain(node);
   }
 
   status(): AgentStatus {

@@ -7,6 +7,9 @@ import { connectKv } from '@causeway/etcd';
 import { etcdStore, type ResourceStore } from '@causeway/resources';
 import { stringify } from 'yaml';
 
+/** `c` is there when asked for. */
+export type NodeName = 'a' | 'b' | 'c';
+
 export interface Answer {
   readonly status: number;
   // biome-ignore lint/suspicious/noExplicitAny: answers have many shapes
@@ -19,7 +22,8 @@ const sh = (command: string): string =>
 /**
  * Two nodes on one switch with a real etcd, in the namespaces of the calling test: node `a` is
  * 192.0.2.1 and 2001:db8::1, node `b` 192.0.2.2 and 2001:db8::2; `out` at 192.0.2.9 is no node and
- * routes nothing to pods.
+ * routes nothing to pods. Node `c`, if asked for, is behind a router that knows no pods: 198.51.100.3 and
+ * 2001:db8:1::3.
  */
 export class TwoNodes implements AsyncDisposable {
   readonly directory = fs.mkdtempSync(path.join(os.tmpdir(), `cw-nodes-${process.pid}-`));
@@ -31,10 +35,10 @@ export class TwoNodes implements AsyncDisposable {
   #etcd: ChildProcess | undefined;
   #operator: ChildProcess | undefined;
 
-  constructor() {
+  constructor(more: { readonly behindRouter?: boolean } = {}) {
     sh(`ip link set lo up; ip link add br0 type bridge; ip link set br0 up
         ip addr add 192.0.2.100/24 dev br0; ip addr add 2001:db8::100/64 dev br0 nodad
-        mkdir -p ${this.#cgroup}/a ${this.#cgroup}/b`);
+        mkdir -p ${this.#cgroup}/a ${this.#cgroup}/b ${this.#cgroup}/c`);
     for (const [name, number] of [
       ['a', 1],
       ['b', 2],
@@ -49,6 +53,20 @@ export class TwoNodes implements AsyncDisposable {
           ip -n ${ns} route add default via 192.0.2.100
           ip -n ${ns} -6 route add default via 2001:db8::100`);
     }
+    if (more.behindRouter === true) this.#addBehindRouter();
+  }
+
+  #addBehindRouter(): void {
+    const ns = this.namespace('c');
+    sh(`ip link add far0 type veth peer name eth0 netns ${ns}
+        ip link set far0 up
+        ip addr add 198.51.100.100/24 dev far0; ip addr add 2001:db8:1::100/64 dev far0 nodad
+        echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+        ip -n ${ns} link set lo up; ip -n ${ns} link set eth0 up
+        ip -n ${ns} addr add 198.51.100.3/24 dev eth0
+        ip -n ${ns} addr add 2001:db8:1::3/64 dev eth0 nodad
+        ip -n ${ns} route add default via 198.51.100.100
+        ip -n ${ns} -6 route add default via 2001:db8:1::100`);
   }
 
   /** Makes a network namespace and gives its name. */
@@ -89,7 +107,7 @@ export class TwoNodes implements AsyncDisposable {
     );
   }
 
-  async startAgent(node: 'a' | 'b', config: Record<string, unknown> = {}): Promise<void> {
+  async startAgent(node: NodeName, config: Record<string, unknown> = {}): Promise<void> {
     const runDir = path.join(this.directory, node);
     const file = `${runDir}.yaml`;
     fs.writeFileSync(
@@ -129,7 +147,7 @@ export class TwoNodes implements AsyncDisposable {
     });
   }
 
-  async ready(node: 'a' | 'b'): Promise<void> {
+  async ready(node: NodeName): Promise<void> {
     let last = '';
     await until(`agent ${node} is ready`, async () => {
       const { body } = await this.ask(node, 'GET', '/v1/status');
@@ -140,7 +158,7 @@ export class TwoNodes implements AsyncDisposable {
     });
   }
 
-  async killAgent(node: 'a' | 'b', signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+  async killAgent(node: NodeName, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const child = this.#agents.get(node);
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const ended = new Promise((resolve) => child.once('exit', resolve));
@@ -150,7 +168,7 @@ export class TwoNodes implements AsyncDisposable {
   }
 
   /** Runs the clean-up as the node's administrator would. */
-  cleanup(node: 'a' | 'b') {
+  cleanup(node: NodeName) {
     const script = `import('${path.join(import.meta.dirname, '../cleanup.ts')}').then(async (m) => console.log(JSON.stringify(await m.cleanupNode('${path.join(this.directory, `${node}.yaml`)}'))))`;
     return JSON.parse(
       execFileSync(
@@ -161,7 +179,7 @@ export class TwoNodes implements AsyncDisposable {
     );
   }
 
-  agentPid(node: 'a' | 'b'): number {
+  agentPid(node: NodeName): number {
     // nsenter has become the agent.
     return this.#agents.get(node)!.pid!;
   }
@@ -192,7 +210,7 @@ export class TwoNodes implements AsyncDisposable {
 
   /** Adds a pod; its namespace is `name(pod)`, or that of another container of the same pod. */
   async addPod(
-    node: 'a' | 'b',
+    node: NodeName,
     pod: string,
     labels: Record<string, string> = {},
     more: {
@@ -221,7 +239,7 @@ export class TwoNodes implements AsyncDisposable {
 
   /** Asks for a pod's interface, and gives the answer, whatever it is. */
   async tryPod(
-    node: 'a' | 'b',
+    node: NodeName,
     pod: string,
     annotations: Record<string, string> = {},
     stored = true,
@@ -230,7 +248,7 @@ export class TwoNodes implements AsyncDisposable {
     return this.attach(node, pod, `c-${pod}`);
   }
 
-  attach(node: 'a' | 'b', pod: string, containerId: string): Promise<Answer> {
+  attach(node: NodeName, pod: string, containerId: string): Promise<Answer> {
     const place = containerId === `c-${pod}` ? pod : containerId;
     return this.ask(node, 'POST', '/v1/endpoints', {
       containerId,
@@ -243,7 +261,7 @@ export class TwoNodes implements AsyncDisposable {
 
   /** Takes a pod's interface away, and the pod out of the store if it is there. */
   async removePod(
-    node: 'a' | 'b',
+    node: NodeName,
     pod: string,
     container = `c-${pod}`,
     stored = true,
@@ -290,7 +308,7 @@ export class TwoNodes implements AsyncDisposable {
   }
 
   /** Runs a command in a namespace, with the node's cgroup; the output, or undefined if it failed. */
-  run(place: string, command: string, cgroup?: 'a' | 'b'): string | undefined {
+  run(place: string, command: string, cgroup?: NodeName): string | undefined {
     const enter = cgroup === undefined ? '' : `echo $$ > ${this.#cgroup}/${cgroup}/cgroup.procs; `;
     try {
       return execFileSync(
@@ -308,7 +326,7 @@ export class TwoNodes implements AsyncDisposable {
   }
 
   /** Runs a command in a namespace beside the test; its output when it ends. */
-  async background(place: string, command: string): Promise<string> {
+  async background(place: string, command: string, enough?: AbortSignal): Promise<string> {
     const child = spawn(
       'sh',
       ['-c', `exec nsenter --net=/run/netns/${this.name(place)} ${command}`],
@@ -317,6 +335,8 @@ export class TwoNodes implements AsyncDisposable {
       },
     );
     this.#servers.push(child);
+    // As a person ends it: what it has to say at its end is said.
+    enough?.addEventListener('abort', () => child.kill('SIGINT'));
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (chunk) => {
@@ -350,7 +370,7 @@ export class TwoNodes implements AsyncDisposable {
     this.#etcd?.kill('SIGKILL');
     for (const name of this.#names) sh(`ip netns del ${name} || true`);
     sh(
-      `for d in ${this.directory}/*-bpf; do umount $d 2>/dev/null || true; done; rmdir ${this.#cgroup}/a ${this.#cgroup}/b ${this.#cgroup} 2>/dev/null || true`,
+      `for d in ${this.directory}/*-bpf; do umount $d 2>/dev/null || true; done; rmdir ${this.#cgroup}/a ${this.#cgroup}/b ${this.#cgroup}/c ${this.#cgroup} 2>/dev/null || true`,
     );
     fs.rmSync(this.directory, { recursive: true, force: true });
   }
@@ -369,15 +389,17 @@ export async function until(
   throw new Error(`still not after ${ms} ms: ${what}`);
 }
 
-export const nodeObject = (name: string, number: number): unknown => ({
+export const nodeObject = (
+  name: string,
+  number: number,
+  labels: Readonly<Record<string, string>> = {},
+  addresses: readonly string[] = [`192.0.2.${number}`, `2001:db8::${number}`],
+): unknown => ({
   apiVersion: 'cilium.io/v2',
   kind: 'CiliumNode',
-  metadata: { name },
+  metadata: { name, labels },
   spec: {
-    addresses: [
-      { type: 'InternalIP', ip: `192.0.2.${number}` },
-      { type: 'InternalIP', ip: `2001:db8::${number}` },
-    ],
+    addresses: addresses.map((ip) => ({ type: 'InternalIP', ip })),
     ipam: { podCIDRs: [`10.7.${number}.0/24`, `fd00:7:${number}::/64`] },
   },
 });
