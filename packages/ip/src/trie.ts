@@ -141,8 +141,15 @@ export class PrefixTrie<V> {
 
   /** The longest prefix that contains the address (or covers the prefix). */
   lookup(at: Address | Prefix): PrefixEntry<V> | undefined {
+    const { words, length } = target(at);
     let best: PrefixEntry<V> | undefined;
-    for (const entry of this.covering(at)) best = entry;
+    let node = this.#root(words);
+    while (node && node.length <= length) {
+      if (commonBits(words, node.words, node.length) < node.length) break;
+      best = node.entry ?? best;
+      if (node.length === length) break;
+      node = bitOf(words, node.length) ? node.one : node.zero;
+    }
     return best;
   }
 

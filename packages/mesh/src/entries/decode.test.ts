@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Address } from '@causeway/ip';
 import fc from 'fast-check';
 import { decodeIp, encodeIp, type IpValue } from '../codec/ip.ts';
 import { MeshError } from '../errors.ts';
+import { canonicalPlace } from './canonical.ts';
 import { EntryDecoder } from './decode.ts';
 import { newPlace, placeOf, textOf } from './places.ts';
 
@@ -114,6 +116,31 @@ test('and so it is with a byte of a good value taken out, put in or changed', ()
       agree('10.77.4.9', good.slice(0, at) + char + good.slice(at + 1));
     }
   }
+});
+
+test('canonical texts, and no others, are read without the address parser', () => {
+  const group = fc.oneof(
+    fc.constantFrom('0', '0', '0', '1', '00', '0a', 'A', 'ffff', '10000', ''),
+    fc.nat(65_535).map((n) => n.toString(16)),
+  );
+  const text = fc.oneof(
+    fc.ipV4(),
+    fc.ipV6(),
+    fc.bigInt({ min: 0n, max: 2n ** 128n - 1n }).map((n) => Address.fromBigInt('ipv6', n)),
+    fc.array(group, { minLength: 1, maxLength: 9 }).map((groups) => groups.join(':')),
+    fc
+      .tuple(fc.array(group, { maxLength: 7 }), fc.array(group, { maxLength: 7 }))
+      .map(([a, b]) => `${a.join(':')}::${b.join(':')}`),
+  );
+  fc.assert(
+    fc.property(text, (given) => {
+      const place = newPlace();
+      const found = canonicalPlace(given, place);
+      assert.equal(found, Address.is(given), given);
+      if (found) assert.equal(textOf(place), given);
+    }),
+    { numRuns: 5000 },
+  );
 });
 
 test('places are the addresses and prefixes that they were made of', () => {

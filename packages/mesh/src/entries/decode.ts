@@ -1,7 +1,7 @@
 import { Address } from '@causeway/ip';
 import { decodeIp, decodePorts, type NamedPort, NO_PORTS } from '../codec/ip.ts';
 import { MeshError } from '../errors.ts';
-import { SINGLE } from './columns.ts';
+import { canonicalPlace } from './canonical.ts';
 import type { RawEntry } from './ip-entries.ts';
 import { newPlace, placeOf } from './places.ts';
 
@@ -21,7 +21,8 @@ const BACKSLASH = 0x5c;
 const CLOSE_BRACKET = 0x5d;
 const CLOSE_BRACE = 0x7d;
 
-/** Texts of named ports that are remembered; beyond it the memory starts anew. */
+/** Texts of hosts and of named ports that are remembered; beyond it the memory starts anew. */
+const MAX_HOSTS = 16_384;
 const MAX_PORT_TEXTS = 4096;
 
 /**
@@ -39,6 +40,7 @@ export class EntryDecoder {
     pod: undefined,
   };
   readonly #withPods: boolean;
+  readonly #hosts = new Map<string, Address>();
   readonly #portTexts = new Map<string, readonly NamedPort[]>();
   #bytes: Buffer = Buffer.alloc(0);
   #at = 0;
@@ -91,15 +93,27 @@ export class EntryDecoder {
     const ports = this.#literal(PORTS) ? this.#namedPorts() : NO_PORTS;
     if (ports === undefined) return false;
     if (this.#bytes[this.#at] !== CLOSE_BRACE || this.#at + 1 !== this.#bytes.length) return false;
-    const address = host === '' ? undefined : Address.tryParse(host);
+    const address = host === '' ? undefined : this.#host(host);
     if (host !== '' && address === undefined) return false;
-    if (!quad(rest, raw) && !(Address.is(rest) && placeOf(rest, raw))) return false;
+    if (!canonicalPlace(rest, raw)) return false;
     raw.identity = identity;
     raw.host = address;
     raw.encryptionKey = key;
     raw.ports = ports;
     raw.pod = podName(namespace, pod);
     return true;
+  }
+
+  /** A few hosts stand in very many entries. */
+  #host(text: string): Address | undefined {
+    let address = this.#hosts.get(text);
+    if (address === undefined) {
+      address = Address.tryParse(text);
+      if (address === undefined) return undefined;
+      if (this.#hosts.size >= MAX_HOSTS) this.#hosts.clear();
+      this.#hosts.set(text, address);
+    }
+    return address;
   }
 
   #literal(expected: Uint8Array): boolean {
@@ -187,30 +201,4 @@ export class EntryDecoder {
 function podName(namespace: string, pod: string): string | undefined {
   if (pod === '') return undefined;
   return namespace === '' ? pod : `${namespace}/${pod}`;
-}
-
-/** A dotted quad as Go prints it. */
-function quad(text: string, raw: RawEntry): boolean {
-  let value = 0;
-  let octet = -1;
-  let dots = 0;
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i);
-    if (c === 0x2e) {
-      if (octet < 0 || ++dots > 3) return false;
-      value = value * 256 + octet;
-      octet = -1;
-    } else if (c >= 0x30 && c <= 0x39) {
-      if (octet === 0) return false;
-      octet = octet < 0 ? c - 0x30 : octet * 10 + (c - 0x30);
-      if (octet > 255) return false;
-    } else return false;
-  }
-  if (dots !== 3 || octet < 0) return false;
-  raw.w0 = 0;
-  raw.w1 = 0;
-  raw.w2 = 0xffff;
-  raw.w3 = (value * 256 + octet) >>> 0;
-  raw.length = SINGLE;
-  return true;
 }
