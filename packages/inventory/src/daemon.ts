@@ -1,16 +1,16 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import {
+  type Api,
   aborted,
-  checkConfig,
+  type Daemon,
+  type DaemonOptions,
   type GuardedListener,
   type Log,
   listenGuarded,
   listenOnSocket,
-  loadConfig,
-  lockRunDirectory,
-  messageWithCauses,
-  runProgram,
+  runDaemon,
+  settingsOf,
   sparingLog,
   stderrLog,
 } from '@causeway/daemon';
@@ -24,10 +24,7 @@ import { type InventoryConfig, type InventoryInput, inventoryConfig } from './co
 import { Instance } from './instance.ts';
 import type { Hosted } from './lead.ts';
 
-export interface RunOptions {
-  /** Ends the program in good order. Without one, SIGTERM and SIGINT do. */
-  readonly signal?: AbortSignal;
-  readonly log?: Log;
+export interface RunOptions extends DaemonOptions {
   /** Called once requests are taken; `port` where the HTTP API is configured. */
   readonly onListening?: (at: {
     readonly socket: string;
@@ -36,9 +33,7 @@ export interface RunOptions {
 }
 
 export const readConfig = (config: string | InventoryInput): InventoryConfig =>
-  typeof config === 'string'
-    ? loadConfig(config, inventoryConfig)
-    : checkConfig(config, inventoryConfig);
+  settingsOf(config, inventoryConfig);
 
 /**
  * Runs one instance until it is told to end. `config` is a file's name, or what would be in it. Throws DaemonError
@@ -51,10 +46,10 @@ export async function runInventory(
   const settings = readConfig(config);
   // Rules are compiled once to be refused now rather than at the first election that is won.
   makeInventory(settings);
-  const log = options.log ?? stderrLog(settings.log, { inventory: settings.name });
-  const { signal } = options;
-  await runProgram({ log, ...(signal === undefined ? {} : { signal }) }, (stop) =>
-    serve(settings, options, log, stop),
+  const { runDir, name } = settings;
+  const log = options.log ?? stderrLog(settings.log, { inventory: name });
+  await runDaemon('inventory', { ...options, runDir, log }, (daemon) =>
+    serve(settings, options, daemon),
   );
 }
 
@@ -74,27 +69,14 @@ export function host(config: InventoryConfig, log: Log, kv: Kv = connect(config)
 async function serve(
   config: InventoryConfig,
   options: RunOptions,
-  log: Log,
-  signal: AbortSignal,
+  { about, log, onError, signal }: Daemon,
 ): Promise<void> {
-  using _lock = lockRunDirectory(config.runDir, 'inventory');
-  const startedAt = Date.now();
   // Token files are read before anybody is elected.
   const admission = config.api === undefined ? undefined : new Admission(config.api);
   const hosted = host(config, log);
   await using _kv = hosted.kv;
   await using instance = new Instance(hosted);
-  const api = inventoryApi({
-    instance,
-    wall: Date.now,
-    about: () => ({
-      version: '0.1.0',
-      startedAt: new Date(startedAt).toISOString(),
-      uptimeSeconds: Math.round((Date.now() - startedAt) / 1000),
-    }),
-    onError: (error, request) =>
-      log.error({ ...request, error: messageWithCauses(error) }, 'a request failed'),
-  });
+  const api = inventoryApi({ instance, wall: Date.now, about, onError });
   await using http =
     config.api === undefined || admission === undefined
       ? undefined
@@ -106,11 +88,7 @@ async function serve(
   await aborted(signal);
 }
 
-function listenHttp(
-  config: ApiConfig,
-  admission: Admission,
-  api: Parameters<typeof listenGuarded>[0],
-): Promise<GuardedListener> {
+function listenHttp(config: ApiConfig, admission: Admission, api: Api): Promise<GuardedListener> {
   const { address, port, tls } = config;
   return listenGuarded(api, {
     host: address,
