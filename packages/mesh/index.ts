@@ -190,6 +190,7 @@ export type {
   PeerSpec,
   PeerState,
 } from './src/peers/types.ts';
+export { CacheUpstreams } from './src/peers/upstreams.ts';
 export { MeshReader, type MeshReaderOptions, type MeshReaderStatus } from './src/reader.ts';
 export {
   type IdentityRow,

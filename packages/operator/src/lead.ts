@@ -3,11 +3,12 @@ import type { Fence, Kv } from '@causeway/etcd';
 import { ClusterId, identityLayout } from '@causeway/identity';
 import { CLAIMS } from '@causeway/ipam';
 import { IdentityCollector } from '@causeway/mesh';
-import type { ResourceStore } from '@causeway/resources';
+import type { EmptyStoreGuard, ResourceStore } from '@causeway/resources';
 import { type Clock, Gate } from '@causeway/tables';
 import { ClaimKeeper } from './claims/keeper.ts';
 import type { OperatorConfig } from './config.ts';
 import type { KnownStore } from './memory.ts';
+import { keepMeshCache } from './mesh-cache/cache.ts';
 import { keepJoins } from './mesh-join/keeper.ts';
 import { type ExportedView, ServiceExporter } from './mesh-services/exporter.ts';
 import { Part, type PartStatus } from './part.ts';
@@ -27,6 +28,7 @@ export interface LeadOptions {
   readonly kv: Kv;
   readonly store: ResourceStore;
   readonly tables: OperatorTables;
+  readonly guard: EmptyStoreGuard;
   readonly known: KnownStore;
   readonly fence: Fence;
   /** Told that a write failed at the fence. */
@@ -68,6 +70,9 @@ export class Lead implements AsyncDisposable {
     // Without an id a cluster takes part in no mesh.
     if (cluster.id !== 0 && mesh.exportServices) {
       this.#start('mesh-services', (signal, good) => this.#tellServices(signal, good));
+    }
+    if (cluster.id !== 0 && mesh.cache.enabled) {
+      this.#start('mesh-cache', (signal, good) => keepMeshCache(options, signal, good));
     }
     this.#start('mesh-joins', (signal, good) => keepJoins(options, signal, good));
   }

@@ -147,6 +147,7 @@ export class Operator implements AsyncDisposable {
       ...this.#options,
       store: this.store,
       tables: this.tables,
+      guard: this.#sources.guard,
       fence: state.fence,
       onFenceLost: () => this.#election.doubt(),
     });

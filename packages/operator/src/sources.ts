@@ -65,11 +65,14 @@ export function operatorTables(): OperatorTables {
 
 /** Keeps the tables equal to the registry, on every instance: whoever is elected has them at hand. */
 export class OperatorSources implements AsyncDisposable {
+  /** Shared by all who follow this store: it is not empty once any of them has seen an object. */
+  readonly guard: EmptyStoreGuard;
   readonly #stop = new AbortController();
   readonly #followers: (AsyncDisposable & { status(): SourceStatus })[];
 
   constructor(store: ResourceStore, tables: OperatorTables, clock: Clock, log: Log) {
-    const guard = new EmptyStoreGuard(clock, this.#stop.signal);
+    this.guard = new EmptyStoreGuard(clock, this.#stop.signal);
+    const { guard } = this;
     const whole = <K extends KindName>(kind: K, table: Table<ResourceKinds[K]>) =>
       new KindFollower(store, { kind, table, row: (object) => object, key: keyOf }, guard, log);
     this.#followers = [

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { silentLog } from '@causeway/daemon';
 import { type Kv, systemClock } from '@causeway/etcd';
-import { etcdStore } from '@causeway/resources';
+import { EmptyStoreGuard, etcdStore } from '@causeway/resources';
 import { operatorConfig } from '../src/config.ts';
 import { Lead } from '../src/lead.ts';
 import { KnownStore } from '../src/memory.ts';
@@ -59,6 +59,7 @@ export function faultSuite(name: string, open: () => Promise<StoreForFaults>): v
     // The fence of an earlier lead, as a process has it that stood still meanwhile.
     const revision = fence.revision - 1;
     await using _stale = new Lead({
+      guard: new EmptyStoreGuard(systemClock, new AbortController().signal),
       config: operatorConfig.parse({ name: 'stale', claims: { checkSeconds: 1 } }),
       kv,
       store: etcdStore(kv),

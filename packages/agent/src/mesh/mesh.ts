@@ -2,6 +2,7 @@ import type { Log } from '@causeway/daemon';
 import { connectKv, type Kv } from '@causeway/etcd';
 import { ClusterId, identityLayout } from '@causeway/identity';
 import {
+  CacheUpstreams,
   ClusterCounts,
   ClusterIds,
   type MeshPeerRow,
@@ -53,6 +54,8 @@ export class AgentMesh implements AsyncDisposable {
   readonly #ranges = new Ranges();
   readonly #ownRanges: OwnRanges | undefined;
   readonly #peers: Peers | undefined;
+  /** Where peers are read from the copies that the operator keeps. */
+  readonly #upstreams: CacheUpstreams | undefined;
   readonly #stop = new AbortController();
   #directory: PeerDirectory | undefined;
   #objects: PeerObjects | undefined;
@@ -68,6 +71,9 @@ export class AgentMesh implements AsyncDisposable {
     this.table = meshPeerTable(database);
     // Id 0 takes part in no mesh.
     if (id !== 0) {
+      if (config.mesh.access === 'cache') {
+        this.#upstreams = new CacheUpstreams(kv, options.clock);
+      }
       this.#peers = this.#makePeers();
       this.#ownRanges = new OwnRanges({
         cluster: name,
@@ -137,7 +143,7 @@ export class AgentMesh implements AsyncDisposable {
   #makePeers(): Peers {
     const { config, kv, cluster, clock, random, log } = this.#options;
     const { name, id, maxConnectedClusters } = config.cluster;
-    const { graceSeconds, withdrawSeconds, syncTimeoutSeconds, access } = config.mesh;
+    const { graceSeconds, withdrawSeconds, syncTimeoutSeconds } = config.mesh;
     const ids = new ClusterIds({ name, id });
     const counts = new ClusterCounts(cluster.mesh, clock);
     const { identities, ipEntries, nodes, services, serviceShards } = cluster.mesh;
@@ -148,8 +154,11 @@ export class AgentMesh implements AsyncDisposable {
         each.source('mesh-peers'),
       ),
       syncTimeout: syncTimeoutSeconds * 1000,
-      connect:
-        access === 'cache' ? () => ({ kv, close: async () => {} }) : (spec) => connection(spec),
+      connect: (spec) => {
+        const upstream = this.#upstreams?.of(spec.name);
+        if (upstream === undefined) return connection(spec);
+        return { kv, upstream, close: async () => {} };
+      },
       target: (peer) =>
         new TableTarget({
           name: peer,
@@ -208,6 +217,7 @@ export class AgentMesh implements AsyncDisposable {
     await this.#directory?.[Symbol.asyncDispose]();
     await this.#objects?.[Symbol.asyncDispose]();
     await this.#peers?.[Symbol.asyncDispose]();
+    await this.#upstreams?.[Symbol.asyncDispose]();
     await this.#ownRanges?.[Symbol.asyncDispose]();
     await this.#own[Symbol.asyncDispose]();
   }

@@ -1,7 +1,13 @@
 import type { Kv } from '@causeway/etcd';
 import { type Clock, exponentialBackoff, Gate } from '@causeway/tables';
 import { type Age, Contact, type ContactTimes } from './contact.ts';
-import { type PeerStore, type PeerStream, Session, type SessionEnd } from './session.ts';
+import {
+  type PeerStore,
+  type PeerStream,
+  Session,
+  type SessionEnd,
+  type Upstream,
+} from './session.ts';
 import type { MeshPeerTable } from './table.ts';
 import type { MeshPeerRow, PeerCounts, PeerSpec, PeerState } from './types.ts';
 
@@ -21,6 +27,8 @@ export interface PeerTarget {
 /** How a peer's store is reached: over a connection of its own, or the one to the own store. */
 export interface PeerConnection {
   readonly kv: Kv;
+  /** Where `kv` holds a copy that another keeps. */
+  readonly upstream?: Upstream;
   close(): Promise<void>;
 }
 
@@ -177,8 +185,14 @@ export class Peer implements AsyncDisposable {
     const session = new Session({
       name: spec.name,
       kv: connection.kv,
+      ...(connection.upstream === undefined ? {} : { upstream: connection.upstream }),
       clock,
-      ...(checkInterval === undefined ? {} : { checkInterval }),
+      // Of a copy its keeper tells; all nodes asking for all peers would be too much for one store.
+      ...(connection.upstream !== undefined
+        ? { checkInterval: Number.POSITIVE_INFINITY }
+        : checkInterval === undefined
+          ? {}
+          : { checkInterval }),
       open: (store) => {
         const streams = target.open(store, { size: PAGES[this.#page]! });
         this.#id = store.config.id;

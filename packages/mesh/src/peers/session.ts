@@ -1,5 +1,5 @@
 import { type Kv, KvError, type WatchEvent } from '@causeway/etcd';
-import type { Clock } from '@causeway/tables';
+import { type Clock, Gate } from '@causeway/tables';
 import { type ClusterConfig, decodeClusterConfig } from '../codec/cluster-config.ts';
 import { MeshError } from '../errors.ts';
 import { clusterConfigKey, HEARTBEAT_KEY, type StateTree } from '../keys.ts';
@@ -23,8 +23,8 @@ const CONFIG_RETRY = { first: 1000, most: 30_000 };
 /** What is read of a peer, by whoever uses it: a key of `cilium/synced/<c>/`, and how to follow its prefix. */
 export interface PeerStream {
   readonly name: string;
-  /** The marker that must stand before the prefix is listed, where the peer promises markers. */
-  readonly canary: string;
+  /** The marker that must stand before it starts, where the peer promises markers; none: it starts at once. */
+  readonly canary: string | undefined;
   /** Reads until the signal aborts. `synced`: a whole list is in. `broken`: contact is lost. */
   readonly start: (ends: {
     readonly synced: () => void;
@@ -50,6 +50,15 @@ export interface SessionOptions {
   /** What to read of a store with such a config. Throws MeshError if it may not be read. */
   readonly open: (store: PeerStore) => readonly PeerStream[];
   readonly onStep: (step: SessionStep) => void;
+  readonly upstream?: Upstream;
+}
+
+/** Who copies the peer into the store that is read, and may have lost it while the store itself is well. */
+export interface Upstream {
+  /** Why what the store holds is not current; undefined while it is. */
+  problem(): string | undefined;
+  /** Called after each change of it. Returns its undoing. */
+  onChange(listener: () => void): () => void;
 }
 
 export type SessionStep =
@@ -164,6 +173,7 @@ export class Session {
 
   async #greet(): Promise<void> {
     try {
+      await this.#upstream();
       const found = await this.#config();
       if (found === undefined) return;
       const { config, text: configText } = found;
@@ -175,6 +185,27 @@ export class Session {
       if (error instanceof MeshError) this.#finish({ type: 'refused', reason: error.message });
       else this.#lose(error);
     }
+  }
+
+  /** Waits for whoever copies the peer; from then on what he loses is lost here. */
+  async #upstream(): Promise<void> {
+    const { upstream, onStep } = this.#options;
+    if (upstream === undefined) return;
+    const { signal } = this.#stop;
+    const changed = new Gate();
+    let begun = false;
+    const undo = upstream.onChange(() => {
+      const problem = upstream.problem();
+      if (begun && problem !== undefined) this.finish(problem);
+      changed.open();
+    });
+    signal.addEventListener('abort', undo);
+    for (let problem = upstream.problem(); problem !== undefined; problem = upstream.problem()) {
+      onStep({ type: 'handshake', reason: problem });
+      await changed.wait(signal);
+      if (signal.aborted) return;
+    }
+    begun = true;
   }
 
   /** Undefined when the session has ended over it. */
@@ -241,38 +272,32 @@ export class Session {
 
   async #read(config: ClusterConfig, streams: readonly PeerStream[]): Promise<void> {
     const { name, onStep } = this.#options;
-    const missing = new Map(streams.map((stream) => [stream.canary, stream]));
     const unread = new Set(streams);
+    const waiting = new Set(config.syncedCanaries ? streams.filter(({ canary }) => canary) : []);
     const tell = () => {
       if (this.#stop.signal.aborted) return;
       if (unread.size === 0) return onStep({ type: 'ready', config });
       const waits = [...unread].map((each) =>
-        missing.has(each.canary) ? `${each.name} (no marker ${each.canary})` : each.name,
+        waiting.has(each) ? `${each.name} (no marker ${each.canary})` : each.name,
       );
       onStep({ type: 'syncing', config, reason: `still to be read: ${waits.join(', ')}` });
     };
     const start = (stream: PeerStream) => {
       if (this.#stop.signal.aborted) return;
-      missing.delete(stream.canary);
-      this.#streams.push(
-        stream.start({
-          synced: () => {
-            unread.delete(stream);
-            tell();
-          },
-          broken: (error) => this.#lose(error),
-        }),
-      );
+      waiting.delete(stream);
+      const synced = () => {
+        unread.delete(stream);
+        tell();
+      };
+      this.#streams.push(stream.start({ synced, broken: (error) => this.#lose(error) }));
     };
-    if (!config.syncedCanaries) {
-      for (const stream of streams) start(stream);
-      return tell();
-    }
+    for (const stream of streams) if (!waiting.has(stream)) start(stream);
     tell();
+    if (waiting.size === 0) return;
     await this.#follow(`cilium/synced/${name}/`, (event) => {
-      const stream = event.type === 'put' ? missing.get(event.entry.key) : undefined;
-      if (stream === undefined) return;
-      start(stream);
+      if (event.type !== 'put') return;
+      const { key } = event.entry;
+      for (const stream of [...waiting]) if (stream.canary === key) start(stream);
       tell();
     });
   }
