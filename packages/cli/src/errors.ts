@@ -91,6 +91,7 @@ const EXIT_BY_CODE: Readonly<Record<string, number>> = {
   'token-used': EXIT.conflict,
   'token-expired': EXIT.conflict,
   'unknown-token': EXIT.conflict,
+  'foreign-store': EXIT.conflict,
   'bad-token': EXIT.usage,
   'bad-key': EXIT.usage,
   'not-exposed': EXIT.notFound,

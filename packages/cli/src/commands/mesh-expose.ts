@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import {
   admitPeer,
   daysLeft,
@@ -23,6 +23,7 @@ interface ProxyReport {
   readonly peer: string;
   readonly listen: string;
   readonly command: string;
+  /** A file for systemd. */
   readonly unit: string;
 }
 
@@ -62,7 +63,8 @@ export async function meshExpose(invocation: Invocation): Promise<void> {
   printLine(`  ${etcd.join(' ').replaceAll(' --', ' \\\n  --')}`);
   printLine('\nagents and operators reach it with (etcd.tls):');
   printLine(`  caFile: ${caFile}\n  certFile: ${certFile}\n  keyFile: ${keyFile}`);
-  for (const { peer, command } of proxies) printLine(`\nthe proxy for ${peer}:\n  ${command}`);
+  for (const { peer, command, unit } of proxies)
+    printLine(`\nthe proxy for ${peer} (${unit}):\n  ${command}`);
   printLine(`\n${store.text}`);
   if (report.restart.length > 0)
     printLine(`restart ${report.restart.join(', ')}: they read the authorities at their start`);
@@ -137,7 +139,9 @@ async function makeProxies(
       endpoints: directory.exposure?.etcd ?? [],
       dataDir: `/var/lib/causeway-mesh-proxy/${peer}`,
     });
-    made.push({ peer, listen, command: shellText('etcd', args), unit: proxyUnit(peer, args) });
+    const unit = directory.file('peers', peer, 'proxy.service');
+    writeFileSync(unit, proxyUnit(peer, args));
+    made.push({ peer, listen, command: shellText('etcd', args), unit });
   }
   return made;
 }
