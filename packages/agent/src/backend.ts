@@ -6,6 +6,7 @@ import type { TraceBody } from './api/schemas.ts';
 import type { AgentStatus, Attachment, AttachRequest, Endpoint } from './api/types.ts';
 import { podText } from './endpoints/table.ts';
 import { AgentError } from './errors.ts';
+import { meshWhy } from './mesh/why.ts';
 import { nameOfIdentity } from './monitor/drops.ts';
 import type { Monitor } from './monitor/monitor.ts';
 import type { Node } from './node/node.ts';
@@ -99,6 +100,13 @@ export class NodeBackend implements ApiBackend {
     }));
   }
 
+  mesh(): unknown {
+    return this.#node.mesh.view();
+  }
+  meshWhy(what: string): Promise<unknown> {
+    return meshWhy(this.#node.mesh, what);
+  }
+
   bgp(): unknown {
     const { bgp } = this.#node;
     if (bgp !== undefined) return bgp.view();
@@ -106,6 +114,17 @@ export class NodeBackend implements ApiBackend {
       field: 'bgp.enabled',
       value: false,
       hint: 'set bgp.enabled to true in its configuration',
+    });
+  }
+
+  hostEndpoint(): unknown {
+    const { hostEndpoint, host } = this.#node;
+    if (hostEndpoint !== undefined)
+      return { ...hostEndpoint.view, addresses: host.plan.nodeAddresses };
+    throw new AgentError('not-found', 'this node is no endpoint of its own', {
+      field: 'hostEndpoint.enabled',
+      value: false,
+      hint: 'set hostEndpoint.enabled to true in its configuration',
     });
   }
 
@@ -122,7 +141,7 @@ export class NodeBackend implements ApiBackend {
 
   policy(): unknown {
     const { engine } = this.#node.questions;
-    return Array.from(this.#node.endpoints.rows(), (row) => {
+    const rows = Array.from(this.#node.endpoints.rows(), (row) => {
       const set = engine.endpoints.get(row.record.id)?.set;
       return {
         endpoint: row.record.id,
@@ -135,6 +154,21 @@ export class NodeBackend implements ApiBackend {
         revision: row.policy?.revision ?? 0,
       };
     });
+    const node = this.#node.hostEndpoint?.view;
+    if (node === undefined) return rows;
+    return [
+      ...rows,
+      {
+        endpoint: node.id,
+        id: node.policy?.policyId ?? 0,
+        pod: 'node',
+        identity: node.identity ?? 0,
+        ingress: node.policy?.ingress ?? 'unknown',
+        egress: node.policy?.egress ?? 'unknown',
+        entries: engine.endpoints.get(node.id)?.set.size ?? 0,
+        revision: node.policy?.revision ?? 0,
+      },
+    ];
   }
 
   drops(): unknown {

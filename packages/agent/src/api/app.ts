@@ -17,6 +17,7 @@ import {
   attachBody,
   attachment,
   gcBody,
+  meshWhyQuery,
   patchBody,
   type TraceBody,
   traceBody,
@@ -39,6 +40,8 @@ export interface ApiBackend {
   identities(): unknown;
   ipcache(): unknown;
   nodes(): unknown;
+  /** The node itself as an endpoint. Throws not-found where it is none. */
+  hostEndpoint(): unknown;
   ipam(): unknown;
   services(): unknown;
   bgp(): unknown;
@@ -48,6 +51,9 @@ export interface ApiBackend {
   trace(body: TraceBody): unknown;
   whatIf(manifests: readonly unknown[]): Promise<unknown>;
   why(query: Readonly<Record<string, string>>): unknown;
+  mesh(): unknown;
+  /** @param what an address, or a peer's name. */
+  meshWhy(what: string): Promise<unknown>;
   readonly monitor: Monitor;
 }
 
@@ -117,9 +123,17 @@ export function apiApp(backend: ApiBackend, options: ApiOptions): Api {
   app.get('/v1/identities', (c) => jsonAnswer(c, backend.identities()));
   app.get('/v1/ipcache', (c) => jsonAnswer(c, backend.ipcache()));
   app.get('/v1/nodes', (c) => jsonAnswer(c, backend.nodes()));
+  app.get('/v1/host-endpoint', (c) => jsonAnswer(c, backend.hostEndpoint()));
   app.get('/v1/ipam', (c) => jsonAnswer(c, backend.ipam()));
   app.get('/v1/services', (c) => jsonAnswer(c, backend.services()));
   app.get('/v1/services/why', (c) => jsonAnswer(c, backend.why(c.req.query())));
+  app.get('/v1/mesh', (c) => jsonAnswer(c, backend.mesh()));
+  app.get('/v1/mesh/why', (c) =>
+    answer(c, async () => {
+      const { what } = parseBody(meshWhyQuery, c.req.query());
+      return jsonAnswer(c, await backend.meshWhy(what));
+    }),
+  );
   app.get('/v1/bgp', (c) => jsonAnswer(c, backend.bgp()));
   app.get('/v1/policy', (c) => jsonAnswer(c, backend.policy()));
   app.get('/v1/drops', (c) => jsonAnswer(c, backend.drops()));

@@ -80,3 +80,5 @@ export type TraceBody = z.infer<typeof traceBody>;
 export type FlowEnd = z.infer<typeof flowEnd>;
 
 export const whatIfBody = z.strictObject({ manifests: z.array(z.unknown()).min(1).max(1000) });
+
+export const meshWhyQuery = z.strictObject({ what: z.string().min(1).max(253) });

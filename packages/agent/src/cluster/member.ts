@@ -246,6 +246,29 @@ export class ClusterMember implements IdentityNumbers, AsyncDisposable {
     this.#announcer.table.put(announcement);
   }
 
+  /** Says which identity the node's own addresses have, in place of "a node". */
+  sayHost(
+    addresses: readonly Address[],
+    identity: number,
+    who: { namespace: string; id: number },
+  ): void {
+    const { node, address } = this.#options;
+    const announcements = addresses.map((each) =>
+      announceIp({
+        address: each,
+        hostIP: address,
+        identity,
+        encryptionKey: 0,
+        metadata: ipMetadata(node, who.id),
+        namespace: who.namespace,
+        pod: node,
+        serviceAccount: '',
+        namedPorts: [],
+      }),
+    );
+    this.#sayAll(who.id, announcements);
+  }
+
   /** The store has what this node says of the address. */
   said(address: Address): boolean {
     const key = ipKey(address);
@@ -276,8 +299,11 @@ export class ClusterMember implements IdentityNumbers, AsyncDisposable {
   }
 
   #sayEndpoint(id: number, record: EndpointRecord | undefined): void {
+    this.#sayAll(id, record === undefined ? [] : this.#announcementsOf(record));
+  }
+
+  #sayAll(id: number, announcements: readonly Announcement[]): void {
     const { table } = this.#announcer;
-    const announcements = record === undefined ? [] : this.#announcementsOf(record);
     const keys = announcements.map(({ key }) => key);
     for (const key of this.#said.get(id) ?? []) if (!keys.includes(key)) this.#withdraw(id, key);
     for (const announcement of announcements) table.put(announcement);

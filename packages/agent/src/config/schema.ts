@@ -215,12 +215,12 @@ export const configSchema = z.strictObject({
         .record(z.string().min(1).max(317), z.string().max(63))
         .refine((labels) => Object.keys(labels).length <= 64, 'must not be more than 64 labels')
         .default({}),
-      /** Namespace whose policies take it for one of their pods. Without it only cluster-wide ones select it. */
+      /** Namespace whose policies take it for one of their pods. */
       namespace: z
         .string()
         .max(63)
         .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, 'must be the name of a namespace')
-        .optional(),
+        .default('default'),
       /** What would be dropped is only told of, until somebody has looked at that and says false. */
       audit: z.boolean().default(true),
       /** TCP ports of Kubernetes API servers, here and elsewhere, which no policy cuts off. */

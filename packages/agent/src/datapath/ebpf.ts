@@ -7,6 +7,8 @@ import {
   DatapathError,
   type EgressRoute,
   type EventType,
+  type HostEndpoint,
+  type Lifeline,
   type MapLimits,
   openDatapath,
 } from '@causeway/datapath';
@@ -52,6 +54,8 @@ export class EbpfDatapath implements NodeDatapath {
   #reader: Disposable | undefined;
   #protected: readonly ProtectedSocket[] = [];
   #hosts: readonly Address[] = [];
+  #hostEndpoint: HostEndpoint | undefined;
+  #policed: ReadonlySet<string> = new Set();
 
   constructor(config: AgentConfig, features: Features, log: Log, settings: DatapathSettings) {
     this.#config = config;
@@ -177,6 +181,24 @@ export class EbpfDatapath implements NodeDatapath {
     this.#writeHosts();
   }
 
+  setHostEndpoint(endpoint: HostEndpoint): void {
+    this.#hostEndpoint = endpoint;
+    this.#writeHosts();
+  }
+
+  setHostPolicy(devices: readonly { readonly index: number; readonly name: string }[]): void {
+    const wanted = new Set(devices.map(({ name }) => name));
+    const former = new Set([...this.#policed, ...this.#current.hostPolicyDevices()]);
+    for (const { name, index } of devices)
+      this.#current.attachHostPolicy({ ifname: name, ifindex: index });
+    for (const name of former) if (!wanted.has(name)) this.#current.detachHostPolicy(name);
+    this.#policed = wanted;
+  }
+
+  setLifelines(lifelines: readonly Lifeline[]): void {
+    this.#current.lifelines.replace(lifelines);
+  }
+
   setProtected(sockets: readonly ProtectedSocket[]): void {
     this.#protected = sockets;
     this.#current.protectedSockets.replace(sockets);
@@ -280,12 +302,22 @@ export class EbpfDatapath implements NodeDatapath {
   #writeHosts(): void {
     const datapath = this.#current;
     const guarded = new Set(this.#protected.map(({ address }) => address));
+    const rows = Array.from(datapath.nodeAddresses());
+    // Until it is known what the node is, it stays what an earlier run said.
+    if (this.#config.hostEndpoint.enabled)
+      this.#hostEndpoint ??= rows.find(({ endpoint }) => endpoint !== undefined)?.endpoint;
+    const endpoint = this.#hostEndpoint;
+    const options = (isProtected: boolean) => ({ isProtected, ...(endpoint && { endpoint }) });
+    const text = (row: object) => JSON.stringify(row);
     const present = new Map(
-      Array.from(datapath.nodeAddresses(), ({ address, isProtected }) => [address, isProtected]),
+      rows.map(({ address, isProtected, endpoint: of }) => [
+        address,
+        text({ isProtected, ...(of && { endpoint: of }) }),
+      ]),
     );
     for (const address of this.#hosts) {
-      const isProtected = guarded.has(address);
-      if (present.get(address) !== isProtected) datapath.putNodeAddress(address, { isProtected });
+      const row = options(guarded.has(address));
+      if (present.get(address) !== text(row)) datapath.putNodeAddress(address, row);
       present.delete(address);
     }
     for (const address of present.keys()) datapath.deleteNodeAddress(address);

@@ -1,4 +1,4 @@
-import type { EgressRoute } from '@causeway/datapath';
+import type { EgressRoute, HostEndpoint, Lifeline } from '@causeway/datapath';
 import type { Address, Family, Mac, Prefix } from '@causeway/ip';
 import type { Assignment, MapOperation } from '@causeway/loadbalancing';
 import type { EndpointPrograms } from '../endpoints/ports.ts';
@@ -95,6 +95,12 @@ export interface NodeDatapath extends Disposable {
     mode: 'auto' | 'native' | 'generic',
   ): readonly { readonly ifname: string; readonly mode: 'native' | 'generic' }[];
   setHostAddresses(addresses: readonly Address[]): void;
+  /** What the node is as an endpoint of its own. */
+  setHostEndpoint(endpoint: HostEndpoint): void;
+  /** Puts the node's own traffic by these devices under policy, after `setDevices`, and by no others. */
+  setHostPolicy(devices: readonly { readonly index: number; readonly name: string }[]): void;
+  /** What no policy cuts the node itself off from. */
+  setLifelines(lifelines: readonly Lifeline[]): void;
   setProtected(sockets: readonly ProtectedSocket[]): void;
   setNatExceptions(prefixes: readonly Prefix[]): void;
   setMonitor(wish: MonitorWish): void;

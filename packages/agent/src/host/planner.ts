@@ -147,7 +147,7 @@ function problemsOf(
     problems.push(
       `no CiliumNode named ${config.node.name} is known, neither from the store nor from an earlier run; create it, with its addresses`,
     );
-  } else if (own.podCIDRs.length === 0) {
+  } else if (own.podCIDRs.length === 0 && !config.hostEndpoint.enabled) {
     problems.push(
       `the node has no pod CIDR of ${config.families.join(' or ')} yet; it is given one by the operator, of a CiliumPodIPPool, or by spec.ipam.podCIDRs of CiliumNode ${own.name}`,
     );

@@ -186,6 +186,11 @@ export class Foundation implements AsyncDisposable {
     };
   }
 
+  ownDevice(name: string): { readonly index: number; readonly name: string } | undefined {
+    const index = this.#socket.link({ name })?.index;
+    return index === undefined ? undefined : { index, name };
+  }
+
   #device(name: string) {
     const link = this.#socket.link({ name });
     if (link === undefined) throw new AgentError('kernel-failed', `the device ${name} is missing`);

@@ -25,6 +25,8 @@ export interface MembershipOptions {
 export class Membership implements IdentityNumbers, AsyncDisposable {
   readonly #options: MembershipOptions;
   #member: ClusterMember | undefined;
+  #host: { readonly identity: number; readonly id: number } | undefined;
+  #plan: HostPlan | undefined;
 
   constructor(options: MembershipOptions) {
     this.#options = options;
@@ -65,6 +67,20 @@ export class Membership implements IdentityNumbers, AsyncDisposable {
     return this.#member?.health() ?? [];
   }
 
+  /** The node's own addresses have this identity. */
+  setHost(identity: number, id: number): void {
+    this.#host = { identity, id };
+    this.#sayHost();
+  }
+
+  #sayHost(): void {
+    if (this.#host === undefined || this.#plan === undefined) return;
+    const { identity, id } = this.#host;
+    const { namespace } = this.#options.config.hostEndpoint;
+    const gateways = this.#plan.gateways.map(({ gateway }) => gateway);
+    this.#member?.sayHost([...this.#plan.nodeAddresses, ...gateways], identity, { namespace, id });
+  }
+
   /** Joins if it can, and tells the cluster what is new of this node. Call it once endpoints are restored. */
   follow(plan: HostPlan): void {
     const { config, ownNode, member, onNumbers } = this.#options;
@@ -91,6 +107,8 @@ export class Membership implements IdentityNumbers, AsyncDisposable {
         [NODE_ANNOTATIONS.mtu]: String(plan.mtu.device),
       },
     });
+    this.#plan = plan;
+    this.#sayHost();
     if (!joining) return;
     this.#member.complete();
     onNumbers();

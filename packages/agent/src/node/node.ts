@@ -19,9 +19,12 @@ import { recoverFromRows, restoreEndpoints } from '../endpoints/restore.ts';
 import { type EndpointTable, endpointTable } from '../endpoints/table.ts';
 import { AgentError } from '../errors.ts';
 import { reconcilerHealth } from '../health.ts';
+import { addressesOf } from '../host/devices.ts';
 import type { HostNetwork } from '../host/network.ts';
 import type { NodeWays } from '../host/node-ways.ts';
 import { carriesTunnels } from '../host/planner.ts';
+import { HOST_ENDPOINT_ID, HostEndpointController } from '../host-endpoint/controller.ts';
+import { lifelinesOf } from '../host-endpoint/lifelines.ts';
 import { IdentityResolver } from '../identity/resolver.ts';
 import { protectedTable, StoreSockets } from '../ipcache/protected.ts';
 import { ipcacheReconcilers } from '../ipcache/reconcilers.ts';
@@ -73,6 +76,8 @@ export class Node implements AsyncDisposable {
   readonly explainer: Explainer;
   readonly services: ServiceController;
   readonly outside: OutsideParts;
+  /** Undefined: the node is no endpoint of its own. */
+  readonly hostEndpoint: HostEndpointController | undefined;
   /** Undefined: switched off. */
   readonly bgp: BgpController | undefined;
   readonly questions: QuestionContext;
@@ -132,6 +137,7 @@ export class Node implements AsyncDisposable {
       labels: () => foundation.ownNode.get(config.node.name)?.labels ?? {},
       loaded: options.settings,
       settings: (plan) => foundation.settings(plan),
+      ownDevice: (name) => foundation.ownDevice(name),
       blocks: foundation.blocks,
       endpoints: this.endpoints,
       log,
@@ -180,8 +186,24 @@ export class Node implements AsyncDisposable {
         random,
         log,
       },
-      onNumbers: () => this.#resolver.refreshAll(),
+      onNumbers: () => {
+        this.#resolver.refreshAll();
+        this.hostEndpoint?.refresh();
+      },
     });
+    if (config.hostEndpoint.enabled) {
+      this.hostEndpoint = new HostEndpointController({
+        config,
+        filter: labels.filter,
+        namespaces: tables.namespaces,
+        numbers: this.#membership,
+        policy: this.#controller,
+        announce: (identity) => this.#membership.setHost(identity, HOST_ENDPOINT_ID),
+        setEndpoint: (endpoint) => datapath.setHostEndpoint(endpoint),
+        clock,
+        log,
+      });
+    }
     this.#resolver = new IdentityResolver({
       sources: labels,
       numbers: this.#membership,
@@ -217,6 +239,7 @@ export class Node implements AsyncDisposable {
       protectedSockets: this.#protected,
     });
     this.questions = {
+      node: { name: config.node.name, endpoint: () => this.hostEndpoint?.view.id },
       engine,
       endpoints: this.endpoints,
       cluster: this.#cluster,
@@ -406,6 +429,7 @@ export class Node implements AsyncDisposable {
     this.host.onPlan((plan) => this.#membership.follow(plan));
     this.#resolver.start();
     await this.#protect();
+    this.hostEndpoint?.start();
     this.#every(REPLAY_MS, replay);
     this.#every(REPLAY_MS, async () => this.#pruneServices());
     this.#every(PROTECT_MS, () => this.#protect());
@@ -446,6 +470,7 @@ export class Node implements AsyncDisposable {
         ...this.outside.health(),
         ...(this.bgp?.health() ?? []),
         ...this.#membership.health(),
+        ...(this.hostEndpoint === undefined ? [] : [this.hostEndpoint.health()]),
         ...this.addressing.health(),
       ],
     });
@@ -466,7 +491,11 @@ export class Node implements AsyncDisposable {
 
   async #protect(): Promise<void> {
     this.#protected.replace(await this.#storeSockets.find(this.mesh.endpoints()));
-    this.datapath.setProtected([...this.#protected.rows()]);
+    const stores = [...this.#protected.rows()];
+    this.datapath.setProtected(stores);
+    if (this.hostEndpoint === undefined) return;
+    const own = new Set(addressesOf([...this.host.tables.devices.rows()]));
+    this.datapath.setLifelines(lifelinesOf(this.#options.config, stores, own));
   }
 
   #nameOf(text: string): string | undefined {
@@ -498,6 +527,7 @@ export class Node implements AsyncDisposable {
     this.monitor.close();
     await this.manager.idle();
     await this.#resolver[Symbol.asyncDispose]();
+    await this.hostEndpoint?.[Symbol.asyncDispose]();
     await this.bgp?.[Symbol.asyncDispose]();
     await this.mesh[Symbol.asyncDispose]();
     this.#feed[Symbol.dispose]();

@@ -8,6 +8,7 @@ import type { DatapathSettings, NetworkDevice, NodeDatapath } from '../datapath/
 import { edgeRole } from '../edge/role.ts';
 import type { EndpointTable } from '../endpoints/table.ts';
 import { addressesOf } from '../host/devices.ts';
+import { HOST_DEVICE, VXLAN_DEVICE } from '../host/names.ts';
 import type { HostNetwork } from '../host/network.ts';
 import type { HostPlan } from '../host/planner.ts';
 
@@ -22,6 +23,10 @@ export interface PlanFollowerOptions {
   /** What the programs were loaded with. */
   readonly loaded: DatapathSettings;
   readonly settings: (plan: HostPlan) => DatapathSettings;
+  /** A device of ours, if it is there. */
+  readonly ownDevice: (
+    name: string,
+  ) => { readonly index: number; readonly name: string } | undefined;
   readonly blocks: Pick<BlockKeeper, 'problem'>;
   readonly endpoints: EndpointTable;
   readonly log: Log;
@@ -88,6 +93,16 @@ export class PlanFollower {
       datapath.setHostAddresses(value),
     );
     this.#tellEdge(devices);
+    // Own pods' traffic and what comes out of tunnels goes by the first, what goes into them by the second.
+    const inner = [HOST_DEVICE, VXLAN_DEVICE].flatMap(
+      (name) => this.#options.ownDevice(name) ?? [],
+    );
+    const policed = config.hostEndpoint.enabled ? [...devices, ...inner] : [];
+    this.#tell(
+      'host-policy',
+      policed.map(({ index, name }) => ({ index, name })),
+      (value) => datapath.setHostPolicy(value),
+    );
     const native = [...config.nativeRoutingCIDRs, ...config.masquerade.exceptions];
     const own = plan.gateways.map(({ prefix }) => prefix);
     this.#tell('exceptions', [...native, ...own, ...plan.directCIDRs], (value) =>

@@ -24,6 +24,14 @@ export interface PolicyControllerOptions {
   readonly log: Log;
 }
 
+/** The node itself, as its policies look at it. */
+export interface HostParty {
+  readonly id: number;
+  readonly identity: number;
+  readonly labels: LabelSet;
+  readonly audit: boolean;
+}
+
 /**
  * Carries the engine's differences into the kernel, and the endpoints into the engine. Until policies
  * and identities have been read once, what the kernel has stays in force: sets that it knows are used
@@ -32,6 +40,13 @@ export interface PolicyControllerOptions {
 export class PolicyController implements EndpointEnforcement, Disposable {
   readonly #options: PolicyControllerOptions;
   readonly #writer: OrderedWriter<PolicyOp>;
+  #host:
+    | {
+        readonly id: number;
+        readonly write: (policy: EndpointPolicy) => void;
+        readonly policyId: number | undefined;
+      }
+    | undefined;
   #synced = false;
   #scheduled = false;
   #closed = false;
@@ -86,6 +101,16 @@ export class PolicyController implements EndpointEnforcement, Disposable {
     }
     // The engine tells of rows only when policy changes; other parts of the row may have changed alone.
     for (const row of this.#rowsOf(record, this.#policyOf(record.id))) maps.putEndpoint(row);
+  }
+
+  /**
+   * The node itself as an endpoint: `write` is told what its rows shall say, first and at every change; what was
+   * told before holds until then.
+   */
+  setHost(host: HostParty, write: (policy: EndpointPolicy) => void): void {
+    this.#host = { id: host.id, write, policyId: this.#host?.policyId };
+    this.#options.engine.setEndpoint({ ...host, namedPorts: [] });
+    this.schedule();
   }
 
   remove(record: EndpointRecord): void {
@@ -182,6 +207,11 @@ export class PolicyController implements EndpointEnforcement, Disposable {
         maps.applySet(op.change);
         return;
       case 'rows': {
+        if (op.policy.endpointId === this.#host?.id) {
+          this.#host.write(op.policy);
+          this.#host = { ...this.#host, policyId: op.policy.policyId };
+          return;
+        }
         const row = endpoints.get(op.policy.endpointId);
         if (row === undefined || row.state === 'deleting') return;
         for (const each of this.#rowsOf(row.record, op.policy)) maps.putEndpoint(each);
@@ -195,6 +225,7 @@ export class PolicyController implements EndpointEnforcement, Disposable {
   }
 
   #inUse(policyId: number): boolean {
+    if (this.#host?.policyId === policyId) return true;
     for (const { policy } of this.#options.endpoints.rows())
       if (policy?.policyId === policyId) return true;
     return false;

@@ -2,13 +2,15 @@ import { LabelSet, NumericIdentity, parseLabel, reservedId } from '@causeway/ide
 import { Address, Prefix } from '@causeway/ip';
 import type { Party, PolicyEngine, Trace } from '@causeway/policy';
 import type { FlowEnd, TraceBody } from '../api/schemas.ts';
-import type { ClusterTables } from '../cluster/tables.ts';
+import type { ClusterTables, NodeRow } from '../cluster/tables.ts';
 import type { EndpointTable } from '../endpoints/table.ts';
 import { AgentError } from '../errors.ts';
 import { type LabelSources, labelsOf } from '../identity/pod-labels.ts';
 import type { IpcacheResolver } from '../ipcache/resolve.ts';
 
 export interface QuestionContext {
+  /** This node, with its endpoint if it is one itself. */
+  readonly node: { readonly name: string; readonly endpoint: () => number | undefined };
   readonly engine: PolicyEngine;
   readonly endpoints: EndpointTable;
   readonly cluster: ClusterTables;
@@ -36,7 +38,7 @@ export function answerTrace(
 }
 
 /**
- * `17` (an endpoint), `shop/web-0`, `10.0.0.7`, `10.0.0.0/8`, `world` and the other entities, or
+ * `17` (an endpoint), `node` (this one, if it is an endpoint), `shop/web-0`, `10.0.0.7`, `10.0.0.0/8`, `world` and the other entities, or
  * labels such as `k8s:app=web,k8s:io.kubernetes.pod.namespace=shop`.
  */
 function partyOf(end: FlowEnd, field: string, context: QuestionContext): Party {
@@ -50,6 +52,9 @@ function partyOf(end: FlowEnd, field: string, context: QuestionContext): Party {
     throw unknown(field, end);
   }
   if (/^[1-9]\d{0,4}$/.test(end)) return { endpoint: Number(end) };
+  const host = context.node.endpoint();
+  if (host !== undefined && (end === 'node' || end === `node/${context.node.name}`))
+    return { endpoint: host };
   const entity = reservedId(end.replace(/^reserved:/, ''));
   if (entity !== undefined) return { identity: entity };
   const address = Address.tryParse(end);
@@ -61,14 +66,22 @@ function partyOf(end: FlowEnd, field: string, context: QuestionContext): Party {
   return partyOfPod(end.includes('/') ? end : `default/${end}`, field, context);
 }
 
-function partyOfAddress(address: Address, { endpoints, ipcache }: QuestionContext): Party {
+function partyOfAddress(address: Address, context: QuestionContext): Party {
+  const { cluster, endpoints, ipcache, node } = context;
   const local = endpoints.first('address', address);
   if (local !== undefined) return { endpoint: local.record.id };
+  const host = node.endpoint();
+  const holder = cluster.nodes.first('address', address);
+  if (host !== undefined && holder !== undefined && isOwn(holder, context))
+    return { endpoint: host };
   const known = ipcache.resolve(Prefix.host(address));
   return known === undefined || known.identity === 0
     ? { cidr: address }
     : { identity: known.identity };
 }
+
+const isOwn = (holder: NodeRow, { node, labels }: QuestionContext): boolean =>
+  holder.name === node.name && holder.cluster === labels.cluster;
 
 function partyOfPod(pod: string, field: string, { endpoints, labels }: QuestionContext): Party {
   const local = endpoints.first('pod', pod);
@@ -83,7 +96,7 @@ const unknown = (field: string, value: unknown): AgentError =>
   new AgentError('bad-request', `${field}: nobody here is ${JSON.stringify(value)}`, {
     field,
     value,
-    hint: 'name an endpoint id, namespace/pod, an address or CIDR, an entity such as world, or labels such as k8s:app=web',
+    hint: 'name an endpoint id, namespace/pod, node, an address or CIDR, an entity such as world, or labels such as k8s:app=web',
   });
 
 /** `identity 12 (k8s:app=web)`: rows of /v1/identities. */

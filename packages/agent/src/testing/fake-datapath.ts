@@ -1,4 +1,4 @@
-import type { EgressRoute } from '@causeway/datapath';
+import type { EgressRoute, HostEndpoint, Lifeline } from '@causeway/datapath';
 import { type Address, Address as Addresses, type Prefix, Prefix as Prefixes } from '@causeway/ip';
 import type { Assignment, MapOperation } from '@causeway/loadbalancing';
 import type { PolicyEntryKey, PolicySetChange } from '@causeway/policy';
@@ -31,6 +31,9 @@ export class FakeDatapath implements NodeDatapath {
   devices: readonly NetworkDevice[] = [];
   edge: readonly { readonly ifname: string; readonly mode: 'native' | 'generic' }[] = [];
   hosts: readonly Address[] = [];
+  hostEndpoint: HostEndpoint | undefined;
+  policed: readonly string[] = [];
+  lifelines: readonly Lifeline[] = [];
   protectedSockets: readonly ProtectedSocket[] = [];
   natExceptions: readonly Prefix[] = [];
   wish: MonitorWish | undefined;
@@ -137,6 +140,15 @@ export class FakeDatapath implements NodeDatapath {
   }
   setHostAddresses(addresses: readonly Address[]): void {
     this.hosts = addresses;
+  }
+  setHostEndpoint(endpoint: HostEndpoint): void {
+    this.hostEndpoint = endpoint;
+  }
+  setHostPolicy(devices: readonly { readonly name: string }[]): void {
+    this.policed = devices.map(({ name }) => name);
+  }
+  setLifelines(lifelines: readonly Lifeline[]): void {
+    this.lifelines = lifelines;
   }
   setProtected(sockets: readonly ProtectedSocket[]): void {
     this.protectedSockets = sockets;
