@@ -56,6 +56,10 @@ export async function storeOfOneClusterDies(site: Site): Promise<void> {
   site.report.section('The store of the other cluster dies, under traffic');
   const [one, two] = clustersOf(site);
   await using attempts = await tryAll(site, 'tie-fighter', one);
+  await using back = new AsyncDisposableStack();
+  // Whatever happens here, what follows needs the store.
+  back.defer(() => two.etcd.start());
+  await site.service('rebel-base', 'ipv4', two);
   await two.etcd.stop('SIGKILL');
   site.report.note(`killed the etcd of ${two.plan.name} (SIGKILL)`);
   await until('the loss is noticed', () => peerMissing(site, 'a1', two, 'stale'), {
@@ -74,8 +78,8 @@ export async function storeOfOneClusterDies(site: Site): Promise<void> {
   await until('the peer is back', () => peerMissing(site, 'a1', two, 'ready'), {
     timeoutMs: SETTLE_MS,
   }).catch(() => {});
-  const back = await peerMissing(site, 'a1', two, 'ready');
-  site.report.check('when it is back it is read again', back === undefined, back ?? '');
+  const missing = await peerMissing(site, 'a1', two, 'ready');
+  site.report.check('when it is back it is read again', missing === undefined, missing ?? '');
   judge(site, 'and not one attempt was lost all the while', await attempts.stop());
 }
 

@@ -22,6 +22,8 @@ const CAUSEWAY = new URL('../../packages/cli/bin/causeway', import.meta.url).pat
 const FAMILIES = ['ipv4', 'ipv6'] as const;
 /** Long enough to tell silence from slowness on a busy machine. */
 const SILENCE_SECONDS = 1;
+/** Of what a command says: more is no story. */
+const MOST_LINES = 24;
 /** From `apply` to enforced everywhere; far more than it takes. */
 const SETTLE_MS = 8000;
 
@@ -43,6 +45,7 @@ export class Site {
   readonly cluster: LabClusterFace;
   readonly report: Report;
   readonly #addresses = new Map<string, readonly Address[]>();
+  readonly #services = new Map<string, readonly Address[]>();
 
   constructor(lab: Lab, report: Report) {
     this.lab = lab;
@@ -99,15 +102,12 @@ export class Site {
     );
   }
 
-  /** A service's cluster address. */
+  /** A service's cluster address, as it was when first asked for: it may be asked for while the store is away. */
   async service(name: string, family: Family, cluster = this.cluster): Promise<Address> {
-    const service = await (await cluster.store()).get('Service', {
-      namespace: 'default',
-      name,
-    });
-    const address = service.spec.clusterIPs
-      ?.map(Address.parse)
-      .find((each) => Address.family(each) === family);
+    const key = `${cluster.plan.name} ${name}`;
+    const known = this.#services.get(key) ?? (await clusterIPs(cluster, name));
+    this.#services.set(key, known);
+    const address = known.find((each) => Address.family(each) === family);
     if (address === undefined) throw new Error(`service ${name} has no ${family} address`);
     return address;
   }
@@ -206,7 +206,8 @@ export class Site {
   async causeway(cluster: LabClusterFace, ...argv: string[]): Promise<string> {
     const context = `lab:${this.lab.name}/${cluster.plan.name}`;
     const { code, stdout, stderr } = await this.run([CAUSEWAY, '--context', context, ...argv]);
-    const lines = (stdout || stderr).split('\n').filter((line) => line.trim() !== '');
+    const all = (stdout || stderr).split('\n').filter((line) => line.trim() !== '');
+    const lines = all.length > MOST_LINES ? [...all.slice(0, MOST_LINES), '...'] : all;
     this.report.note(
       [`causeway ${argv.join(' ')}`, ...lines.map((line) => `  ${line.trimEnd()}`)].join('\n'),
     );
@@ -214,6 +215,12 @@ export class Site {
     this.report.check(`causeway ${words.join(' ')} answers`, code === 0, '');
     return stdout;
   }
+}
+
+async function clusterIPs(cluster: LabClusterFace, name: string): Promise<Address[]> {
+  const store = await cluster.store();
+  const { spec } = await store.get('Service', { namespace: 'default', name });
+  return (spec.clusterIPs ?? []).map(Address.parse);
 }
 
 export function manifests(file: string): unknown[] {
