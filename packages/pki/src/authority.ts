@@ -82,6 +82,12 @@ export class Authority {
     return { authority: await Authority.open(credentials), credentials };
   }
 
+  /** Whether it may sign an authority below it that signs: RFC 5280 section 4.2.1.9. */
+  get maySignAuthorities(): boolean {
+    const constraints = this.#parsed.getExtension(x509.BasicConstraintsExtension);
+    return constraints?.pathLength === undefined || constraints.pathLength > 0;
+  }
+
   /** For a TLS server. `names` are DNS names and addresses; its own clients may be asked by the same. */
   async issueServer(names: readonly string[], validity: Validity): Promise<Credentials> {
     const [first] = names;

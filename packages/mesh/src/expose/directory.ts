@@ -268,7 +268,7 @@ export class StoreDirectory {
     const written: string[] = [];
     let authority: Authority;
     if (site !== undefined) {
-      authority = await Authority.open(site);
+      authority = await openSite(site);
       if (this.#readText('ca.crt') !== site.certificate) {
         this.#writeKey('ca', site);
         this.#write('trust.crt', site.certificate);
@@ -439,6 +439,28 @@ export class StoreDirectory {
     writeFileSync(`${file}.new`, text, { mode });
     renameSync(`${file}.new`, file);
   }
+}
+
+/** The site's authority, if it will do. Throws MeshError `bad-value`, PkiError. */
+async function openSite(site: Credentials): Promise<Authority> {
+  const authority = await Authority.open(site);
+  const { subject } = authority.info;
+  const last = splitCertificates(site.certificate).at(-1) ?? '';
+  if (!inspectCertificate(last).selfSigned) {
+    throw new MeshError(
+      'bad-value',
+      `the certificates of ${subject} must go up to the root, each behind the one that it signed`,
+      subject,
+      'ca-cert',
+    );
+  }
+  if (authority.maySignAuthorities) return authority;
+  throw new MeshError(
+    'bad-value',
+    `${subject} may sign no authorities (its path length is 0), and each peer needs one`,
+    subject,
+    'ca-cert',
+  );
 }
 
 export const daysLeft = (notAfter: Date, now: Date): number =>
