@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { generateKeyPairSync, type webcrypto, X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import { Authority, type Credentials } from './authority.ts';
 import { PkiError, type PkiErrorCode } from './errors.ts';
@@ -106,7 +106,7 @@ async function siteAuthority(
   const keys = (await crypto.subtle.generateKey(algorithm, true, [
     'sign',
     'verify',
-  ])) as CryptoKeyPair;
+  ])) as webcrypto.CryptoKeyPair;
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     name: 'CN=The Site',
     notBefore: now,
