@@ -8,6 +8,7 @@ import {
   type MeshPeerRow,
   type MeshPeerTable,
   MeshReader,
+  type MeshTables,
   meshPeerTable,
   PeerDirectory,
   PeerObjects,
@@ -26,7 +27,7 @@ import type { AgentConfig } from '../config/schema.ts';
 import { OwnRanges } from './own-ranges.ts';
 
 /** Peers may be slow; what is given up too early is read again from its beginning. */
-const PEER_DEADLINE = 15_000;
+const PEER_DEADLINE = 8000;
 /** For so long peers wait for the own nodes, whose ranges they may not speak of. */
 const OWN_NODES_MS = 10_000;
 
@@ -44,6 +45,17 @@ export interface AgentMeshOptions {
   readonly log: Log;
   /** The sockets of peers' stores have changed. */
   readonly onEndpoints: () => void;
+}
+
+/** `GET /v1/mesh`. */
+export interface MeshView {
+  readonly cluster: string;
+  /** 0: it takes part in no mesh. */
+  readonly id: number;
+  readonly access: AgentConfig['mesh']['access'];
+  readonly graceSeconds: number;
+  readonly peers: readonly (MeshPeerRow & { readonly ageSeconds: number | undefined })[];
+  readonly problems: readonly string[];
 }
 
 /** What this node knows of clusters: its own by its own store, and the peers', each by theirs or by the cache. */
@@ -108,6 +120,32 @@ export class AgentMesh implements AsyncDisposable {
     return this.#peers;
   }
 
+  get tables(): MeshTables {
+    return this.#options.cluster.mesh;
+  }
+
+  now(): number {
+    return this.#options.clock.now();
+  }
+
+  /** How all of it fares, for whoever asks. */
+  view(): MeshView {
+    const { cluster, mesh } = this.#options.config;
+    const now = this.now();
+    return {
+      cluster: cluster.name,
+      id: cluster.id,
+      access: mesh.access,
+      graceSeconds: mesh.graceSeconds,
+      peers: Array.from(this.table.rows(), (row) => ({
+        ...row,
+        ageSeconds:
+          row.lastContact === undefined ? undefined : Math.round((now - row.lastContact) / 1000),
+      })),
+      problems: this.#problems(),
+    };
+  }
+
   get ranges(): Ranges {
     return this.#ranges;
   }
@@ -127,6 +165,15 @@ export class AgentMesh implements AsyncDisposable {
   health(): HealthRow[] {
     const now = this.#options.clock.now();
     const rows = Array.from(this.table.rows(), (row) => peerHealth(row, now));
+    const problems = this.#problems();
+    if (problems.length > 0) {
+      rows.push({ name: 'mesh-peers', healthy: false, detail: problems.join('; ') });
+    }
+    return rows;
+  }
+
+  /** What is wrong with descriptions of peers. */
+  #problems(): string[] {
     const problems = this.#peers?.problems() ?? [];
     if (this.#directory?.lastError !== undefined) {
       problems.push(`${this.#options.config.mesh.configDir}: ${this.#directory.lastError}`);
@@ -134,10 +181,7 @@ export class AgentMesh implements AsyncDisposable {
     for (const { name, rejected } of this.#objects?.status() ?? []) {
       if (name === 'MeshPeer') problems.push(...rejected);
     }
-    if (problems.length > 0) {
-      rows.push({ name: 'mesh-peers', healthy: false, detail: problems.join('; ') });
-    }
-    return rows;
+    return problems;
   }
 
   #makePeers(): Peers {
@@ -186,6 +230,7 @@ export class AgentMesh implements AsyncDisposable {
     const due = clock.now() + OWN_NODES_MS;
     while (!this.#ownNodes && clock.now() < due && !signal.aborted) await clock.sleep(20, signal);
     if (signal.aborted) return;
+    this.#ownRanges?.refresh();
     const set = (source: PeerSpec['source']) => (list: Parameters<Peers['set']>[1]) => {
       peers.set(source, list);
       this.#tellEndpoints();

@@ -44,7 +44,12 @@ export class OwnRanges implements AsyncDisposable {
     };
     this.#undo.push(tables.nodes.onCommit(changed), pools.onCommit(changed));
     this.#followNodes();
-    options.ranges.setOwn(this.#own());
+    this.refresh();
+  }
+
+  /** What is ours counts at once, for peers have yet to speak. */
+  refresh(): void {
+    this.#options.ranges.setOwn(this.#own());
   }
 
   #followNodes(): void {

@@ -96,7 +96,7 @@ test('a suspended peer ages as a lost one; a described anew one is read anew', a
   const peer = t.join(east);
   await t.until('ready', () => t.row('east').state === 'ready', 10_000);
   peer.describe(t.spec('east', { endpoints: ['http://192.0.2.2:2379'] }));
-  await t.until('ready', () => peer.kv !== undefined && t.row('east').state === 'ready', 10_000);
+  await t.until('ready', () => peer.store !== undefined && t.row('east').state === 'ready', 10_000);
   assert.equal(t.row('east').losses, 0, 'no loss: somebody wanted it so');
   peer.describe(t.spec('east', { suspended: true }));
   await t.until('suspended', () => t.row('east').state === 'suspended', 10_000);

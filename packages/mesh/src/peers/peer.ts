@@ -67,6 +67,7 @@ export class Peer implements AsyncDisposable {
   #spec: PeerSpec;
   #session: Session | undefined;
   #kv: Kv | undefined;
+  #store: PeerStore | undefined;
   #state: PeerState = 'connecting';
   #since: number;
   #reason: string | undefined;
@@ -106,9 +107,9 @@ export class Peer implements AsyncDisposable {
     return !this.#contact.lost || this.#contact.lastContact !== undefined;
   }
 
-  /** The peer's store, while there is a session with it. */
-  get kv(): Kv | undefined {
-    return this.#kv;
+  /** The peer's store, while a session reads it. */
+  get store(): PeerStore | undefined {
+    return this.#store;
   }
 
   /** It is reached in another way from now on. What is known of it stays until it is read again. */
@@ -196,6 +197,7 @@ export class Peer implements AsyncDisposable {
       open: (store) => {
         const streams = target.open(store, { size: PAGES[this.#page]! });
         this.#id = store.config.id;
+        this.#store = store;
         this.#torn = false;
         this.#known = true;
         this.#reading = true;
@@ -216,6 +218,7 @@ export class Peer implements AsyncDisposable {
     } finally {
       this.#session = undefined;
       this.#kv = undefined;
+      this.#store = undefined;
       this.#reading = false;
       await connection.close();
     }

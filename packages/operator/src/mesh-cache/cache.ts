@@ -23,7 +23,7 @@ import { type CacheWriter, writeAll } from './writes.ts';
 
 /** Section 1.10: for so long readers may notice that the config is gone before everything is. */
 const FORGET_MS = 180_000;
-const PEER_DEADLINE = 15_000;
+const PEER_DEADLINE = 8000;
 const LOOK_MS = 200;
 
 export interface MeshCacheOptions extends CacheWriter {
