@@ -35,6 +35,8 @@ export interface SourceItem {
   readonly ttlSeconds?: number;
   /** What changes when the source writes the item again: a snapshot that repeats it does not renew `ttlSeconds`. */
   readonly version?: string;
+  /** Why the source cannot read what it has under this id: what it said before stays, and this is shown. */
+  readonly problem?: string;
 }
 
 export type SourceState = 'connecting' | 'listing' | 'following' | 'failed';

@@ -146,6 +146,21 @@ test('bad input is refused with field and value, and nothing of it is written', 
   assert.equal(entries.length, 0);
 });
 
+test('an object that somebody spoilt in the store is shown, and stays as it was', async () => {
+  await using it = world();
+  await using reader = new Reader(it.etcd.connect());
+  await it.ask('PUT', '/v1/outside-endpoints/a', spec('192.0.2.1'));
+  await until('it is in', () => reader.entries === 1);
+  const kv = it.etcd.connect();
+  const [entry] = (await kv.list('causeway/registry/')).entries;
+  await kv.put(entry!.key, '{"spec": "what"}');
+  await until('it is shown', () => {
+    const [source] = it.instance.status().sources;
+    return source?.refused.newest[0]?.id === 'a';
+  });
+  assert.equal(reader.entries, 1);
+});
+
 test('an endpoint that is not renewed expires, and its object goes with it', async () => {
   await using it = world();
   await using reader = new Reader(it.etcd.connect());

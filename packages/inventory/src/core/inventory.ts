@@ -94,6 +94,8 @@ interface State {
 }
 
 const MAX_REFUSED = 100;
+/** Items in one step: a few ms. */
+const STEP = 500;
 const NONE: readonly string[] = Object.freeze([]);
 
 /**
@@ -148,16 +150,30 @@ export class Inventory {
   }
 
   snapshot(source: string, items: readonly SourceItem[], now: number): void {
+    for (const _ of this.snapshotInSteps(source, items, now));
+  }
+
+  /**
+   * The same with pauses, for lists that take long: between the steps other work may go on, but nothing of this
+   * source's. The source has spoken when the last step is done.
+   */
+  *snapshotInSteps(source: string, items: readonly SourceItem[], now: number): Generator<void> {
     const state = this.#state(source);
-    state.snapshots++;
-    state.synced = true;
     state.refused.clear();
     state.refusedUnshown = 0;
     const named = new Set<string>();
     // What is gone gives its addresses up before others claim them; what is doubted gives way to them.
     for (const { id } of items) named.add(id);
     this.#sweep(state, named, now);
-    for (const item of items) this.#see(state, item, now, false);
+    let left = STEP;
+    for (const item of items) {
+      this.#see(state, item, now, false);
+      if (--left > 0) continue;
+      left = STEP;
+      yield;
+    }
+    state.snapshots++;
+    state.synced = true;
   }
 
   put(source: string, item: SourceItem, now: number): void {

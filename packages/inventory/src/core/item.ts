@@ -35,6 +35,9 @@ const CONTROL = /[\u0000-\u001f\u007f\u2028\u2029]/;
 
 /** @throws InventoryError `bad-item` naming the first field that no endpoint can have, and its value. */
 export function checkItem(given: SourceItem): Item {
+  if (given.problem !== undefined) {
+    throw new InventoryError('bad-item', String(given.problem).slice(0, 1000));
+  }
   return {
     id: text(given.id, 'id'),
     name: text(given.name, 'name'),

@@ -39,6 +39,8 @@ export class Mapping {
   readonly #exclude: readonly Test[];
   readonly #rules: readonly Compiled[];
   readonly #filter: LabelFilter;
+  /** Machines are many and their label sets few: what the same words came to. */
+  readonly #finished = new Map<string, Mapped>();
 
   /** @throws IdentityError `bad-filter-rule` for an identity label rule that is none. */
   constructor(options: MappingOptions) {
@@ -91,6 +93,24 @@ export class Mapping {
   }
 
   #finish(item: Item, given: Readonly<Record<string, string>>): Mapped {
+    const { namespace, namespaceLabels, platform, serviceAccount, site } = item;
+    const words = JSON.stringify([
+      given,
+      platform,
+      site,
+      namespace,
+      namespaceLabels,
+      serviceAccount,
+    ]);
+    const known = this.#finished.get(words);
+    if (known !== undefined) return known;
+    const mapped = this.#labelled(item, given);
+    if (this.#finished.size >= MAX_FINISHED) this.#finished.clear();
+    this.#finished.set(words, mapped);
+    return mapped;
+  }
+
+  #labelled(item: Item, given: Readonly<Record<string, string>>): Mapped {
     const warnings: string[] = [];
     const site = item.site ?? this.#options.site;
     const labels = valid(given, 'label', warnings);
@@ -139,6 +159,7 @@ export class Mapping {
   }
 }
 
+const MAX_FINISHED = 10_000;
 const NONE: readonly string[] = Object.freeze([]);
 
 interface Compiled {

@@ -4,6 +4,8 @@ import type { ExpiredItem } from '../../core/expired.ts';
 import type { Source, SourceContext, SourceItem, SourceSink } from '../../source.ts';
 import type { ObjectsSourceConfig } from './config.ts';
 
+const UNREADABLE = Object.freeze({ addresses: [], platform: 'vm', labels: {} } as const);
+
 /** Follows the registry. A lost watch lists again, and the list is one snapshot. */
 export class ObjectsSource implements Source {
   readonly type = 'objects';
@@ -39,7 +41,9 @@ export class ObjectsSource implements Source {
             break;
           case 'rejected': {
             const { name, reason } = event.rejected;
-            this.#context.log.warn({ name, reason }, 'an OutsideEndpoint is not valid');
+            const item = { ...UNREADABLE, id: name, name, problem: reason };
+            if (listing === undefined) sink.put(item);
+            else listing.set(name, item);
             break;
           }
           case 'synced':
