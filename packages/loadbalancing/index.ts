@@ -66,4 +66,11 @@ export {
 export { parseService } from './src/parse-service.ts';
 export type { Assignment } from './src/program.ts';
 export type { PartKey } from './src/remote-parts.ts';
+export {
+  type NamedPort,
+  type NamedPorts,
+  type SharedBackend,
+  type SharedService,
+  SharedServices,
+} from './src/shared.ts';
 export type { Candidate, Choice, ChoiceQuery, TierView } from './src/why.ts';
