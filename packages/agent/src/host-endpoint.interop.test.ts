@@ -1,0 +1,206 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { isolated } from './testing/isolated.ts';
+import { nodeObject, TwoNodes, until } from './testing/two-nodes.ts';
+
+const FAMILIES = ['ipv4', 'ipv6'] as const;
+const NODES = {
+  a: { ipv4: '192.0.2.1', ipv6: '2001:db8::1' },
+  b: { ipv4: '192.0.2.2', ipv6: '2001:db8::2' },
+} as const;
+
+/** Node b is a server with the agent: no pods, an endpoint itself. */
+const server = (audit: boolean) => ({
+  routingMode: 'tunnel',
+  hostEndpoint: { enabled: true, namespace: 'shop', labels: { app: 'ledger' }, audit },
+});
+
+isolated(import.meta.filename, () => {
+  let nodes: TwoNodes;
+  let cli: { addresses: Record<string, string> };
+  let other: { addresses: Record<string, string> };
+
+  const reaches = async (from: string, to: string, port: number): Promise<boolean> => {
+    const target = `TCP:${to.includes(':') ? `[${to}]` : to}:${port},connect-timeout=1`;
+    return (await nodes.background(from, `socat -u -T 5 ${target} -`)).includes('hello');
+  };
+  const both = (from: string, to: Record<string, string>, port: number): Promise<boolean[]> =>
+    Promise.all(FAMILIES.map((family) => reaches(from, to[family]!, port)));
+  /** Cases of [what, from, to, port, expected], tried at once; what came out otherwise. */
+  const wrong = async (
+    cases: readonly [string, string, Record<string, string>, number, boolean][],
+  ): Promise<string[]> => {
+    const outcomes = await Promise.all(
+      cases.map(async ([what, from, to, port, expected]) => {
+        const seen = await both(from, to, port);
+        return seen.every((each) => each === expected) ? [] : [`${what}: ${seen}`];
+      }),
+    );
+    return outcomes.flat();
+  };
+  const host = async () => (await nodes.ask('b', 'GET', '/v1/host-endpoint')).body;
+  const drops = async (): Promise<{ text: string; because?: string; direction: string }[]> =>
+    (await nodes.ask('b', 'GET', '/v1/drops')).body.recent;
+  const trace = async (from: string, to: string, port: number) =>
+    (await nodes.ask('b', 'POST', '/v1/policy/trace', { from, to, port, protocol: 'TCP' })).body;
+
+  before(async () => {
+    nodes = new TwoNodes();
+    await nodes.startEtcd();
+    await nodes.store.apply([
+      nodeObject('a', 1),
+      nodeObject('b', 2),
+      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } },
+    ]);
+    await Promise.all([
+      nodes.startAgent('a', { routingMode: 'tunnel' }),
+      nodes.startAgent('b', server(true)),
+    ]);
+    await Promise.all([nodes.ready('a'), nodes.ready('b')]);
+    cli = await nodes.addPod('a', 'cli', { app: 'cli' });
+    other = await nodes.addPod('a', 'other', { app: 'other' });
+    for (const [place, ports] of [
+      ['b', [7000, 7001]],
+      ['cli', [7000]],
+      ['other', [7000]],
+      ['a', [7000]],
+    ] as const)
+      for (const port of ports)
+        nodes.serve(place, `socat TCP6-LISTEN:${port},fork,reuseaddr SYSTEM:"echo hello"`);
+  });
+  after(() => nodes[Symbol.asyncDispose]());
+
+  test('it has an identity of its labels, which others know its addresses by, over a tunnel too', async () => {
+    await until('it has an identity', async () => (await host()).identity !== undefined);
+    const { identity, labels } = await host();
+    assert.ok(identity >= 256);
+    assert.ok(labels.includes('k8s:app=ledger'), labels.join());
+    await until('node a knows its addresses by it', async () => {
+      const rows: { prefix: string; identity: number }[] = (
+        await nodes.ask('a', 'GET', '/v1/ipcache')
+      ).body;
+      const of = (prefix: string) => rows.find((row) => row.prefix === prefix)?.identity;
+      return of('192.0.2.2/32') === identity && of('2001:db8::2/128') === identity;
+    });
+    await until('pods reach it', async () =>
+      (await both('cli', NODES.b, 7000)).every((each) => each),
+    );
+    await until('it reaches pods', async () =>
+      (await both('b', cli.addresses, 7000)).every((each) => each),
+    );
+    await nodes.store.apply([
+      policy('only-ledger', { app: 'cli' }, [
+        { fromEndpoints: [{ matchLabels: { app: 'ledger' } }] },
+      ]),
+    ]);
+    await until("node a's own traffic is kept out", async () => {
+      const rows: { pod: string; ingress: string }[] = (await nodes.ask('a', 'GET', '/v1/policy'))
+        .body;
+      return rows.some(({ pod, ingress }) => pod === 'shop/cli' && ingress === 'enforced');
+    });
+    assert.deepEqual(await both('b', cli.addresses, 7000), [true, true], 'the server by its label');
+    assert.deepEqual(await both('other', cli.addresses, 7000), [false, false], 'and nobody else');
+    await nodes.store.delete('CiliumNetworkPolicy', { namespace: 'shop', name: 'only-ledger' });
+  });
+
+  test('policy on trial tells and drops nothing; trace and what-if know it', async () => {
+    await nodes.store.apply([
+      policy(
+        'ledger',
+        { app: 'ledger' },
+        [{ fromEndpoints: [{ matchLabels: { app: 'cli' } }], toPorts: ports('7000') }],
+        [{ toEndpoints: [{ matchLabels: { app: 'cli' } }], toPorts: ports('7000') }],
+      ),
+    ]);
+    await until('it is on trial', async () => (await host()).policy?.ingress === 'audit');
+    assert.deepEqual(await both('other', NODES.b, 7000), [true, true]);
+    const denied = await trace('shop/other', 'node', 7000);
+    const allowed = await trace('shop/cli', '192.0.2.2', 7000);
+    assert.equal(allowed.verdict, 'allow', JSON.stringify(allowed));
+    assert.notEqual(denied.verdict, 'allow', JSON.stringify(denied));
+    const { changes } = (
+      await nodes.ask('b', 'POST', '/v1/policy/what-if', {
+        manifests: [
+          policy('more', { app: 'ledger' }, [
+            { fromEndpoints: [{ matchLabels: { app: 'other' } }], toPorts: ports('7001') },
+          ]),
+        ],
+      })
+    ).body;
+    assert.ok(
+      changes.some(
+        ({ from, to }: { from: string; to: string }) => /other/.test(from) && /ledger/.test(to),
+      ),
+      JSON.stringify(changes),
+    );
+  });
+
+  test('in force: its own traffic both ways and in both families; lifelines and what had begun go on', async () => {
+    const long = nodes.background(
+      'b',
+      `socat -u -T 60 TCP:192.0.2.1:7100,retry=100,interval=0.1 -`,
+    );
+    nodes.serve(
+      'a',
+      `socat TCP-LISTEN:7100,reuseaddr SYSTEM:"echo first; while ! test -e ${nodes.directory}/done; do sleep 0.1; done; echo last"`,
+    );
+    await nodes.killAgent('b');
+    await nodes.startAgent('b', server(false));
+    await nodes.ready('b');
+    await until('it is enforced', async () => (await host()).policy?.egress === 'enforced');
+    assert.deepEqual(
+      await wrong([
+        ['a pod that may', 'cli', NODES.b, 7000, true],
+        ['one that may not', 'other', NODES.b, 7000, false],
+        ['another port', 'cli', NODES.b, 7001, false],
+        ['another node', 'a', NODES.b, 7000, false],
+        ['out to a pod', 'b', cli.addresses, 7000, true],
+        ['out to another', 'b', other.addresses, 7000, false],
+        ['out to a node', 'b', NODES.a, 7000, false],
+      ]),
+      [],
+    );
+    assert.notEqual(
+      nodes.run('b', 'busybox wget -q -O - http://192.0.2.100:2379/version'),
+      undefined,
+    );
+    await nodes.store.apply([nodeObject('b', 2, { still: 'heard' })]);
+    const told = await drops();
+    for (const direction of ['ingress', 'egress'])
+      assert.ok(
+        told.some((drop) => drop.direction === direction && /ledger/.test(drop.because ?? '')),
+        JSON.stringify(told.slice(0, 3)),
+      );
+    nodes.run('a', `touch ${nodes.directory}/done`);
+    assert.equal(await long, 'first\nlast\n');
+  });
+
+  test('switched off, nothing is left in its way', async () => {
+    await nodes.killAgent('b');
+    assert.deepEqual(
+      await both('other', NODES.b, 7000),
+      [false, false],
+      'policy outlives the agent',
+    );
+    await nodes.startAgent('b', { routingMode: 'tunnel' });
+    await nodes.ready('b');
+    await until('it is a node like others', async () =>
+      (await both('other', NODES.b, 7000)).every((each) => each),
+    );
+    assert.equal((await nodes.ask('b', 'GET', '/v1/host-endpoint')).status, 404);
+  });
+});
+
+const ports = (port: string) => [{ ports: [{ port, protocol: 'TCP' }] }];
+
+const policy = (
+  name: string,
+  matchLabels: Record<string, string>,
+  ingress: readonly unknown[],
+  egress?: readonly unknown[],
+): unknown => ({
+  apiVersion: 'cilium.io/v2',
+  kind: 'CiliumNetworkPolicy',
+  metadata: { name, namespace: 'shop' },
+  spec: { endpointSelector: { matchLabels }, ingress, ...(egress && { egress }) },
+});
