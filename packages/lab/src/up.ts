@@ -15,6 +15,7 @@ import { planLab } from './plan/plan.ts';
 import type { ClusterPlan, PodPlan } from './plan/types.ts';
 import { podPlace } from './run/context.ts';
 import type { LabEtcd } from './run/etcd.ts';
+import { joinClusters } from './run/joining.ts';
 import { agentsReady, operatorsReady } from './run/ready.ts';
 import { startServers } from './run/servers.ts';
 import type { ClientCredentials } from './run/store-guard.ts';
@@ -160,6 +161,10 @@ async function bringUp(
     await agentsReady([agent], AGENT_READY_MS, signal);
     say(`agent ${++ready} of ${agents.length} ready: ${agent.node.name}`);
   });
+  for (const [inviting, joining] of pairsToJoin(lab)) {
+    await joinClusters(lab.context, inviting, joining);
+    say(`${joining.plan.name} joined ${inviting.plan.name}`);
+  }
   for (const { name, serve } of state.plan.hosts)
     await startServers(lab.context, { kind: 'host', place: name }, name, serve);
   for (const { name, serve } of state.plan.clusters.flatMap((cluster) => cluster.nodes))
@@ -203,6 +208,21 @@ async function peersByFile(
       told.set(plan.name, [...(told.get(plan.name) ?? []), { etcd, credentials }]);
     }
   return told;
+}
+
+/** Each pair of clusters that are to join by token, once. */
+function pairsToJoin(lab: Lab): [LabClusterFace, LabClusterFace][] {
+  return lab.clusters.flatMap((one, i) =>
+    lab.clusters
+      .slice(i + 1)
+      .filter(
+        (other) =>
+          one.plan.mesh?.by === 'token' &&
+          one.plan.mesh.reads.includes(other.plan.name) &&
+          other.plan.mesh?.reads.includes(one.plan.name),
+      )
+      .map((other): [LabClusterFace, LabClusterFace] => [one, other]),
+  );
 }
 
 interface ManifestFile {

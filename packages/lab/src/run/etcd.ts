@@ -8,10 +8,9 @@ import { until } from '../host/wait.ts';
 import type { ClusterPlan } from '../plan/types.ts';
 import type { LabContext } from './context.ts';
 import { setCable } from './links.ts';
-import { StoreGuard } from './store-guard.ts';
+import { CLIENT_PORT, StoreGuard } from './store-guard.ts';
 import { StoreProxies } from './store-proxies.ts';
 
-const CLIENT_PORT = 2379;
 /** Health and metrics, for the store's own machine only. */
 const METRICS_PORT = 2381;
 const START_MS = 20_000;
@@ -90,7 +89,7 @@ export class LabEtcd {
       timeoutMs: START_MS,
       hint: `its log is ${log}`,
     });
-    if (fresh) await this.guard?.setUp(this.socket);
+    if (fresh) await this.guard?.setUp(this.socket, this.#admitted);
     await this.#proxies?.start();
   }
 
@@ -179,6 +178,12 @@ export class LabEtcd {
 
   get running(): boolean {
     return runningProcess(this.#paths.pid) !== undefined;
+  }
+
+  /** Peers that need not join. */
+  get #admitted(): readonly string[] {
+    const { mesh, inventories } = this.#cluster;
+    return mesh?.by === 'files' || inventories.length > 0 ? (mesh?.readBy ?? []) : [];
   }
 
   /** One member that talks to nobody: its peer address is only for itself. */

@@ -20,12 +20,19 @@ export class LabOperator extends LabProgram {
 
   /** Writes the configuration file, as an administrator would write it. */
   async configure(etcd: LabEtcd): Promise<void> {
+    const { mesh, ...more } = this.#cluster.settings.operator;
+    const joining =
+      this.#cluster.mesh?.by === 'token' ? await etcd.guard?.joinSettings() : undefined;
     this.write({
       cluster: { name: this.#cluster.name, id: this.#cluster.id },
       name: this.instance,
       etcd: await giveStore(this.context.state.name, this.place, etcd),
       runDir: '/run/causeway',
-      ...this.#cluster.settings.operator,
+      mesh: {
+        ...(joining === undefined ? {} : { join: joining }),
+        ...(mesh as object | undefined),
+      },
+      ...more,
     });
   }
 

@@ -8,7 +8,8 @@ import { until } from '../host/wait.ts';
 import { type AgentAnswer, askAgent } from './agent-api.ts';
 import type { LabContext } from './context.ts';
 
-const PROGRAM = join(import.meta.dirname, '../../../cli/bin/causeway');
+/** The command line of this tree. */
+export const CAUSEWAY = join(import.meta.dirname, '../../../cli/bin/causeway');
 const END_MS = 15_000;
 
 export interface StartOptions {
@@ -50,7 +51,7 @@ export class LabProgram {
   async start(options: StartOptions = {}): Promise<void> {
     if (this.pid !== undefined) return;
     const { config, log, pid } = this.#paths;
-    const argv = [options.executable ?? PROGRAM, ...this.command, '--config', config];
+    const argv = [options.executable ?? CAUSEWAY, ...this.command, '--config', config];
     await launch([...this.context.prefix(this.context.find(this.place)), ...argv], log, pid);
   }
 

@@ -1,7 +1,12 @@
+import type { Address } from '@causeway/ip';
 import type { StoreDirectory } from '@causeway/mesh';
 import { storePaths } from '../host/names.ts';
 import type { ClusterPlan } from '../plan/types.ts';
 import type { LabContext } from './context.ts';
+
+/** Where etcd's clients find it, and who joins finds the operators. */
+export const CLIENT_PORT = 2379;
+const JOIN_PORT = 9443;
 
 /** By what somebody proves who it is and knows the store; PEM. */
 export interface ClientCredentials {
@@ -37,12 +42,33 @@ export class StoreGuard {
   async #settle(): Promise<StoreDirectory> {
     // Loaded here: most uses of this package need no certificates.
     const { StoreDirectory: Directory } = await import('@causeway/mesh');
+    const { etcd, operators, name } = this.#cluster;
+    const machines = operators.flatMap(({ addresses }) => addresses);
+    const urls = (addresses: readonly Address[], port: number) =>
+      addresses.map((each) => `https://${each.includes(':') ? `[${each}]` : each}:${port}`);
+    const endpoints = urls(etcd.addresses, CLIENT_PORT);
     const { directory } = await Directory.settle(this.#path, {
-      cluster: this.#cluster.name,
-      names: ['127.0.0.1', '::1', ...this.#cluster.etcd.addresses],
+      cluster: name,
+      names: ['127.0.0.1', '::1', ...etcd.addresses, ...machines],
+      exposure: { endpoints, etcd: endpoints, join: urls(machines, JOIN_PORT) },
       now: new Date(),
     });
     return directory;
+  }
+
+  /** Where its operators take who joins, as their configuration says it. */
+  async joinSettings(): Promise<object> {
+    const directory = await this.directory();
+    const { server, trust } = directory.serverFiles();
+    const { certFile, keyFile } = directory.userFiles('root');
+    return {
+      port: JOIN_PORT,
+      advertise: directory.exposure?.join ?? [],
+      certFile: server.certificate,
+      keyFile: server.key,
+      caFile: trust,
+      root: { certFile, keyFile },
+    };
   }
 
   async serverArguments(): Promise<readonly string[]> {
@@ -53,7 +79,11 @@ export class StoreGuard {
   async proxyArguments(peer: string, listen: string, dataDir: string): Promise<readonly string[]> {
     const { proxyArguments } = await import('@causeway/mesh');
     const files = await (await this.directory()).proxyFiles(peer, new Date());
-    return proxyArguments(files, { listen, endpoints: ['https://127.0.0.1:2379'], dataDir });
+    return proxyArguments(files, {
+      listen,
+      endpoints: [`https://127.0.0.1:${CLIENT_PORT}`],
+      dataDir,
+    });
   }
 
   /** Of one who may do everything. */
@@ -73,15 +103,17 @@ export class StoreGuard {
     return { ca: directory.trust, ...(await directory.issuePeer(peer, new Date())) };
   }
 
-  /** Users and their rights, written by way of a socket at which everything is allowed; from then on nobody else gets in. */
-  async setUp(socket: string): Promise<void> {
+  /**
+   * Users and their rights, written by way of a socket at which everything is allowed; from then on nobody else
+   * gets in. Peers named are let in beforehand; others join.
+   */
+  async setUp(socket: string, peers: readonly string[]): Promise<void> {
     const [{ admitPeer, setUpAuth }, { connectAuth }] = await Promise.all([
       import('@causeway/mesh'),
       import('@causeway/etcd'),
     ]);
     await using auth = connectAuth({ endpoints: [`unix:${socket}`] });
     await setUpAuth(auth, this.#cluster.name);
-    for (const peer of this.#cluster.mesh?.readBy ?? [])
-      await admitPeer(auth, this.#cluster.name, peer);
+    for (const peer of peers) await admitPeer(auth, this.#cluster.name, peer);
   }
 }
