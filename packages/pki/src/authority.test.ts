@@ -4,7 +4,9 @@ import { test } from 'node:test';
 import { Authority, type Credentials } from './authority.ts';
 import { PkiError, type PkiErrorCode } from './errors.ts';
 import { checkCredentials, inspectCertificate, splitCertificates } from './inspect.ts';
-import { x509 } from './x509.ts';
+import { loadX509 } from './x509.ts';
+
+const x509 = await loadX509();
 
 const now = new Date('2026-03-01T12:00:00Z');
 const day = 86_400_000;

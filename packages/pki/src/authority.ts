@@ -3,7 +3,7 @@ import { isIP } from 'node:net';
 import { PkiError } from './errors.ts';
 import { type CertificateInfo, inspectCertificate } from './inspect.ts';
 import { generateKey, type KeyPair, pemText, readSigningKey, type SigningKey } from './keys.ts';
-import { x509 } from './x509.ts';
+import { loadX509, type X509 } from './x509.ts';
 
 /** A certificate and its private key, both PEM. The certificate's own issuers, but for the root, follow it. */
 export interface Credentials {
@@ -30,10 +30,12 @@ export class Authority {
   readonly info: CertificateInfo;
   /** What follows a certificate of its own in the handshake: itself, unless it is a root. */
   readonly #chain: string;
-  readonly #parsed: InstanceType<typeof x509.X509Certificate>;
+  readonly #parsed: X509.X509Certificate;
   readonly #signing: SigningKey;
+  readonly #x509: typeof X509;
 
-  private constructor(certificate: string, signing: SigningKey) {
+  private constructor(x509: typeof X509, certificate: string, signing: SigningKey) {
+    this.#x509 = x509;
     this.certificate = certificate;
     this.info = inspectCertificate(certificate);
     this.#chain = this.info.selfSigned ? '' : certificate;
@@ -75,7 +77,11 @@ export class Authority {
         `the key is not the one of the authority ${info.subject}`,
       );
     }
-    return new Authority(credentials.certificate, await readSigningKey(credentials.key));
+    return new Authority(
+      await loadX509(),
+      credentials.certificate,
+      await readSigningKey(credentials.key),
+    );
   }
 
   static async #opened(credentials: Credentials) {
@@ -84,7 +90,7 @@ export class Authority {
 
   /** Whether it may sign an authority below it that signs: RFC 5280 section 4.2.1.9. */
   get maySignAuthorities(): boolean {
-    const constraints = this.#parsed.getExtension(x509.BasicConstraintsExtension);
+    const constraints = this.#parsed.getExtension(this.#x509.BasicConstraintsExtension);
     return constraints?.pathLength === undefined || constraints.pathLength > 0;
   }
 
@@ -93,6 +99,7 @@ export class Authority {
     const [first] = names;
     if (first === undefined)
       throw new PkiError('invalid', names, 'a server needs at least one name or address');
+    const x509 = this.#x509;
     // A name of more than 64 characters does not fit the subject, and clients look at the alternatives only.
     // etcd with auth takes a certificate's common name for a user, so that a server's has none that could be one.
     return this.#issueLeaf('', validity, [
@@ -100,12 +107,16 @@ export class Authority {
         x509.ExtendedKeyUsage.serverAuth,
         x509.ExtendedKeyUsage.clientAuth,
       ]),
-      new x509.SubjectAlternativeNameExtension(names.map(generalName), true),
+      new x509.SubjectAlternativeNameExtension(
+        names.map((name) => generalName(name)),
+        true,
+      ),
     ]);
   }
 
   /** For a TLS client: `user` is the common name, which etcd takes for the user. */
   async issueClient(user: string, validity: Validity): Promise<Credentials> {
+    const x509 = this.#x509;
     return this.#issueLeaf(checkName(user), validity, [
       new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth]),
     ]);
@@ -133,7 +144,7 @@ export class Authority {
     revoked: readonly { readonly serial: string; readonly at: Date }[],
     validity: Validity,
   ): Promise<string> {
-    const list = await x509.X509CrlGenerator.create(
+    const list = await this.#x509.X509CrlGenerator.create(
       {
         issuer: this.#parsed.subjectName,
         thisUpdate: new Date(validity.now.getTime() - SLACK_MS),
@@ -162,6 +173,7 @@ export class Authority {
    */
   async crossSign(next: Authority, validity: Validity): Promise<string> {
     const crypto = webcrypto as Crypto;
+    const x509 = this.#x509;
     const publicKey = await next.#parsed.publicKey.export(crypto);
     const { KeyUsageFlags: usage } = x509;
     return issue({
@@ -182,9 +194,10 @@ export class Authority {
   async #issueLeaf(
     subject: string,
     validity: Validity,
-    extensions: readonly InstanceType<typeof x509.Extension>[],
+    extensions: readonly X509.Extension[],
   ): Promise<Credentials> {
     const pair = await generateKey();
+    const x509 = this.#x509;
     const { KeyUsageFlags: usage } = x509;
     const certificate = await issue({
       subject,
@@ -223,11 +236,11 @@ interface Issue {
   /** The common name; empty for none. */
   readonly subject: string;
   /** The common name of a root, or the name of who signs. */
-  readonly issuer: string | InstanceType<typeof x509.Name>;
+  readonly issuer: string | X509.Name;
   readonly publicKey: webcrypto.CryptoKey;
   readonly signing: SigningKey;
   readonly validity: Validity;
-  readonly extensions: readonly InstanceType<typeof x509.Extension>[];
+  readonly extensions: readonly X509.Extension[];
 }
 
 async function issue(from: Issue): Promise<string> {
@@ -236,6 +249,7 @@ async function issue(from: Issue): Promise<string> {
   // RFC 5280 section 4.1.2.2: positive and not more than 20 octets; unforeseeable by its randomness.
   const serial = webcrypto.getRandomValues(new Uint8Array(16));
   serial[0] = ((serial[0] ?? 0) & 0x3f) | 0x40;
+  const x509 = await loadX509();
   const certificate = await x509.X509CertificateGenerator.create(
     {
       serialNumber: Buffer.from(serial).toString('hex'),
@@ -255,9 +269,10 @@ async function issue(from: Issue): Promise<string> {
 
 async function authorityExtensions(
   pair: KeyPair,
-  issuer: InstanceType<typeof x509.X509Certificate> | undefined,
+  issuer: X509.X509Certificate | undefined,
   pathLength: number,
 ) {
+  const x509 = await loadX509();
   const { KeyUsageFlags: usage } = x509;
   const crypto = webcrypto as Crypto;
   return [

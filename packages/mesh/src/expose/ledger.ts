@@ -38,7 +38,6 @@ export const ledgerSchema = z.strictObject({
 });
 
 export type Ledger = z.infer<typeof ledgerSchema>;
-export type IssuedCertificate = z.infer<typeof issued>;
 
 /** Without what was good only until before now: it needs no revoking any more. */
 export const withoutExpired = (ledger: Ledger, now: Date): Ledger => ({
