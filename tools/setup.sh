@@ -13,7 +13,7 @@ packages="clang llvm libbpf-dev libbpf1 libc6-dev linux-libc-dev iproute2 iputil
   etcd-server etcd-client containerd runc podman crun conmon containernetworking-plugins busybox-static
   socat tshark iperf3 qperf nginx-light apache2-utils iptables nftables
   bird2 frr gobgpd exabgp openbgpd pmacct
-  python3-neutron python3-nova rabbitmq-server"
+  python3-keystone python3-neutron python3-nova rabbitmq-server"
 
 missing=""
 for package in $packages; do

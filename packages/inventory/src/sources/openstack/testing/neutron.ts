@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
+import type { RealKeystone } from './keystone.ts';
 import { freePort, Program, Scratch } from './process.ts';
 
 const script = new URL('neutron-server.py', import.meta.url).pathname;
@@ -14,6 +15,8 @@ export interface NeutronOptions {
   /** With it, Neutron refuses `changed_since`, as it does unless told otherwise. */
   readonly filterValidation?: boolean;
   readonly pageSize?: number;
+  /** Who it asks about its users; without, everyone may do everything. */
+  readonly keystone?: RealKeystone;
 }
 
 /** Debian's neutron-server on loopback: ML2, SQLite, no authentication. */
@@ -21,8 +24,15 @@ export class Neutron implements AsyncDisposable {
   readonly url: string;
   readonly #scratch: Scratch;
   readonly #program: Program;
+  readonly #keystone: RealKeystone | undefined;
 
-  private constructor(url: string, scratch: Scratch, program: Program) {
+  private constructor(
+    url: string,
+    scratch: Scratch,
+    program: Program,
+    keystone: RealKeystone | undefined,
+  ) {
+    this.#keystone = keystone;
     this.url = url;
     this.#scratch = scratch;
     this.#program = program;
@@ -34,7 +44,7 @@ export class Neutron implements AsyncDisposable {
     writeFileSync(
       scratch.file('neutron.conf'),
       `[DEFAULT]
-auth_strategy = noauth
+auth_strategy = ${options.keystone === undefined ? 'noauth' : 'keystone'}
 core_plugin = ml2
 service_plugins =
 api_paste_config = ${paste}
@@ -62,7 +72,7 @@ quota_port = -1
 type_drivers = local
 tenant_network_types = local
 mechanism_drivers =
-`,
+${options.keystone?.middleware ?? ''}`,
     );
     const program = new Program('neutron-server', scratch, [
       '/usr/bin/python3',
@@ -70,9 +80,9 @@ mechanism_drivers =
       script,
       scratch.file('neutron.conf'),
     ]);
-    const neutron = new Neutron(`http://127.0.0.1:${port}`, scratch, program);
+    const neutron = new Neutron(`http://127.0.0.1:${port}`, scratch, program, options.keystone);
     try {
-      await program.ready(async () => (await fetch(`${neutron.url}/v2.0/networks`)).ok);
+      await program.ready(async () => (await fetch(`${neutron.url}/`)).ok);
     } catch (error) {
       await neutron[Symbol.asyncDispose]();
       throw error;
@@ -132,7 +142,12 @@ mechanism_drivers =
   async #ask(method: string, path: string, body?: object): Promise<unknown> {
     const answer = await fetch(`${this.url}/v2.0${path}`, {
       method,
-      headers: { 'content-type': 'application/json' },
+      headers: {
+        'content-type': 'application/json',
+        ...(this.#keystone === undefined
+          ? {}
+          : { 'x-auth-token': (await this.#keystone.token()).token }),
+      },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await answer.text();

@@ -36,6 +36,9 @@ export async function until(
   }
 }
 
+/** Python programs of this size take their time where others want the processors too. */
+const START_MS = 300_000;
+
 /** A directory that goes with what stands in it. */
 export class Scratch implements Disposable {
   readonly path: string;
@@ -49,7 +52,8 @@ export class Scratch implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    rmSync(this.path, { recursive: true, force: true });
+    // What was killed is gone only a moment later, and may have written meanwhile.
+    rmSync(this.path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 }
 
@@ -88,10 +92,14 @@ export class Program implements AsyncDisposable {
 
   /** Waits for a condition while the program runs. */
   async ready(condition: () => boolean | Promise<boolean>): Promise<void> {
-    await until(`${this.#name} is ready`, async () => {
-      if (this.child.exitCode !== null || this.child.pid === undefined) return true;
-      return condition();
-    });
+    await until(
+      `${this.#name} is ready`,
+      async () => {
+        if (this.child.exitCode !== null || this.child.pid === undefined) return true;
+        return condition();
+      },
+      START_MS,
+    );
     if (this.child.exitCode === null && this.child.pid !== undefined) return;
     throw new Error(`${this.#name} ended: ${readFileSync(this.#log, 'utf8').slice(-4000)}`);
   }
