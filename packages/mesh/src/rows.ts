@@ -26,13 +26,13 @@ export interface RejectedRow {
 }
 
 export interface MeshTables {
-  readonly identities: Table<IdentityRow, number, 'labels'>;
+  readonly identities: Table<IdentityRow, number, 'labels' | 'cluster'>;
   readonly ipEntries: IpEntries;
-  readonly nodes: Table<NodeRow, string>;
-  readonly services: Table<ServiceRow, string, 'name'>;
+  readonly nodes: Table<NodeRow, string, 'cluster'>;
+  readonly services: Table<ServiceRow, string, 'name' | 'cluster'>;
   /** Of clusters that give backends by shards: nothing of theirs is in `services`. */
-  readonly serviceShards: Table<ServiceShardRow, string>;
-  readonly rejected: Table<RejectedRow, string>;
+  readonly serviceShards: Table<ServiceShardRow, string, 'cluster'>;
+  readonly rejected: Table<RejectedRow, string, 'cluster'>;
 }
 
 export const nodeRowKey = (cluster: string, name: string): string => `${cluster}/${name}`;
@@ -45,16 +45,19 @@ export const serviceShardRowKey = (
   shard: number,
 ): string => `${cluster}/${namespace}/${name}/${shard}`;
 
+/** With hundreds of clusters, who asks for one's rows must not walk over all. */
+const BY_CLUSTER = { keys: ({ cluster }: { readonly cluster: string }) => cluster };
+
 /**
  * Makes the tables; readers of any number of clusters share them.
  * @param own the cluster that wins every address that it claims.
  */
 export function meshTables(database: Database, own?: string): MeshTables {
   return {
-    identities: database.table<IdentityRow, number, 'labels'>({
+    identities: database.table<IdentityRow, number, 'labels' | 'cluster'>({
       name: 'identities',
       key: (row) => row.id,
-      indexes: { labels: { keys: (row) => row.labels.text } },
+      indexes: { labels: { keys: (row) => row.labels.text }, cluster: BY_CLUSTER },
       equals: (a, b) => a.cluster === b.cluster && a.labels.text === b.labels.text,
       columns: [
         { name: 'id', of: (row) => row.id },
@@ -63,18 +66,20 @@ export function meshTables(database: Database, own?: string): MeshTables {
       ],
     }),
     ipEntries: new IpEntries(own),
-    nodes: database.table<NodeRow, string>({
+    nodes: database.table<NodeRow, string, 'cluster'>({
       name: 'remote-nodes',
       key: (row) => nodeRowKey(row.cluster, row.name),
+      indexes: { cluster: BY_CLUSTER },
     }),
-    services: database.table<ServiceRow, string, 'name'>({
+    services: database.table<ServiceRow, string, 'name' | 'cluster'>({
       name: 'remote-services',
       key: (row) => serviceRowKey(row.cluster, row.namespace, row.name),
-      indexes: { name: { keys: (row) => `${row.namespace}/${row.name}` } },
+      indexes: { name: { keys: (row) => `${row.namespace}/${row.name}` }, cluster: BY_CLUSTER },
     }),
-    serviceShards: database.table<ServiceShardRow, string>({
+    serviceShards: database.table<ServiceShardRow, string, 'cluster'>({
       name: 'remote-service-backends',
       key: (row) => serviceShardRowKey(row.cluster, row.namespace, row.name, row.shard),
+      indexes: { cluster: BY_CLUSTER },
       columns: [
         { name: 'cluster', of: (row) => row.cluster },
         { name: 'service', of: (row) => `${row.namespace}/${row.name}` },
@@ -82,9 +87,10 @@ export function meshTables(database: Database, own?: string): MeshTables {
         { name: 'backends', of: (row) => row.backends.length },
       ],
     }),
-    rejected: database.table<RejectedRow, string>({
+    rejected: database.table<RejectedRow, string, 'cluster'>({
       name: 'mesh-rejected',
       key: (row) => `${row.cluster} ${row.key}`,
+      indexes: { cluster: BY_CLUSTER },
     }),
   };
 }

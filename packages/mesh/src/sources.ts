@@ -25,7 +25,7 @@ export interface ClusterRef {
 /** How the entries under one prefix become rows. */
 export interface Source {
   readonly kind: StateKind;
-  readonly table: Table<{ readonly cluster: string }, TableKey>;
+  readonly table: Table<{ readonly cluster: string }, TableKey, 'cluster'>;
   /** The row's key for what stands behind the prefix; undefined if it can be none. */
   readonly key: (rest: string) => TableKey | undefined;
   /** The row, or undefined if the value says that there is none. Throws MeshError. */

@@ -14,8 +14,6 @@ export class TableSink implements Sink {
   readonly #cluster: string;
   readonly #guard: Guard | undefined;
   readonly #most: number;
-  /** Of a cluster whose rows are limited: how many it has. */
-  #rows = 0;
   /** During a list: the rows that it holds valid values for. */
   #listed: Set<TableKey> | undefined;
 
@@ -30,7 +28,6 @@ export class TableSink implements Sink {
     this.#cluster = cluster;
     this.#guard = guard;
     this.#most = most;
-    this.#count();
   }
 
   source(name: string): InitialSource {
@@ -55,14 +52,13 @@ export class TableSink implements Sink {
     }
     this.#yieldTo(made);
     const isNew = !table.has(table.keyOf(made));
-    if (isNew && this.#rows >= this.#most) {
+    if (isNew && table.count('cluster', this.#cluster) >= this.#most) {
       const message = `cluster ${this.#cluster} has ${this.#most} ${this.kind} already, and no more are taken`;
       throw new MeshError('too-many', message, this.#most);
     }
     const reason = this.#doubt(made);
     if (reason !== undefined) throw new MeshError('overlap', reason, made);
     table.put(made);
-    if (isNew) this.#rows++;
     this.#listed?.add(table.keyOf(made));
   }
 
@@ -101,7 +97,6 @@ export class TableSink implements Sink {
     const { table } = this.#source;
     if (table.get(key)?.cluster !== this.#cluster) return;
     table.delete(key);
-    this.#rows--;
   }
 
   end(): void {
@@ -110,23 +105,17 @@ export class TableSink implements Sink {
     if (listed === undefined) return;
     const { table } = this.#source;
     const gone: TableKey[] = [];
-    for (const row of table.rows()) {
+    for (const row of table.by('cluster', this.#cluster)) {
       const key = table.keyOf(row);
-      if (row.cluster === this.#cluster && !listed.has(key)) gone.push(key);
+      if (!listed.has(key)) gone.push(key);
     }
     for (const key of gone) table.delete(key);
-    this.#count();
-  }
-
-  /** Rows go by other hands too, such as those of who withdraws a silent cluster. */
-  #count(): void {
-    this.#rows = 0;
-    if (!Number.isFinite(this.#most)) return;
-    for (const row of this.#source.table.rows()) if (row.cluster === this.#cluster) this.#rows++;
   }
 
   drain(): void {
-    this.#source.table.replace([], (row) => row.cluster === this.#cluster);
-    this.#count();
+    const { table } = this.#source;
+    table.database.write(() => {
+      for (const row of table.by('cluster', this.#cluster)) table.delete(table.keyOf(row));
+    });
   }
 }

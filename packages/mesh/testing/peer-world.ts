@@ -164,7 +164,7 @@ export class PeerWorld implements AsyncDisposable {
     const database = new Database({ freeze: true });
     this.tables = meshTables(database, OWN.name);
     this.peers = meshPeerTable(database);
-    this.counts = new ClusterCounts(this.tables, this.clock);
+    this.counts = new ClusterCounts(this.tables);
   }
 
   store(name: string, id: number): MemoryPeerStore {
@@ -225,7 +225,6 @@ export class PeerWorld implements AsyncDisposable {
 
   /** What of a cluster is in force. */
   have(cluster: string): { nodes: number; services: number; identities: number; ip: number } {
-    this.counts.stale();
     const { nodes, services, identities, ip } = this.counts.of(cluster);
     return { nodes, services, identities, ip };
   }

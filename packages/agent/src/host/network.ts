@@ -23,6 +23,10 @@ import { kernelSysctls, sysctlOperations } from './sysctls.ts';
 import { type HostTables, hostTables } from './tables.ts';
 
 /** What nobody reports is looked for this often: an address or setting that somebody took away. */
+/** A plan that takes longer is followed by a rest. */
+const DEAR_MS = 25;
+/** Longest rest between plans. */
+const MAX_REST_MS = 2_000;
 const REFRESH_MS = 60_000;
 
 export interface HostNetworkOptions {
@@ -64,6 +68,9 @@ export class HostNetwork implements AsyncDisposable {
   #attracted: readonly Prefix[] = [];
   #announcementsKnown: InitialSource | undefined;
   #scheduled = false;
+  /** When the last plan was followed, and how long that took, milliseconds. */
+  #made = 0;
+  #took = 0;
 
   constructor(options: HostNetworkOptions) {
     this.#options = options;
@@ -90,6 +97,8 @@ export class HostNetwork implements AsyncDisposable {
       name: 'routes',
       table: this.tables.routes,
       operations: routeOperations(socket),
+      // Each batch looks at all routes that stand.
+      batchSize: 5000,
     });
     this.#routes = routes as never;
     this.#reconcilers = [
@@ -138,17 +147,34 @@ export class HostNetwork implements AsyncDisposable {
     setImmediate(() => this.#announcementsKnown?.done());
   }
 
-  /** Makes a new plan soon; a crowd of changes makes one. */
+  /**
+   * Makes a new plan soon; a crowd of changes makes one. With thousands of nodes a plan is dear, and plans
+   * may take no more than a fifth of the time while nodes become known one by one.
+   */
   replan(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    setImmediate(() => {
+    const make = () => {
       this.#scheduled = false;
       this.#now();
-    });
+    };
+    const pause = this.#took < DEAR_MS ? 0 : Math.min(4 * this.#took, MAX_REST_MS);
+    const rest = this.#made + pause - performance.now();
+    if (rest < 1) setImmediate(make);
+    else setTimeout(make, rest).unref();
   }
 
   #now(): void {
+    const began = performance.now();
+    try {
+      this.#follow();
+    } finally {
+      this.#made = performance.now();
+      this.#took = this.#made - began;
+    }
+  }
+
+  #follow(): void {
     this.#plan = this.#make();
     this.#apply();
     for (const listener of this.#listeners) listener(this.#plan);
@@ -212,7 +238,7 @@ export class HostNetwork implements AsyncDisposable {
   }
 
   #reconciler<Row, K extends TableKey>(
-    options: Pick<ReconcilerOptions<Row, K>, 'name' | 'table' | 'operations'>,
+    options: Pick<ReconcilerOptions<Row, K>, 'name' | 'table' | 'operations' | 'batchSize'>,
   ): Reconciler<Row, K> {
     return new Reconciler<Row, K>({
       ...options,

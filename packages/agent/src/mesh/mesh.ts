@@ -189,7 +189,7 @@ export class AgentMesh implements AsyncDisposable {
     const { name, id, maxConnectedClusters } = config.cluster;
     const { graceSeconds, withdrawSeconds, syncTimeoutSeconds } = config.mesh;
     const ids = new ClusterIds({ name, id });
-    const counts = new ClusterCounts(cluster.mesh, clock);
+    const counts = new ClusterCounts(cluster.mesh);
     const { identities, ipEntries, nodes, services, serviceShards } = cluster.mesh;
     const peers: Peers = new Peers({
       own: name,

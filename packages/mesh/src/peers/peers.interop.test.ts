@@ -39,7 +39,7 @@ function reader(directory: string) {
   const tables = meshTables(database, OWN.name);
   const table = meshPeerTable(database);
   const [ids, ranges] = [new ClusterIds(OWN), new Ranges()];
-  const counts = new ClusterCounts(tables, systemClock);
+  const counts = new ClusterCounts(tables);
   const peers = new Peers({
     own: OWN.name,
     sources: ['file'],

@@ -58,7 +58,7 @@ export class TableTarget implements PeerTarget {
   open(store: PeerStore, page: { readonly size: number }): readonly PeerStream[] {
     const { config, kv, tree } = store;
     this.#check(config);
-    const { name, layout, tables, ranges, counts, limits = PEER_LIMITS } = this.#options;
+    const { name, layout, tables, ranges, limits = PEER_LIMITS } = this.#options;
     const cluster = { name, id: ClusterId(config.id) };
     const stream = (kind: StateKind): PeerStream => ({
       name: kind,
@@ -76,10 +76,7 @@ export class TableTarget implements PeerTarget {
           guard: ranges.guard(name),
           limits,
           pageSize: page.size,
-          onSynced: () => {
-            counts.stale();
-            synced();
-          },
+          onSynced: () => synced(),
           onBreak: (_, error: KvError) => broken(error),
         }),
     });
@@ -127,7 +124,6 @@ export class TableTarget implements PeerTarget {
       row.cluster === name && turnOf(`${row.namespace}/${row.name}`) < share;
     const services = take(tables.services, goes);
     const shards = take(tables.serviceShards, goes);
-    if (services || shards) this.#options.counts.stale();
     return services || shards;
   }
 
@@ -141,7 +137,6 @@ export class TableTarget implements PeerTarget {
       tables.ipEntries.drain(name) > 0,
       take(tables.identities, mine),
     ];
-    this.#options.counts.stale();
     return gone.includes(true);
   }
 

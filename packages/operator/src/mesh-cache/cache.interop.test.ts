@@ -122,7 +122,7 @@ test("a copy in the own store, in KVStoreMesh's form, for agents that read it; i
         tables,
         ids,
         ranges: new Ranges(),
-        counts: new ClusterCounts(tables, systemClock),
+        counts: new ClusterCounts(tables),
       }),
     table,
     times: { grace: 900_000, withdraw: 60_000 },
