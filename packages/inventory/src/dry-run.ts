@@ -124,7 +124,7 @@ export async function dryRun(
       holder: memberView(each.holder, publication),
       refused: each.waiting.map((member) => memberView(member, publication)),
     })),
-    unpublished: publication.unpublished,
+    unpublished: publication.unpublished(MAX_SHOWN),
     sources: inventory.sources(now),
     warnings: [...inventory.members()]
       .filter(({ warnings }) => warnings.length > 0)

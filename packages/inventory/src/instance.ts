@@ -120,7 +120,7 @@ export class Instance implements AsyncDisposable {
         resting: known.publication.numbers.resting,
         identitySpace: known.publication.numbers.size,
         conflicts: known.inventory.conflictCount,
-        unpublished: known.publication.unpublished.length,
+        unpublished: known.publication.unpublishedCount,
       },
       writer: lead?.writer?.status(),
       sources,

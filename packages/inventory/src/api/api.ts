@@ -59,7 +59,9 @@ export function inventoryApi({ instance, about, onError, wall }: ApiParts): Api 
     }));
     return jsonAnswer(c, rows);
   });
-  api.get('/v1/unpublished', (c) => jsonAnswer(c, instance.leading().publication.unpublished));
+  api.get('/v1/unpublished', (c) =>
+    jsonAnswer(c, instance.leading().publication.unpublished(1000)),
+  );
   api.get('/v1/why', (c) => {
     const query = parseBody(z.strictObject({ address }), c.req.query());
     const { inventory, publication } = instance.leading();

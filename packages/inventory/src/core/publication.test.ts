@@ -61,9 +61,9 @@ test('what is referred to comes first, and goes last', () => {
     [0, 'delete', 'delete'],
   );
   assert.match(gone.after[0]?.key ?? '', /nodes\/v1\/outside\/outside-192-0-2-1$/);
-  assert.deepEqual(publication.due(1009), []);
+  assert.deepEqual(publication.due(1009).writes, []);
   assert.deepEqual(
-    publication.due(1010).map(({ type, key }) => `${type} ${key}`),
+    publication.due(1010).writes.map(({ type, key }) => `${type} ${key}`),
     [`put causeway/inventory/resting/${number}`, `delete cilium/state/identities/v1/id/${number}`],
   );
 });
@@ -82,8 +82,8 @@ test('a number rests before it means other labels, and returns at once to its ow
   const again = publication.batch(want('10.0.0.1', endpoint(LABELS[0]!)), 3000);
   assert.equal(again.before[0]?.key, `cilium/state/identities/v1/id/${MIN}`);
   publication.batch(want('10.0.0.1', undefined), 4000);
-  publication.due(5000);
-  publication.due(10_000);
+  assert.deepEqual(publication.due(5000).retry, []);
+  assert.deepEqual(publication.due(10_000).retry, ['10.0.0.2'], 'a number is free again');
   assert.equal(publication.batch(want('10.0.0.2', endpoint(LABELS[1]!)), 10_000).entries.length, 1);
   assert.equal(publication.whyNot('10.0.0.2' as Address), undefined);
 });
@@ -138,7 +138,7 @@ test('at every moment of any history the store refers only to what stands, and n
       };
       for (const { several, wait } of steps) {
         now += wait;
-        apply(publication.due(now));
+        apply(publication.due(now).writes);
         const wanted = several.flatMap(({ address, labels, node }) =>
           want(address, labels === null ? undefined : endpoint(labels, node ?? undefined)),
         );

@@ -47,8 +47,6 @@ export interface Unpublished {
 /** Where numbers rest between one lead and the next. */
 export const restingKey = (number: number): string => `causeway/inventory/resting/${number}`;
 
-const MAX_UNPUBLISHED = 1000;
-
 /** Turns endpoints into keys, and knows which keys stand. */
 export class Publication {
   readonly #cluster: ClusterSettings;
@@ -71,8 +69,14 @@ export class Publication {
     return this.#nodes.size;
   }
 
-  get unpublished(): readonly Unpublished[] {
-    return [...this.#unpublished].map(([address, reason]) => ({ address, reason }));
+  /** Addresses without an entry, and why: the first of them. */
+  unpublished(most: number): Unpublished[] {
+    const rows = this.#unpublished.entries().take(most);
+    return [...rows.map(([address, reason]) => ({ address, reason }))];
+  }
+
+  get unpublishedCount(): number {
+    return this.#unpublished.size;
   }
 
   numberOf(labels: string): number | undefined {
@@ -109,6 +113,7 @@ export class Publication {
       const next =
         endpoint === undefined ? undefined : this.#next(address, endpoint, written, before);
       if (next === undefined) {
+        if (endpoint === undefined) this.#unpublished.delete(address);
         if (written === undefined) continue;
         // One that has no number any more must not go on under its old one.
         this.#written.delete(address);
@@ -127,16 +132,20 @@ export class Publication {
     return { before, entries, after };
   }
 
-  /** Identities that nobody has used for long enough, and numbers that have rested. */
-  due(now: number): Write[] {
+  /**
+   * Identities that nobody has used for long enough, and numbers that have rested. `retry`: addresses that there was
+   * no number for, to be tried again.
+   */
+  due(now: number): { readonly writes: readonly Write[]; readonly retry: readonly Address[] } {
     const { rest, free } = this.numbers.due(now);
-    return [
+    const writes = [
       ...rest.flatMap(({ number, labels }): Write[] => [
         { type: 'put', key: restingKey(number), value: labels },
         { type: 'delete', key: identityKey(number) },
       ]),
       ...free.map((number): Write => ({ type: 'delete', key: restingKey(number) })),
     ];
+    return { writes, retry: free.length === 0 ? [] : [...this.#unpublished.keys()] };
   }
 
   /** Every key that should stand, for comparing with the store. */
@@ -163,9 +172,7 @@ export class Publication {
           before.push({ type: 'delete', key: restingKey(number) });
         }
       } catch (error) {
-        if (this.#unpublished.size < MAX_UNPUBLISHED) {
-          this.#unpublished.set(address, (error as Error).message);
-        }
+        this.#unpublished.set(address, (error as Error).message);
         return undefined;
       }
     }

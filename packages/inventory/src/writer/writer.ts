@@ -119,7 +119,9 @@ export class Writer {
         ticked = monotonic();
         const expired = inventory.tick(ticked);
         if (expired.length > 0) this.#options.onExpired(expired);
-        await this.#insist('identities', publication.due(ticked));
+        const { retry, writes } = publication.due(ticked);
+        await this.#insist('identities', writes);
+        inventory.touch(retry);
         await this.#repair();
       }
       const changed = inventory.takeChanged(BATCH);
