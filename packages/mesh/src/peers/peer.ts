@@ -6,6 +6,7 @@ import {
   type PeerStream,
   Session,
   type SessionEnd,
+  type StoreMark,
   type Upstream,
 } from './session.ts';
 import type { MeshPeerTable } from './table.ts';
@@ -83,6 +84,7 @@ export class Peer implements AsyncDisposable {
   /** Something was taken away while a session was reading: what that has read is not whole. */
   #torn = false;
   #page = 0;
+  #mark: StoreMark | undefined;
 
   constructor(options: PeerOptions) {
     this.#options = options;
@@ -186,6 +188,7 @@ export class Peer implements AsyncDisposable {
     const session = new Session({
       name: spec.name,
       kv: connection.kv,
+      before: this.#mark,
       ...(connection.upstream === undefined ? {} : { upstream: connection.upstream }),
       clock,
       // Of a copy its keeper tells; all nodes asking for all peers would be too much for one store.
@@ -216,6 +219,9 @@ export class Peer implements AsyncDisposable {
     try {
       return await session.run(this.#stop.signal);
     } finally {
+      const { clusterId, revision } = connection.kv.health();
+      // Of a store that was not read nothing is known that could be missed.
+      if (this.#reading && clusterId !== undefined) this.#mark = { clusterId, revision };
       this.#session = undefined;
       this.#kv = undefined;
       this.#store = undefined;

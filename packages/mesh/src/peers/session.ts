@@ -12,6 +12,11 @@ export const CONFIG_TIMEOUT = 180_000;
 const CHECK_INTERVAL = 15_000;
 /** A store behind a proxy that hangs is shown by questions alone: the proxy answers for it. */
 const CHECK_DEADLINES = [5000, 10_000] as const;
+/**
+ * A store that was replaced lacks for a while what its writers are about to write again. Who promises markers says by
+ * them when that is over; of the others this is believed, milliseconds.
+ */
+export const REPLACED_GRACE = 15_000;
 /** We may ask no more, or nobody answers. */
 const FATAL: ReadonlySet<KvError['code']> = new Set<KvError['code']>([
   'permission-denied',
@@ -51,6 +56,14 @@ export interface SessionOptions {
   readonly open: (store: PeerStore) => readonly PeerStream[];
   readonly onStep: (step: SessionStep) => void;
   readonly upstream?: Upstream;
+  /** The store as the last session left it. */
+  readonly before?: StoreMark | undefined;
+}
+
+/** By what a store is known again. */
+export interface StoreMark {
+  readonly clusterId: string;
+  readonly revision: number;
 }
 
 /** Who copies the peer into the store that is read, and may have lost it while the store itself is well. */
@@ -177,6 +190,7 @@ export class Session {
       const found = await this.#config();
       if (found === undefined) return;
       const { config, text: configText } = found;
+      if (!config.syncedCanaries && this.#replaced()) await this.#waitForWriters();
       const tree: StateTree = config.cached ? 'cache' : 'state';
       const streams = this.#options.open({ kv: this.#options.kv, config, configText, tree });
       await Promise.all([this.#read(config, streams), this.#check(config)]);
@@ -185,6 +199,21 @@ export class Session {
       if (error instanceof MeshError) this.#finish({ type: 'refused', reason: error.message });
       else this.#lose(error);
     }
+  }
+
+  /** Another store, or one that has lost what it had. */
+  #replaced(): boolean {
+    const { kv, before } = this.#options;
+    const { clusterId, revision } = kv.health();
+    return before !== undefined && (clusterId !== before.clusterId || revision < before.revision);
+  }
+
+  async #waitForWriters(): Promise<void> {
+    const { clock, onStep } = this.#options;
+    const reason = `the store was replaced; its writers are given ${REPLACED_GRACE / 1000} s`;
+    onStep({ type: 'handshake', reason });
+    await clock.sleep(REPLACED_GRACE, this.#stop.signal);
+    this.#stop.signal.throwIfAborted();
   }
 
   /** Waits for whoever copies the peer; from then on what he loses is lost here. */

@@ -171,6 +171,32 @@ test('10: a store put back to an old snapshot is read anew, whatever its revisio
   assert.deepEqual(t.have('east'), { nodes: 1, services: 0, identities: 0, ip: 0 });
 });
 
+test('10: of a peer that promises no markers an emptied store is not believed before its writers had time', async () => {
+  await using t = new PeerWorld();
+  const east = t.store('east', 7);
+  t.keep(east);
+  await east.fill();
+  await east.config({ syncedCanaries: false });
+  t.join(east);
+  await t.until('ready', () => t.row('east').state === 'ready', 10_000);
+  east.etcd.wipe();
+  await east.config({ syncedCanaries: false });
+  await t.until(
+    'it is noticed',
+    () => /its writers are given 15 s/.test(t.row('east').reason ?? ''),
+    60_000,
+  );
+  assert.deepEqual(t.have('east'), WHOLE);
+  // They come back within it, all but one.
+  await east.identity(300, 'till');
+  await east.node('n1', '192.0.7.1', '10.7.0.0/16');
+  await east.ip('10.7.0.9', 300, '192.0.7.1');
+  using changes = t.tables.nodes.changes('test', 'now');
+  await t.until('ready', () => t.row('east').state === 'ready', 60_000);
+  assert.deepEqual(t.have('east'), { ...WHOLE, services: 0 });
+  assert.equal(changes.pending, false, 'who came back in time was never gone');
+});
+
 test('ids: a clash with ours or another peer is refused, both are named, and the first is unhurt', async () => {
   await using t = new PeerWorld();
   const [east, twin, self] = [t.store('east', 7), t.store('twin', 7), t.store('self', 1)];
