@@ -71,7 +71,7 @@ export async function storeOfOneClusterDies(site: Site): Promise<void> {
     words === undefined,
     words ?? '',
   );
-  await site.causeway(one, '--node', 'a1', 'mesh', 'status');
+  await site.causeway(one, '--node', 'a1', 'mesh', 'peers');
   await answeredBy(site, 'tie-fighter', one, ['rebel-base-1', 'rebel-base-2']);
   await answeredBy(site, 'trooper', two, ['rebel-base-1', 'rebel-base-2']);
   await two.etcd.start();
@@ -170,7 +170,7 @@ async function tryAll(site: Site, from: string, cluster: LabClusterFace): Promis
       port: TALK,
     })),
   );
-  return Attempts.start(site.lab, site.place(from), targets, { everyMs: 20, patienceMs: 2000 });
+  return Attempts.start(site.lab, site.place(from), targets, { everyMs: 100, patienceMs: 8000 });
 }
 
 function judge(site: Site, what: string, results: readonly AttemptsResult[]): void {

@@ -12,12 +12,13 @@ import {
   serviceAddresses,
   withGrace,
 } from './mesh.ts';
-import { apply, eventually, expectNow, expectSoon, useLab } from './support.ts';
+import { apply, eventually, expectNow, expectSoon, type Outcome, useLab } from './support.ts';
 
 const CLIENT = 'east/default/client';
 const NEAR = 'east/default/near';
 const FAR = 'west/default/far';
 const GUEST = 'west/default/guest';
+const VM = 'vm';
 /** Long enough for a few attempts, short enough to be waited for. */
 const GRACE_SECONDS = 6;
 
@@ -94,6 +95,53 @@ test('a policy goes by cluster: one cluster’s client is let in, its own and ot
 
 test('a global service is answered by both clusters', async () => {
   await answeredBy(lab(), CLIENT, web, ['far', 'near']);
+});
+
+test('a virtual machine with an agent is an endpoint: policy by label, of both clusters and both directions', async () => {
+  const vm = await bothOf(lab(), VM);
+  const talks = (from: string, addresses: readonly string[], port: number, wanted: Outcome) =>
+    addresses.map((address) => ({
+      what: `${from} talks to ${address} port ${port}`,
+      wanted,
+      attempt: () => lab().traffic.tcp(from, address, port, { seconds: 1 }),
+    }));
+  await expectSoon([
+    ...talks(NEAR, vm, 6379, 'answered'),
+    ...talks(VM, near, 7000, 'answered'),
+    ...talks(VM, far, 7000, 'answered'),
+  ]);
+  const client = { matchLabels: { app: 'client', 'io.cilium.k8s.policy.cluster': 'east' } };
+  await apply(lab(), 'west', {
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumNetworkPolicy',
+    metadata: { name: 'ledger', namespace: 'default' },
+    spec: {
+      endpointSelector: { matchLabels: { app: 'ledger' } },
+      ingress: [
+        {
+          fromEndpoints: [client, { matchLabels: { app: 'client' } }],
+          toPorts: [{ ports: [{ port: '6379', protocol: 'TCP' }] }],
+        },
+      ],
+      egress: [{ toEndpoints: [{ matchLabels: { app: 'web' } }] }],
+    },
+  });
+  await expectSoon([
+    ...talks(GUEST, vm, 6379, 'answered'),
+    ...talks(CLIENT, vm, 6379, 'answered'),
+    ...talks(NEAR, vm, 6379, 'timeout'),
+    ...talks(FAR, vm, 6379, 'timeout'),
+    ...talks(CLIENT, vm, 80, 'timeout'),
+    ...talks(VM, far, 7000, 'answered'),
+    ...talks(VM, near, 7000, 'timeout'),
+  ]);
+  assert.equal(
+    (await lab().agent(VM).missing()) ?? 'ready',
+    'ready',
+    'its own store is not cut off',
+  );
+  const store = await lab().cluster('west').store();
+  await store.delete('CiliumNetworkPolicy', { namespace: 'default', name: 'ledger' });
 });
 
 test('a peer’s store that dies is nothing within the grace; after it only what is local is left, until it comes back', async () => {

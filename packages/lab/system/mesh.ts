@@ -51,12 +51,7 @@ export async function serviceAddresses(
 }
 
 /** Who answers at an address, each asked for anew; what does not answer counts by what became of it. */
-export async function answersAt(
-  lab: Lab,
-  from: string,
-  address: string,
-  count = 16,
-): Promise<string[]> {
+async function answersAt(lab: Lab, from: string, address: string, count = 16): Promise<string[]> {
   const seen = new Set<string>();
   for (let i = 0; i < count; i++) {
     const { outcome, answer } = await lab.traffic.http(from, address, 8080);
@@ -120,7 +115,7 @@ export function attemptsAt(
   addresses: readonly string[],
 ): Promise<Attempts> {
   const targets = addresses.map((address) => ({ name, address, port: 7000 }));
-  return Attempts.start(lab, from, targets, { everyMs: 50, patienceMs: 2000 });
+  return Attempts.start(lab, from, targets, { everyMs: 200, patienceMs: 8000 });
 }
 
 /** Targets where attempts were lost, in words. */
