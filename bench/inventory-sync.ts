@@ -148,14 +148,19 @@ log: error
       return undefined;
     }
   };
-  const settled = async (snapshots: number) => {
+  /** What changes when the file has been taken again, also where the lead was lost and won meanwhile. */
+  const lists = async () => {
     const now = await status();
     const site = now?.sources.find(({ name }) => name === 'site');
+    return (now?.epoch ?? 0) * 1000 + (site?.snapshots ?? 0);
+  };
+  const settled = async (after: number) => {
+    const now = await status();
     return (
       now?.ready === true &&
       now.writer?.declared === true &&
       now.writer.pending === 0 &&
-      (site?.snapshots ?? 0) >= snapshots
+      (await lists()) > after
     );
   };
   write(file, count);
@@ -165,7 +170,7 @@ log: error
     let began = performance.now();
     await until('all entries', () => reader.entries === count);
     const filled = (performance.now() - began) / 1000;
-    await until('it is ready', () => settled(1));
+    await until('it is ready', () => settled(0));
     const full = usage(child);
     log(`${count} machines in ${filled.toFixed(1)} s, ${mebi(full.resident)} MiB`);
 
@@ -202,12 +207,14 @@ log: error
     const writes = async () => (await status())?.writer?.writes ?? Number.NaN;
     const told = reader.events;
     const gone = reader.gone.size;
+    const heard = await lists();
     write(file, count);
-    await until('the list is repeated', () => settled(2));
+    await until('the list is repeated', () => settled(heard));
     const idle = reader.events - told;
+    const repeated = await lists();
     write(file, count, count / 100);
     began = performance.now();
-    await until('one in a hundred has changed', () => settled(3));
+    await until('one in a hundred has changed', () => settled(repeated));
     const changed = (performance.now() - began) / 1000;
     const wrote = reader.events - told - idle;
 
@@ -215,7 +222,7 @@ log: error
     await once(child, 'exit');
     began = performance.now();
     child = start();
-    await until('it leads again', () => settled(1));
+    await until('it leads again', () => settled(0));
     const back = (performance.now() - began) / 1000;
     const rewritten = await writes();
     const lost = reader.gone.size - gone;

@@ -175,3 +175,36 @@ test('a directory is followed: files that come, change, break, are mended and go
   stop.abort();
   await running;
 });
+
+test('a large file is read aside, and its mistakes are told as those of a small one', async () => {
+  using scratch = new Scratch();
+  const file = scratch.file('many.yaml');
+  const say = (last: string) => {
+    const lines = Array.from(
+      { length: 5000 },
+      (_, n) => `- {name: m${n}, addresses: [10.1.${n >> 8}.${n & 255}], platform: vm}`,
+    );
+    writeFileSync(`${file}.new`, ['endpoints:', ...lines, last, ''].join('\n'));
+    renameSync(`${file}.new`, file);
+  };
+  say('');
+  const stop = new AbortController();
+  const sink = new RecordingSink();
+  const config = fileSource.parse({ type: 'file', name: 'site', path: file, rescanSeconds: 0.05 });
+  const source = new FileSource(config, {
+    clock: systemClock,
+    random: Math.random,
+    log: silentLog,
+  });
+  const running = source.run(sink, stop.signal);
+  await until('all of it', () => sink.items.size === 5000);
+  say('- {name: x, addresses: [10.2.0.256], platform: vm}');
+  await until('the mistake', () =>
+    /many.yaml, endpoints\[5000\]: addresses\[0\]/.test(sink.lastReport?.message ?? ''),
+  );
+  assert.equal(sink.items.size, 5000);
+  say('- {name: x, addresses: [10.2.0.25], platform: vm}');
+  await until('mended', () => sink.items.size === 5001);
+  stop.abort();
+  await running;
+});

@@ -7,6 +7,7 @@ import { InventoryError } from '../../errors.ts';
 import type { Source, SourceContext, SourceItem, SourceSink } from '../../source.ts';
 import type { FileSourceConfig } from './config.ts';
 import { type FileFormat, MAX_FILE_BYTES, parseFile } from './parse.ts';
+import { parseAside } from './parse-aside.ts';
 
 const FORMATS: Readonly<Record<string, FileFormat>> = {
   '.yaml': 'yaml',
@@ -15,6 +16,8 @@ const FORMATS: Readonly<Record<string, FileFormat>> = {
   '.csv': 'csv',
 };
 const MAX_FILES = 10_000;
+/** From here on reading a file would hold up everything else. */
+const ASIDE_BYTES = 256 << 10;
 /** Writers write in steps; what follows within so long is one change. */
 const SETTLE_MS = 50;
 
@@ -55,7 +58,7 @@ export class FileSource implements Source {
       const woken = changed.wait(either);
       const watcher = watchPath(this.#config.path, () => changed.open());
       try {
-        told = await this.#look(sink, told);
+        told = await this.#look(sink, told, signal);
         await Promise.race([woken, clock.sleep(this.#config.rescanSeconds * 1000, either)]);
         await clock.sleep(SETTLE_MS, signal);
       } finally {
@@ -66,7 +69,11 @@ export class FileSource implements Source {
   }
 
   /** @returns what was told last, so that a look that found nothing new is silent. */
-  async #look(sink: SourceSink, told: string | undefined): Promise<string | undefined> {
+  async #look(
+    sink: SourceSink,
+    told: string | undefined,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
     let files: string[];
     try {
       files = await this.#files();
@@ -78,7 +85,8 @@ export class FileSource implements Source {
       return told;
     }
     const next = new Map<string, Known>();
-    for (const file of files) next.set(file, await this.#read(file, this.#known.get(file)));
+    for (const file of files) next.set(file, await this.#read(file, this.#known.get(file), signal));
+    if (signal.aborted) return told;
     const problems = [...next.values()].flatMap(({ problem }) => problem ?? []);
     this.#known = next;
     // A first look that cannot read a file does not know what that file named before.
@@ -115,7 +123,7 @@ export class FileSource implements Source {
     return names.sort().map((name) => path.join(given, name));
   }
 
-  async #read(file: string, known: Known | undefined): Promise<Known> {
+  async #read(file: string, known: Known | undefined, signal: AbortSignal): Promise<Known> {
     let mark = known?.mark ?? '';
     try {
       await using handle = await open(file, 'r');
@@ -129,7 +137,10 @@ export class FileSource implements Source {
         });
       }
       const format = this.#config.format ?? FORMATS[path.extname(file)] ?? 'yaml';
-      const items = parseFile(await handle.readFile('utf8'), format, file);
+      const items =
+        size >= ASIDE_BYTES
+          ? await parseAside(file, format, signal)
+          : parseFile(await handle.readFile('utf8'), format, file);
       // A time to live begins when the file was written, not when it was looked at.
       mark = now;
       return { mark, items: items.map((item) => ({ ...item, version: mark })), problem: undefined };
