@@ -274,6 +274,7 @@ export function complianceSuite(name: string, open: () => Promise<Store>): void 
     await kv.put('r/gone', 'b');
     await using watcher = new Watcher(kv, 'r/', { known: ['r/old'] });
     await using once = new Watcher(kv, 'r/', { once: true });
+    await using forgetful = new Watcher(kv, 'r/', { keepKeys: false });
     await eventually('the list', () => watcher.state.size === 2);
     assert.deepEqual(watcher.log.at(-2), 'delete r/old synthetic');
     const lost = kv.delete('r/gone').catch(() => undefined);
@@ -295,6 +296,11 @@ export function complianceSuite(name: string, open: () => Promise<Store>): void 
     assert.ok(watcher.log.includes('snapshot-start reconnected'));
     await kv.put('r/new', 'c');
     await eventually('changes flow again', () => watcher.state.has('r/new'));
+    await eventually('who remembers no keys is told of it too', () => forgetful.state.has('r/new'));
+    assert.ok(forgetful.state.has('r/gone'), 'what a list lacks is the reader’s to miss');
+    assert.equal(forgetful.watch.status().keys, 0);
+    await kv.delete('r/new');
+    await eventually('and of a deletion', () => !forgetful.state.has('r/new'));
     // The one that was to end with the first break has told of nothing that came after it.
     assert.match(once.log.at(-1) ?? '', /^disconnected /);
     assert.ok(once.state.has('r/gone') && !once.state.has('r/new'));
