@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { checkConfig, DaemonError } from '@causeway/daemon';
+import { checkConfig, DaemonError, parseConfig } from '@causeway/daemon';
 import { openstackSource } from './config.ts';
 
 const good = {
@@ -28,6 +29,12 @@ test('takes a name and credentials, and knows the rest', () => {
   const config = checkConfig(good, openstackSource);
   assert.deepEqual(config.deviceOwners, ['compute:*', 'baremetal:*']);
   assert.equal(config.poll.changesSeconds, 3);
+});
+
+test('takes what the README shows', () => {
+  const readme = readFileSync(new URL('README.md', import.meta.url), 'utf8');
+  const shown = /```yaml\n(.*?)```/s.exec(readme)?.[1] ?? '';
+  assert.equal(parseConfig(shown, openstackSource).notifications?.vhost, '/');
 });
 
 test('refuses by field and value, and repeats no secret', () => {

@@ -17,6 +17,7 @@ const MOST_ERRANDS = 20_000;
 /** Absent ports that are asked for one by one; more at a time go through a snapshot, which the guard sees. */
 const FEW_ABSENT = { share: 0.05, least: 10 };
 const ROUNDS = 100;
+const AFTER_FAILED_RESYNC_S = 60;
 
 export interface FollowerOptions {
   readonly config: OpenStackSourceConfig;
@@ -45,6 +46,7 @@ export class Follower {
   readonly #trouble = new Map<Lane, string>();
   #notificationTrouble: string | undefined;
   #unreadable = 0;
+  #portsAtOnce = PORTS_AT_ONCE;
   #synced = false;
   #next = { changes: 0, roll: 0, resync: 0 };
   #rollRestUntil = 0;
@@ -118,10 +120,21 @@ export class Follower {
       await this.#listsDue.wait(clock, wait, signal);
       return;
     }
-    if (name === 'resync') await this.#resync(signal);
+    if (name === 'resync') await this.#resyncOrLater(signal);
     else if (name === 'changes') await this.#changes(signal);
     else await this.#roll(signal);
     for (const errand of this.#later.splice(0)) this.#add(errand);
+  }
+
+  /** A full list that fails must not keep those for changes and deletions from being asked. */
+  async #resyncOrLater(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#resync(signal);
+    } catch (error) {
+      const seconds = Math.min(AFTER_FAILED_RESYNC_S, this.#options.config.poll.resyncSeconds);
+      this.#next.resync = this.#options.clock.now() + (this.#synced ? seconds * 1000 : 0);
+      throw error;
+    }
   }
 
   /** Everything, as one snapshot; or, where some servers could not be known, what can be told without deleting. */
@@ -260,7 +273,7 @@ export class Follower {
   }
 
   async #runErrands(signal: AbortSignal): Promise<void> {
-    const errands = this.#errands.take(PORTS_AT_ONCE);
+    const errands = this.#errands.take(this.#portsAtOnce);
     const [first] = errands;
     if (first === undefined) {
       await this.#errandsDue.wait(this.#options.clock, 60_000, signal);
@@ -282,7 +295,10 @@ export class Follower {
         await this.#names(signal);
         this.#nameTheRest();
       }
+      this.#portsAtOnce = Math.min(PORTS_AT_ONCE, this.#portsAtOnce * 2);
     } catch (error) {
+      // One that cannot be asked for must not keep its neighbours from being so.
+      this.#portsAtOnce = 1;
       for (const errand of errands) this.#add(errand);
       throw error;
     }

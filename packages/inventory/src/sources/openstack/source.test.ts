@@ -61,7 +61,7 @@ test('takes application credentials, and says of wrong ones no secret', async ()
   assert.equal(wrong.sink.snapshots, 0);
 });
 
-test('asks for another token when one is refused, and before one ends', async () => {
+test('asks for another token when one is refused', async () => {
   await using site = await SmallSite.start();
   site.port('port');
   await using followed = follow(site);
@@ -191,6 +191,9 @@ test('takes a server away only for a 404 of its own, as lists leave out cells ou
   await followed.item('known', 'others are told of');
   await followed.reported('the reason is told', /1 servers, whose cells are out of reach/);
   assert.equal(followed.sink.items.has('unknown'), false);
+  // What can be known is followed all the same.
+  site.ports.delete('known');
+  await until('a deletion is seen', () => !followed.sink.items.has('known'));
   site.server('dark', { metadata: { role: 'dark' } });
   await followed.item('unknown', 'it comes with its server', (item) => item.labels.role === 'dark');
   assert.equal(absences(followed.sink, 'port'), 0);
@@ -232,4 +235,21 @@ test('keeps the rate it is given', async () => {
   const seconds = (clock.now() - began) / 1000;
   // A burst of one second's worth, then the rate; Keystone's own is not counted.
   assert.ok(site.asked.length - 1 <= 10 + 10 * seconds + 1, `${site.asked.length} in ${seconds} s`);
+});
+
+test('asks for others one by one when one of many cannot be asked for', async () => {
+  await using site = await SmallSite.start();
+  await using followed = follow(site);
+  await until('the empty site is listed', () => followed.sink.snapshots === 1);
+  site.fault = ({ query, path }, response) => {
+    if (!query.getAll('id').includes('bad') && !path.endsWith('/bad')) return false;
+    send(response, 414, {});
+    return true;
+  };
+  site.port('bad');
+  for (let i = 0; i < 8; i++) site.port(`good-${i}`);
+  await until('the others are told of', () => followed.sink.items.size === 8);
+  await followed.reported('the reason is told', /414/);
+  site.fault = () => false;
+  await followed.item('bad', 'it comes at last');
 });

@@ -9,6 +9,11 @@ export interface KeystoneOptions {
   readonly network: string;
 }
 
+interface Token {
+  readonly token: string;
+  readonly user: string;
+}
+
 /** Debian's Keystone on loopback, on SQLite, with one administrator and a catalogue. */
 export class RealKeystone implements AsyncDisposable {
   /** With its version. */
@@ -16,6 +21,7 @@ export class RealKeystone implements AsyncDisposable {
   readonly region = 'one';
   readonly #scratch: Scratch;
   readonly #program: Program;
+  #token: Promise<Token> | undefined;
 
   private constructor(url: string, scratch: Scratch, program: Program) {
     this.url = url;
@@ -74,7 +80,13 @@ project_domain_name = Default
 `;
   }
 
-  async token(): Promise<{ readonly token: string; readonly user: string }> {
+  /** The administrator's; it lasts an hour. */
+  token(): Promise<Token> {
+    this.#token ??= this.#askToken();
+    return this.#token;
+  }
+
+  async #askToken(): Promise<Token> {
     const answer = await fetch(`${this.url}/auth/tokens`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
