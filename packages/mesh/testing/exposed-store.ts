@@ -54,12 +54,16 @@ export class ExposedStore implements AsyncDisposable {
   }
 
   auth(): StoreAuth {
-    return connectAuth({ endpoints: [this.endpoint], tls: this.tls('root') });
+    return connectAuth({
+      endpoints: [this.endpoint],
+      tls: this.tls('root'),
+      deadline: 20_000,
+    });
   }
 
   /** As one of the cluster's own users. */
   connect(user: string): Kv {
-    return connectKv({ endpoints: [this.endpoint], tls: this.tls(user) });
+    return connectKv({ endpoints: [this.endpoint], tls: this.tls(user), deadline: 20_000 });
   }
 
   /** As whoever these name. */
@@ -69,7 +73,7 @@ export class ExposedStore implements AsyncDisposable {
       cert: credentials.certificate,
       key: credentials.key,
     };
-    return connectKv({ endpoints: [endpoint], tls, deadline: 3000 });
+    return connectKv({ endpoints: [endpoint], tls, deadline: 20_000 });
   }
 
   async admit(peer: string): Promise<Credentials> {

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { get } from 'node:https';
 import { test } from 'node:test';
 import { type Kv, KvError } from '@causeway/etcd';
 import { Authority } from '@causeway/pki';
@@ -14,6 +16,10 @@ const refused = async (what: Promise<unknown>, codes = ['permission-denied']): P
     return true;
   });
 };
+
+/** The handshake fails, however often it is tried. */
+const turnedAway = (kv: Kv): Promise<void> =>
+  refused(kv.get('cilium/.heartbeat', { deadline: 2500 }), ['unavailable', 'deadline']);
 
 async function connected(kv: Kv): Promise<void> {
   for (let i = 0; i < 600 && !kv.health().connected; i++)
@@ -69,7 +75,48 @@ test('a peer reads what peers may, directly and by the proxy, and nothing beyond
   // The proxy takes this peer's clients only: not another peer's, and not the store's own.
   const north = await store.admit('north');
   await using stranger = store.connectAs(north, endpoint);
-  await refused(stranger.get('cilium/.heartbeat'), ['unavailable', 'deadline']);
+  await turnedAway(stranger);
+});
+
+/** Watches that the store itself serves, by its metrics. */
+function watchers(store: ExposedStore): Promise<number> {
+  const { caFile, certFile, keyFile } = store.directory.userFiles('root');
+  const [ca, cert, key] = [caFile, certFile, keyFile].map((file) => readFileSync(file, 'utf8'));
+  return new Promise((resolve, reject) => {
+    const options = { ca, cert, key, agent: false } as const;
+    get(new URL('/metrics', store.endpoint), options, async (response) => {
+      let text = '';
+      for await (const chunk of response.setEncoding('utf8')) text += String(chunk);
+      resolve(Number(/^etcd_debugging_mvcc_watcher_total (\d+)/m.exec(text)?.[1]));
+    }).on('error', reject);
+  });
+}
+
+test('however many nodes of a peer watch through its proxy, the store sees one', async () => {
+  await using store = await ExposedStore.start('east');
+  const west = await store.admit('west');
+  const { endpoint } = await store.proxy('west');
+  const readers: Kv[] = [];
+  const join = async () => {
+    const kv = store.connectAs(west, endpoint);
+    readers.push(kv);
+    await connected(kv);
+    const watch = kv.watch('cilium/state/ip/v1/default/')[Symbol.asyncIterator]();
+    for (let event = await watch.next(); event.value?.type !== 'synced'; )
+      event = await watch.next();
+  };
+  try {
+    await join();
+    const one = await watchers(store);
+    assert.ok(one >= 1);
+    for (let i = 0; i < 11; i++) await join();
+    // A watch that begins behind the others stands alone until it has caught up.
+    for (let i = 0; i < 200 && (await watchers(store)) > one; i++)
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal(await watchers(store), one);
+  } finally {
+    for (const kv of readers) await kv[Symbol.asyncDispose]();
+  }
 });
 
 test('revoked, expired and unknown certificates are refused, and a dismissed user is', async () => {
@@ -93,7 +140,7 @@ test('revoked, expired and unknown certificates are refused, and a dismissed use
   // A new handshake with what was revoked fails, without a restart of etcd.
   await store.directory.revoke(peerUser('west'), now);
   await using again = store.connectAs(west);
-  await refused(again.get('cilium/.heartbeat'), ['unavailable', 'deadline']);
+  await turnedAway(again);
   await using renewed = store.connectAs(await store.directory.issuePeer('west', now));
   await renewed.get('cilium/.heartbeat');
 
@@ -101,9 +148,9 @@ test('revoked, expired and unknown certificates are refused, and a dismissed use
   const elsewhere = await Authority.create('elsewhere', { now, days: 1 });
   const other = await elsewhere.authority.issueClient(peerUser('west'), { now, days: 1 });
   await using expired = store.connectAs(await store.directory.issuePeer('west', past));
-  await refused(expired.get('cilium/.heartbeat'), ['unavailable', 'deadline']);
+  await turnedAway(expired);
   await using foreign = store.connectAs(other);
-  await refused(foreign.get('cilium/.heartbeat'), ['unavailable', 'deadline']);
+  await turnedAway(foreign);
 });
 
 test('a change of authority keeps those who know the old one until it is retired', async () => {
@@ -128,5 +175,5 @@ test('a change of authority keeps those who know the old one until it is retired
   await using renewed = store.connectAs(after);
   await renewed.get('cilium/.heartbeat', { deadline: 20_000 });
   await using late = store.connectAs(before);
-  await refused(late.get('cilium/.heartbeat'), ['unavailable', 'deadline']);
+  await turnedAway(late);
 });
