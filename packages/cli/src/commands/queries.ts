@@ -12,7 +12,7 @@ import { type Column, formatTable } from '../output/table.ts';
 import type { Invocation } from '../program/invocation.ts';
 import { askAll, foldRows, mergeRows, type NodeAnswer } from './agents.ts';
 
-type Query = (invocation: Invocation, args: readonly string[]) => Promise<void>;
+export type Query = (invocation: Invocation, args: readonly string[]) => Promise<void>;
 
 interface Listing {
   readonly path: string;
@@ -37,7 +37,7 @@ function listing({ path, first, empty, shape = (row) => row, fold = false }: Lis
   };
 }
 
-function answers({ withTarget, json }: Invocation, path: string): Promise<NodeAnswer[]> {
+export function answers({ withTarget, json }: Invocation, path: string): Promise<NodeAnswer[]> {
   return withTarget((target) => askAll(target, (agent) => agent.get(path), json));
 }
 
@@ -287,6 +287,8 @@ export const nodeList = listing({
   path: '/v1/nodes',
   first: ['name', 'cluster', 'addresses', 'podCIDRs'],
   empty: 'no nodes',
+  // Each node has its own way to each other: `node ways`.
+  shape: ({ way: _, ...row }) => row,
   fold: true,
 });
 
@@ -338,6 +340,6 @@ async function printOne({ json }: Invocation, value: unknown): Promise<void> {
   else await printYaml(value);
 }
 
-function field(value: unknown, name: string): unknown {
+export function field(value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null ? (value as Row)[name] : undefined;
 }

@@ -125,6 +125,14 @@ export function addAgentQueries(program: Command): void {
 
   const node = program.command('node').description('nodes as the agents see each other');
   runs(node.command('list').description('all nodes'), async () => (await queries()).nodeList);
+  runs(
+    node.command('ways').description('how each node reaches the pods of each other, and why so'),
+    async () => (await import('../commands/nodes.ts')).nodeWays,
+  );
+  runs(
+    node.command('endpoints').description('nodes that are endpoints themselves'),
+    async () => (await import('../commands/nodes.ts')).nodeEndpoints,
+  );
 
   runs(
     program.command('drops').description('drops by reason, and the last ones explained'),
