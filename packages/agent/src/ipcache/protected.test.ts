@@ -35,4 +35,6 @@ test('a name keeps its addresses while nobody answers for it', async () => {
   assert.deepEqual(await addresses(), ['192.0.2.11']);
   answer = ['192.0.2.12'];
   assert.deepEqual(await addresses(), ['192.0.2.12']);
+  const [, peer] = await sockets.find(['https://192.0.2.77:2379']);
+  assert.deepEqual(peer, { address: '192.0.2.77', port: 2379, protocol: 6 }, "a peer's store too");
 });

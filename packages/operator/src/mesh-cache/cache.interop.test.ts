@@ -98,6 +98,10 @@ test("a copy in the own store, in KVStoreMesh's form, for agents that read it; i
   const kv = memory.connect();
   await kv.put('cilium/.heartbeat', 'now');
   await kv.put('cilium/cache/nodes/v1/east/long-gone', 'x');
+  await kv.put(
+    'causeway/cache/service-backends/v1/east/shop/till/0',
+    'of a form that it no longer has',
+  );
   const fence = await leader(kv);
   const at = async (key: string) => (await kv.get(key))?.text;
 
@@ -158,11 +162,15 @@ test("a copy in the own store, in KVStoreMesh's form, for agents that read it; i
     };
     for (const [key, value] of Object.entries(copies)) assert.equal(await at(key), value, key);
     assert.equal(await at('cilium/cache/nodes/v1/east/long-gone'), undefined);
+    assert.equal(await at('causeway/cache/service-backends/v1/east/shop/till/0'), undefined);
     for (const kind of MARKERS) {
       assert.ok(await at(`cilium/synced/east/cilium/cache/${kind}/v1`), kind);
     }
     assert.equal(tables.ipEntries.get('east', '10.7.0.9')?.identity, ID);
     assert.equal(tables.services.size, 1);
+    // Heartbeat, markers and five kinds: that is all the peer's store has to serve, for however many nodes.
+    const metrics = await (await fetch(`${etcd.endpoint}/metrics`)).text();
+    assert.match(metrics, /^etcd_debugging_mvcc_watcher_total 7$/m);
     await peer.delete('cilium/state/ip/v1/default/10.7.0.9');
     await peer.put(
       'cilium/state/nodes/v1/east/n1',

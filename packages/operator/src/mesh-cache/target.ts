@@ -48,6 +48,7 @@ export const copyPrefixes = (cluster: string): string[] => [
 export class CacheTarget implements PeerTarget {
   readonly #options: CacheTargetOptions;
   readonly #mirrors = new Map<CopiedKind, Mirror>();
+  #tree: 'state' | 'cache' | undefined;
 
   constructor(options: CacheTargetOptions) {
     this.#options = options;
@@ -57,8 +58,10 @@ export class CacheTarget implements PeerTarget {
     const kinds: CopiedKind[] = ['nodes', 'services', 'identities', 'ip'];
     if (config.causeway?.serviceBackends) kinds.push('service-backends');
     if (config.serviceExportsEnabled !== undefined) kinds.push('serviceexports');
+    if (tree !== this.#tree) this.#mirrors.clear();
+    this.#tree = tree;
     const streams = kinds.map((kind) => this.#mirror(kind, tree).stream(kv, page.size));
-    return [this.#config(configText), ...streams];
+    return [this.#config(configText, kinds), ...streams];
   }
 
   #mirror(kind: CopiedKind, tree: 'state' | 'cache'): Mirror {
@@ -79,7 +82,7 @@ export class CacheTarget implements PeerTarget {
   }
 
   /** The config's copy says that it is one; everything else of it, also what we do not know, stays. */
-  #config(text: string): PeerStream {
+  #config(text: string, kinds: readonly CopiedKind[]): PeerStream {
     const { name, signal } = this.#options;
     const key = clusterConfigKey(name);
     return {
@@ -87,7 +90,12 @@ export class CacheTarget implements PeerTarget {
       canary: undefined,
       start: ({ synced, broken }) => {
         const put = { type: 'put', key, value: copyOfConfig(text) } as const;
-        const writing = writeAll(this.#options, [put], signal).then(synced, (error) =>
+        // What the peer no longer has does not stay behind.
+        const without = KINDS.filter((kind) => !kinds.includes(kind)).map((kind) => {
+          this.#mirrors.delete(kind);
+          return { type: 'delete-prefix', prefix: prefixOf(kind, name, 'cache') } as const;
+        });
+        const writing = writeAll(this.#options, [put, ...without], signal).then(synced, (error) =>
           broken(error instanceof KvError ? error : new KvError('internal', key, String(error))),
         );
         return { [Symbol.asyncDispose]: () => writing };
