@@ -100,6 +100,24 @@ test('the guard keeps a large removal back, lets others have the addresses, and 
   }
 });
 
+test('what the filters would take away all at once is kept back as well', () => {
+  const inventory = inventoryOf(['one']);
+  const skipped = (list: SourceItem[]) =>
+    list.map((each) => ({ ...each, labels: { skip: 'yes' } }));
+  inventory.snapshot('one', fleet(0, 50), 0);
+  inventory.snapshot('one', [...skipped(fleet(0, 3)), ...fleet(3, 50)], 1);
+  assert.deepEqual([inventory.addresses, inventory.sources(0)[0]?.leftOut], [47, 3]);
+  for (const at of [2, 3]) {
+    inventory.snapshot('one', skipped(fleet(0, 50)), at);
+    assert.equal(inventory.addresses, 47);
+    assert.equal(inventory.sources(2)[0]?.withheld?.count, 47);
+  }
+  inventory.put('one', fleet(9, 10)[0]!, 4);
+  assert.equal(inventory.sources(2)[0]?.withheld?.count, 46, 'one is back');
+  assert.equal(inventory.accept('one'), 46);
+  assert.equal(inventory.addresses, 1);
+});
+
 test('an empty list is doubted however few there were', () => {
   assert.deepEqual(
     [doubted(0, 5, GUARD), doubted(5, 5, GUARD), doubted(1, 1, GUARD), doubted(10, 30, GUARD)],

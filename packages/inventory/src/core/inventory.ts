@@ -164,6 +164,7 @@ export class Inventory {
     const named = new Set<string>();
     // What is gone gives its addresses up before others claim them; what is doubted gives way to them.
     for (const { id } of items) named.add(id);
+    for (const id of this.#omitted(state, items)) named.delete(id);
     this.#sweep(state, named, now);
     let left = STEP;
     for (const item of items) {
@@ -347,8 +348,10 @@ export class Inventory {
       return;
     }
     state.refused.delete(item.id);
-    this.#keep(state, item.id);
     const before = state.entries.get(item.id);
+    // What the filters would take away all at once waits like what a list does not name.
+    if (before?.withheld && state.settings?.mapping.leavesOut(item) !== undefined) return;
+    this.#keep(state, item.id);
     if (before?.item !== undefined && deepEqual(before.item, item)) {
       const again = renewed || item.version === undefined;
       if (again && before.expires !== Number.POSITIVE_INFINITY) this.#renew(state, before, now);
@@ -410,6 +413,21 @@ export class Inventory {
     for (const address of entry.addresses) {
       if (this.#claims.claim(address, entry)) this.#changed.add(address);
     }
+  }
+
+  /** Endpoints that are named, but no longer pass the filters: their facts or the filters have changed. */
+  #omitted(state: State, items: readonly SourceItem[]): string[] {
+    const mapping = state.settings?.mapping;
+    if (mapping === undefined || !mapping.filters) return [];
+    return items.flatMap((given) => {
+      const entry = state.entries.get(given.id);
+      if (entry === undefined || entry.leftOut) return [];
+      try {
+        return mapping.leavesOut(checkItem(given)) === undefined ? [] : [given.id];
+      } catch {
+        return [];
+      }
+    });
   }
 
   /** Takes away what a whole list does not name, at once or, if that is too much, when the guard lets it. */

@@ -55,6 +55,11 @@ export class Mapping {
     this.#filter = labelFilter(options.identityLabels);
   }
 
+  /** Whether there are filters at all. */
+  get filters(): boolean {
+    return this.#include.length + this.#exclude.length > 0;
+  }
+
   /** Why the item takes no part; undefined if it does. */
   leavesOut(item: Item): string | undefined {
     const facts = this.#facts(item);
