@@ -12,10 +12,11 @@ function client() {
   const clock = new VirtualClock();
   let answers = true;
   let late = 0;
+  let clusterId = header.clusterId;
   let probes = 0;
   const probe: Transport['probe'] = async ({ deadline }) => {
     probes++;
-    if (answers) return { header };
+    if (answers) return { header: { ...header, clusterId } };
     await clock.sleep(deadline + late, new AbortController().signal);
     throw new KvError('deadline', 'status', 'no answer');
   };
@@ -31,8 +32,12 @@ function client() {
   return {
     ...{ clock, kv, told },
     probes: () => probes,
-    store: (change: { readonly answers: boolean; readonly late?: number }) => {
-      ({ answers, late = 0 } = change);
+    store: (change: {
+      readonly answers: boolean;
+      readonly late?: number;
+      readonly clusterId?: string;
+    }) => {
+      ({ answers, late = 0, clusterId = header.clusterId } = change);
     },
   };
 }
@@ -69,5 +74,17 @@ test('a second one in a row is believed', async () => {
   assert.equal(kv.health().connected, true);
   await clock.advance(7000);
   assert.deepEqual([kv.health().connected, told], [false, [true, false]]);
+  await kv[Symbol.asyncDispose]();
+});
+
+test('a proxy that tells no cluster id is no other store', async () => {
+  const { clock, kv, store } = client();
+  await flush();
+  store({ answers: true, clusterId: '0' });
+  await clock.advance(10_000);
+  assert.equal(kv.health().clusterId, 'c');
+  store({ answers: true, clusterId: 'other' });
+  await clock.advance(10_000);
+  assert.equal(kv.health().clusterId, 'other');
   await kv[Symbol.asyncDispose]();
 });

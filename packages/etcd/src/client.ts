@@ -2,7 +2,13 @@ import type { Clock } from '@causeway/tables';
 import { KvError, type KvErrorCode } from './errors.ts';
 import { HeldLease } from './lease.ts';
 import { pagesOf } from './pages.ts';
-import type { Call, Header, RangeRequest, Transport } from './transport.ts';
+import {
+  type Call,
+  clusterIdOf,
+  type Header,
+  type RangeRequest,
+  type Transport,
+} from './transport.ts';
 import type {
   CallOptions,
   Kv,
@@ -133,7 +139,8 @@ export class Client implements Kv {
   }
 
   #hear(header: Header): void {
-    const moved = this.#clusterId !== header.clusterId;
+    const clusterId = clusterIdOf(header, this.#clusterId);
+    const moved = this.#clusterId !== clusterId;
     // After an outage, and when revisions go back, the store may be another that knows no lease of ours.
     if (!this.#connected || moved || header.revision < this.#revision) {
       for (const lease of this.#leases.values()) lease.check();
@@ -141,7 +148,7 @@ export class Client implements Kv {
     this.#heard = this.#clock.now();
     this.#doubtSince = undefined;
     this.#endpoint = header.endpoint;
-    this.#clusterId = header.clusterId;
+    this.#clusterId = clusterId;
     this.#revision = header.revision;
     if (!this.#connected) this.#turn(true);
     else if (moved) this.#notify();

@@ -6,12 +6,20 @@
 import type { KvError } from './errors.ts';
 import type { Compare, KvEntry, LeaseId, TxnOperation, TxnOperationResult } from './types.ts';
 
+/** In place of a cluster's id: etcd's grpc-proxy answers so to who joins a watch that it has already. */
+const UNKNOWN_CLUSTER = '0';
+
 export interface Header {
   readonly clusterId: string;
   readonly memberId: string;
   readonly revision: number;
   /** Who answered. */
   readonly endpoint: string;
+}
+
+/** The id that a header tells, or the one known before it where it tells none. */
+export function clusterIdOf<T extends string | undefined>(header: Header, known: T): string | T {
+  return header.clusterId === UNKNOWN_CLUSTER ? known : header.clusterId;
 }
 
 export interface Call {

@@ -2,7 +2,13 @@ import { type Clock, exponentialBackoff, Gate } from '@causeway/tables';
 import { KvError } from './errors.ts';
 import { KnownKeys } from './known-keys.ts';
 import { pagesOf } from './pages.ts';
-import type { Header, Stream, StreamEvent, Transport } from './transport.ts';
+import {
+  clusterIdOf,
+  type Header,
+  type Stream,
+  type StreamEvent,
+  type Transport,
+} from './transport.ts';
 import type {
   KvEntry,
   KvWatch,
@@ -253,7 +259,8 @@ export class Watch implements KvWatch {
           created: (header) => {
             waiting.abort();
             this.#context.onHeader(header);
-            const moved = this.#clusterId !== undefined && header.clusterId !== this.#clusterId;
+            const clusterId = clusterIdOf(header, this.#clusterId);
+            const moved = this.#clusterId !== undefined && clusterId !== this.#clusterId;
             if (moved || header.revision < listed) {
               return end(
                 new KvError(
@@ -263,7 +270,7 @@ export class Watch implements KvWatch {
                 ),
               );
             }
-            this.#clusterId = header.clusterId;
+            this.#clusterId = clusterId;
             if (!this.#synced) {
               this.#synced = true;
               this.#queue.mark({ type: 'synced', revision: listed });
