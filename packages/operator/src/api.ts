@@ -60,6 +60,8 @@ export function operatorApi({ operator, commands, about, onError }: ApiParts): A
   app.get('/v1/nodes', async (c) => jsonAnswer(c, nodeViews(await world())));
   app.get('/v1/claims', async (c) => jsonAnswer(c, claimViews(await world())));
   app.get('/v1/vips', async (c) => jsonAnswer(c, (await world()).vips));
+  // What is told is known to who tells it.
+  app.get('/v1/shared-services', (c) => jsonAnswer(c, operator.leading().sharedServices()));
   app.get('/v1/plan', async (c) => {
     const tree = planView(await world());
     return jsonAnswer(c, { tree, text: planText(tree) });

@@ -143,6 +143,11 @@ test('a shared service is told whole in the form of Cilium, and in shards with e
   assert.equal(decodeServiceShard(shard.text).backends[0]?.target, 'web-1');
   assert.ok(shard.lease !== '0', 'what is told hangs on a lease');
 
+  assert.deepEqual(
+    [...world.exporter!.exported()],
+    [{ service: 'shop/web', backends: 3, active: 2, expected: 4, shards: 1, left: 0 }],
+  );
+
   // A health check speaks against one, of a service that has one.
   await world.apply(service({ 'causeway.io/health-check': 'tcp' }));
   await world.kv.put(healthKey('n1'), encodeHealth(report));
