@@ -25,7 +25,16 @@ export function routeOperations(socket: RtSocket): Operations<DesiredRoute, stri
         .map((route) => [prefixOf(route), route] as const),
     );
 
-  const specOf = (row: DesiredRoute): RouteSpec => {
+  /** One question for a batch, however many of its routes lead to the device. */
+  const hostDevice = (): (() => number | undefined) => {
+    let answer: { readonly index: number | undefined } | undefined;
+    return () => {
+      answer ??= { index: socket.link({ name: HOST_DEVICE })?.index };
+      return answer.index;
+    };
+  };
+
+  const specOf = (row: DesiredRoute, host: () => number | undefined): RouteSpec => {
     if (row.device === 'unreachable') {
       return {
         family: Prefix.family(row.prefix) === 'ipv4' ? 4 : 6,
@@ -35,8 +44,7 @@ export function routeOperations(socket: RtSocket): Operations<DesiredRoute, stri
         type: 'unreachable',
       };
     }
-    const ifindex =
-      typeof row.device === 'number' ? row.device : socket.link({ name: HOST_DEVICE })?.index;
+    const ifindex = typeof row.device === 'number' ? row.device : host();
     if (ifindex === undefined) throw new Error(`the device ${HOST_DEVICE} does not exist yet`);
     const prefix = row.prefix;
     return {
@@ -54,12 +62,13 @@ export function routeOperations(socket: RtSocket): Operations<DesiredRoute, stri
   return {
     async update(batch) {
       const have = observed();
+      const host = hostDevice();
       const results: (Error | undefined)[] = batch.map(() => undefined);
       const indexes: number[] = [];
       const requests = [];
       for (const [index, { row }] of batch.entries()) {
         try {
-          const spec = specOf(row);
+          const spec = specOf(row, host);
           const present = have.get(row.prefix);
           if (present !== undefined && same(present, spec)) continue;
           if (present !== undefined) requests.push(request.replaceRoute(spec));
