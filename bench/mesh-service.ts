@@ -240,7 +240,7 @@ const benchmark: Benchmark = async ({ quick, log }: Context) => {
       },
     }),
   );
-  const changes = quick ? 20 : 200;
+  const changes = quick ? 20 : 100;
   const METRIC = 'from the event to the last map write';
   const spread = new Map<string, number[]>();
   const sizes = new Map<string, { bytes: number; writes: number }>();
@@ -270,7 +270,7 @@ const benchmark: Benchmark = async ({ quick, log }: Context) => {
         'whole value': () => measureForm('whole value', WHOLE),
         shards: () => measureForm('shards', SHARDS),
       },
-      rounds: quick ? 1 : 5,
+      rounds: quick ? 1 : 3,
     },
     log,
   );
