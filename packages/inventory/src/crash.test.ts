@@ -14,16 +14,12 @@ class Judge implements AsyncDisposable {
   /** Addresses that are there all the time. */
   readonly steady = new Set<string>();
   readonly #store = new Map<string, string>();
-  readonly #meant = new Map<
-    string,
-    { readonly labels: string; readonly goneAt: number | undefined }
-  >();
-  readonly #rest: number;
+  /** Labels of every number whose key stands. */
+  readonly #meant = new Map<string, string>();
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
 
-  constructor(kv: Kv, rest: number) {
-    this.#rest = rest;
+  constructor(kv: Kv) {
     this.#running = this.#watch(kv);
   }
 
@@ -38,17 +34,9 @@ class Judge implements AsyncDisposable {
   #put(key: string, value: string): void {
     this.#store.set(key, value);
     if (key.startsWith(IDENTITY)) {
-      const before = this.#meant.get(key);
-      const rested =
-        before?.goneAt === undefined || performance.now() - before.goneAt >= this.#rest;
-      if (
-        before !== undefined &&
-        before.labels !== value &&
-        !(before.goneAt !== undefined && rested)
-      ) {
-        this.faults.push(`${key} meant ${before.labels} and means ${value} without a rest`);
-      }
-      this.#meant.set(key, { labels: value, goneAt: undefined });
+      const before = this.#meant.get(key) ?? value;
+      if (before !== value) this.faults.push(`${key} meant ${before} and means ${value}`);
+      this.#meant.set(key, value);
     }
     if (!key.startsWith(IP)) return;
     const { HostIP, ID } = JSON.parse(value) as { ID: number; HostIP: string };
@@ -59,8 +47,7 @@ class Judge implements AsyncDisposable {
 
   #delete(key: string): void {
     this.#store.delete(key);
-    const meant = this.#meant.get(key);
-    if (meant !== undefined) this.#meant.set(key, { ...meant, goneAt: performance.now() });
+    this.#meant.delete(key);
     if (this.steady.has(key.slice(IP.length))) this.faults.push(`${key} went`);
     const number = key.startsWith(IDENTITY) ? `"ID":${key.slice(IDENTITY.length)},` : undefined;
     for (const [other, value] of this.#store) {
@@ -113,7 +100,7 @@ test('leaders come and go in the middle of everything, the store hangs, and no r
   };
   assert.ok(settings(input));
   const kv = etcd.connect();
-  await using judge = new Judge(kv, 500);
+  await using judge = new Judge(kv);
   let instance = instanceOn(etcd.connect(), input);
   try {
     await until('the first list stands', () => instance.status().writer?.declared === true);
