@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { inParallel } from '../index.ts';
-import { bothOf, peersOf } from './mesh.ts';
-import { expectSoon, useLab } from './support.ts';
+import { attemptsAt, bothOf, lostOf, peersOf } from './mesh.ts';
+import { eventually, expectSoon, useLab } from './support.ts';
+
+/** Writers of a store that was replaced are given 15 s, and a busy machine takes its time besides. */
+const SETTLE_MS = 60_000;
 
 const lab = useLab('mesh-ten', { shipped: 'mesh-10' });
 
@@ -24,4 +27,28 @@ test('every node reads nine peers, and pods of all ten clusters reach those of t
     }));
   });
   await expectSoon(asks.flat());
+});
+
+test('a peer’s store that is emptied, and one taken back to an old snapshot, cost nothing', async () => {
+  const { etcd } = lab().cluster('c3');
+  await etcd.snapshot();
+  const addresses = [
+    ...(await bothOf(lab(), 'c2/default/web-2')),
+    ...(await bothOf(lab(), 'c3/default/web-3')),
+  ];
+  await using all = await attemptsAt(lab(), 'c1/default/web-1', 'peers', addresses);
+  await Promise.all([lab().cluster('c2').etcd.wipe(), etcd.restore()]);
+  // The connection of before was lost: what is ready now was greeted anew.
+  for (const peer of ['c2', 'c3'])
+    await eventually(
+      `${peer} was lost and is read again`,
+      async () => {
+        const row = (await peersOf(lab(), 'n1')).find(({ name }) => name === peer);
+        return row?.state === 'ready' && row.losses > 0 ? true : undefined;
+      },
+      SETTLE_MS,
+    );
+  const known = JSON.stringify(await lab().agent('n1').get('/v1/ipcache'));
+  for (const address of addresses) assert.ok(known.includes(`"${address}`), `${address} is known`);
+  assert.deepEqual(lostOf(await all.stop()), []);
 });

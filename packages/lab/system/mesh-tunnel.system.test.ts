@@ -161,21 +161,6 @@ test('a peer’s store that dies is nothing within the grace; after it only what
   assert.deepEqual(lostOf(await local.stop()), [], 'local traffic');
 });
 
-test('a peer’s store that is emptied, and one taken back to an old snapshot, cost nothing', async () => {
-  const { etcd } = lab().cluster('west');
-  await etcd.snapshot();
-  await using all = await attemptsAt(lab(), CLIENT, 'both', [...near, ...far, ...web]);
-  for (const fault of ['wipe', 'restore'] as const) {
-    await etcd[fault]();
-    await peerBecomes(lab(), 'e1', 'west', 'ready');
-    await eventually(`west's addresses after ${fault}`, async () => {
-      const known = JSON.stringify(await lab().agent('e1').get('/v1/ipcache'));
-      return far.every((address) => known.includes(`"${address}`)) ? true : undefined;
-    });
-  }
-  assert.deepEqual(lostOf(await all.stop()), []);
-});
-
 test('a peer that claims others’ addresses and numbers, and malformed values, are refused and shown; nothing is harmed', async () => {
   const { etcd } = lab().cluster('west');
   const entry = (ip: string, id: number, more: object = {}) =>

@@ -82,6 +82,8 @@ export interface PeerRow {
   readonly name: string;
   readonly state: string;
   readonly reason?: string;
+  /** Within the last grace. */
+  readonly losses: number;
   readonly counts: Readonly<Record<string, number>>;
   readonly 'last-contact'?: string;
 }
