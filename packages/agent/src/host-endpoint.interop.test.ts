@@ -32,7 +32,10 @@ isolated(import.meta.filename, () => {
   ): Promise<string[]> => {
     const outcomes = await Promise.all(
       cases.map(async ([what, from, to, port, expected]) => {
-        const seen = await both(from, to, port);
+        let seen = await both(from, to, port);
+        // A busy machine may be late with an answer; none comes for what is dropped.
+        for (let tries = 0; expected && seen.includes(false) && tries < 10; tries++)
+          seen = await both(from, to, port);
         return seen.every((each) => each === expected) ? [] : [`${what}: ${seen}`];
       }),
     );
@@ -98,8 +101,13 @@ isolated(import.meta.filename, () => {
         .body;
       return rows.some(({ pod, ingress }) => pod === 'shop/cli' && ingress === 'enforced');
     });
-    assert.deepEqual(await both('b', cli.addresses, 7000), [true, true], 'the server by its label');
-    assert.deepEqual(await both('other', cli.addresses, 7000), [false, false], 'and nobody else');
+    assert.deepEqual(
+      await wrong([
+        ['the server by its label', 'b', cli.addresses, 7000, true],
+        ['and nobody else', 'other', cli.addresses, 7000, false],
+      ]),
+      [],
+    );
     await nodes.store.delete('CiliumNetworkPolicy', { namespace: 'shop', name: 'only-ledger' });
   });
 
@@ -113,7 +121,7 @@ isolated(import.meta.filename, () => {
       ),
     ]);
     await until('it is on trial', async () => (await host()).policy?.ingress === 'audit');
-    assert.deepEqual(await both('other', NODES.b, 7000), [true, true]);
+    assert.deepEqual(await wrong([['not dropped', 'other', NODES.b, 7000, true]]), []);
     const denied = await trace('shop/other', 'node', 7000);
     const allowed = await trace('shop/cli', '192.0.2.2', 7000);
     assert.equal(allowed.verdict, 'allow', JSON.stringify(allowed));
