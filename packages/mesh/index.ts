@@ -59,17 +59,9 @@ export {
   type ShardPorts,
 } from './src/codec/service-shard.ts';
 export { type CollectorOptions, type CollectorResult, IdentityCollector } from './src/collector.ts';
-export type {
-  IpEntriesView,
-  IpEntry,
-  PrintedIpEntry,
-  PutResult,
-} from './src/entries/entry.ts';
-export {
-  type EntryChanges,
-  IpEntries,
-  type RawEntry,
-} from './src/entries/ip-entries.ts';
+export type { EntryChanges } from './src/entries/changes.ts';
+export type { IpEntry, PrintedIpEntry, RawEntry } from './src/entries/entry.ts';
+export { IpEntries } from './src/entries/ip-entries.ts';
 export { rawEntry } from './src/entries/places.ts';
 export { MeshError, type MeshErrorCode } from './src/errors.ts';
 export { admitPeer, dismissPeer, setUpAuth } from './src/expose/auth.ts';

@@ -11,6 +11,12 @@ export interface Place {
 /** `10.0.0.5` and `10.0.0.5/32` are different keys of the store. */
 export const SINGLE = 129;
 
+/** States of a slot. */
+export const FREE = 0;
+export const LIVE = 1;
+/** Holds only its place: somebody has yet to hear that the entry went. */
+export const GRAVE = 2;
+
 const NONE = -1;
 
 /**
@@ -22,7 +28,6 @@ const NONE = -1;
 export class Columns {
   words!: Uint32Array<ArrayBuffer>;
   length!: Uint8Array<ArrayBuffer>;
-  /** 0 free, 1 holds an entry, 2 holds only its place: somebody has yet to hear that the entry went. */
   state!: Uint8Array<ArrayBuffer>;
   encryptionKey!: Uint8Array<ArrayBuffer>;
   /** The list of its cluster that showed the entry last. */
@@ -114,7 +119,7 @@ export class Columns {
       left = NONE;
     }
     this.#next.delete(slot);
-    this.state[slot] = 0;
+    this.state[slot] = FREE;
     this.host[slot] = this.#free + 1;
     this.#free = slot;
     this.#used--;
@@ -153,7 +158,7 @@ export class Columns {
     this.words[slot * 4 + 2] = place.w2;
     this.words[slot * 4 + 3] = place.w3;
     this.length[slot] = place.length;
-    this.state[slot] = 1;
+    this.state[slot] = LIVE;
     return slot;
   }
 

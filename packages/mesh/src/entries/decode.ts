@@ -2,7 +2,7 @@ import { Address } from '@causeway/ip';
 import { decodeIp, decodePorts, type NamedPort, NO_PORTS } from '../codec/ip.ts';
 import { MeshError } from '../errors.ts';
 import { canonicalPlace } from './canonical.ts';
-import type { RawEntry } from './ip-entries.ts';
+import type { RawEntry } from './entry.ts';
 import { newPlace, placeOf } from './places.ts';
 
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);

@@ -1,6 +1,7 @@
 import type { NumericIdentity } from '@causeway/identity';
 import type { Address, Prefix } from '@causeway/ip';
 import type { NamedPort } from '../codec/ip.ts';
+import type { Place } from './columns.ts';
 
 /** What one cluster says of an address. */
 export interface IpEntry {
@@ -24,24 +25,11 @@ export interface PrintedIpEntry extends IpEntry {
   readonly yieldsTo: string | undefined;
 }
 
-/**
- * The compact store of all clusters' IP entries, as the rooms above it see it. Of several clusters that
- * claim an address the own one wins, then whoever held it first; the others wait behind it.
- */
-export interface IpEntriesView {
-  readonly size: number;
-  /** True if every registered source has delivered. */
-  readonly initialized: boolean;
-  whenInitialized(signal?: AbortSignal): Promise<void>;
-  /** Called after each round of changes, and when it becomes initialized. Returns its undoing. */
-  onCommit(listener: () => void): () => void;
-  get(cluster: string, address: string): IpEntry | undefined;
-  /** Who has the address or prefix. */
-  winner(address: string): IpEntry | undefined;
-  /** The winner first, then those that wait. */
-  claims(address: string): IpEntry[];
-  count(cluster: string): number;
-  entries(): IterableIterator<IpEntry>;
-  entriesOf(cluster: string): IterableIterator<IpEntry>;
-  printed(limit: number): PrintedIpEntry[];
+/** What a store says of a place; one object may serve for all that are read. */
+export interface RawEntry extends Place {
+  identity: number;
+  host: Address | undefined;
+  encryptionKey: number;
+  ports: readonly NamedPort[];
+  pod: string | undefined;
 }

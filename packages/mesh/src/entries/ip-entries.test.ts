@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { IpEntry } from './entry.ts';
-import { IpEntries, type RawEntry } from './ip-entries.ts';
+import type { IpEntry, RawEntry } from './entry.ts';
+import { IpEntries } from './ip-entries.ts';
 import { rawEntry } from './places.ts';
 
 const PORTS = [{ name: 'http', port: 80, protocol: 'TCP' as const }];

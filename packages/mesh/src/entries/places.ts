@@ -2,7 +2,7 @@ import { Address, Prefix } from '@causeway/ip';
 import { NO_PORTS } from '../codec/ip.ts';
 import { MeshError } from '../errors.ts';
 import { type Place, SINGLE } from './columns.ts';
-import type { RawEntry } from './ip-entries.ts';
+import type { RawEntry } from './entry.ts';
 
 const bytes = new Uint8Array(16);
 const view = new DataView(bytes.buffer);
