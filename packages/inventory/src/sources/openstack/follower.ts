@@ -288,7 +288,7 @@ export class Follower {
       } else if (first.type === 'server') {
         const had = this.#view.portsOf(first.id).length > 0;
         if (!(await this.#server(first.id, signal))) this.#later.push(first);
-        else if (had && !this.#view.serversInUse().includes(first.id))
+        else if (had && !this.#view.hasServer(first.id))
           this.#add({ type: 'device', id: first.id });
       } else if (first.type === 'device') await this.#device(first.id, signal);
       else {

@@ -136,6 +136,10 @@ export class SiteView {
     return [...(this.#portsOf.get(server) ?? [])];
   }
 
+  hasServer(id: string): boolean {
+    return this.#servers.get(id)?.object !== undefined;
+  }
+
   /** Servers that ports of ours name and that are held as there. */
   serversInUse(): readonly string[] {
     return [...this.#portsOf.keys()].filter((id) => this.#servers.get(id)?.object !== undefined);
@@ -210,7 +214,7 @@ export class SiteView {
   }
 
   /** Whether an instance of Nova's stands behind the port: a port of another owner may name anything. */
-  #hasServer(port: Port): boolean {
+  #namesServer(port: Port): boolean {
     return (
       this.#compute &&
       /^(compute|baremetal):/.test(port.deviceOwner) &&
@@ -219,7 +223,7 @@ export class SiteView {
   }
 
   #lacksServer(port: Port): boolean {
-    return this.#hasServer(port) && !this.#servers.has(port.device);
+    return this.#namesServer(port) && !this.#servers.has(port.device);
   }
 
   #lacksNames(port: Port): boolean {
@@ -239,7 +243,7 @@ export class SiteView {
   }
 
   #link(port: Port): void {
-    if (!this.#hasServer(port)) return;
+    if (!this.#namesServer(port)) return;
     const ports = this.#portsOf.get(port.device) ?? new Set();
     this.#portsOf.set(port.device, ports.add(port.id));
   }
