@@ -293,6 +293,6 @@ test('every node has the same table, whatever it learned in which order', () => 
         }
       },
     ),
-    { numRuns: 60 },
+    { numRuns: 25 },
   );
 });
