@@ -184,7 +184,8 @@ export class Peer implements AsyncDisposable {
     } catch (error) {
       return { type: 'refused', reason: error instanceof Error ? error.message : String(error) };
     }
-    this.#kv = connection.kv;
+    // Of a copy the own store answers, which is not the peer's.
+    this.#kv = connection.upstream === undefined ? connection.kv : undefined;
     const session = new Session({
       name: spec.name,
       kv: connection.kv,
