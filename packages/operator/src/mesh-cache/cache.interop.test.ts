@@ -169,8 +169,10 @@ test("a copy in the own store, in KVStoreMesh's form, for agents that read it; i
     assert.equal(tables.ipEntries.get('east', '10.7.0.9')?.identity, ID);
     assert.equal(tables.services.size, 1);
     // Heartbeat, markers and five kinds: that is all the peer's store has to serve, for however many nodes.
-    const metrics = await (await fetch(`${etcd.endpoint}/metrics`)).text();
-    assert.match(metrics, /^etcd_debugging_mvcc_watcher_total 7$/m);
+    await until('seven watchers', async () => {
+      const metrics = await (await fetch(`${etcd.endpoint}/metrics`)).text();
+      return /^etcd_debugging_mvcc_watcher_total 7$/m.test(metrics);
+    });
     await peer.delete('cilium/state/ip/v1/default/10.7.0.9');
     await peer.put(
       'cilium/state/nodes/v1/east/n1',
