@@ -148,19 +148,21 @@ async function bringUp(
     if (operators.length > 0) say(`operators: ${operators.map(({ place }) => place).join(', ')}`);
   }
   await startInventories(lab, signal);
-  const peers = await peersByFile(lab);
   const agents = lab.clusters.flatMap((cluster) =>
     cluster.agents.map((agent) => ({ cluster, agent })),
   );
   let ready = 0;
   await inParallel(agents, AGENTS_AT_ONCE, async ({ cluster, agent }) => {
     await agent.configure(cluster.etcd);
-    for (const { etcd, credentials } of peers.get(cluster.plan.name) ?? [])
-      agent.meet(etcd, credentials);
     for (const program of agent.programs) await program.start();
     await agentsReady([agent], AGENT_READY_MS, signal);
     say(`agent ${++ready} of ${agents.length} ready: ${agent.node.name}`);
   });
+  // An agent that starts waits a minute for peers that it knows of: they are told of once all run.
+  const peers = await peersByFile(lab);
+  for (const { cluster, agent } of agents)
+    for (const { etcd, credentials } of peers.get(cluster.plan.name) ?? [])
+      agent.meet(etcd, credentials);
   for (const [inviting, joining] of pairsToJoin(lab)) {
     await joinClusters(lab.context, inviting, joining);
     say(`${joining.plan.name} joined ${inviting.plan.name}`);
