@@ -330,6 +330,19 @@ test('shards are believed and the whole value beside them is not; without them i
   assert.deepEqual(t.chosen(), { '10.2.0.1': 50, '10.2.0.2': 50 });
 });
 
+test('what other clusters serve too is never forwarded with the address of the client', () => {
+  const t = start({ 'service.cilium.io/forwarding-mode': 'dsr' });
+  const forwarding = () => {
+    t.flush();
+    return t.balancer.why(FRONTEND).forwarding;
+  };
+  assert.equal(forwarding(), 'dsr');
+  t.balancer.applyRemote(part('east', { '10.2.0.1': 'active' }));
+  assert.equal(forwarding(), 'snat');
+  t.balancer.deleteRemote(part('east', {}));
+  assert.equal(forwarding(), 'dsr');
+});
+
 test('traffic that stays on its node goes to no other cluster', () => {
   const balancer = new Balancer(settings);
   const object = service();

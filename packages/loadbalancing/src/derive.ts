@@ -147,7 +147,8 @@ function frontendsOf(
       affinitySeconds: service.affinitySeconds,
       trafficPolicy,
       external,
-      forwarding: forwardingOf(service, port, context),
+      // Nodes of another cluster need not know our way of telling them the address that was asked for.
+      forwarding: tiers.flat().length > 1 ? 'snat' : forwardingOf(service, port, context),
       sourceRanges:
         type === 'LoadBalancer' && service.sourceRanges.length > 0
           ? service.sourceRanges
