@@ -97,7 +97,9 @@ class Follower implements AsyncDisposable {
   readonly #cluster: string;
   readonly #tables: MeshTables;
   readonly #options: MeshReaderOptions;
-  readonly #watch: KvWatch;
+  readonly #pageSize: number;
+  readonly #stop = new AbortController();
+  #giveBack = () => {};
   readonly #initial: InitialSource | undefined;
   /** Keys with a row in `mesh-rejected`. */
   readonly #refused = new Set<string>();
@@ -109,7 +111,7 @@ class Follower implements AsyncDisposable {
   #lastError: string | undefined;
 
   constructor(sink: Sink, prefix: string, options: MeshReaderOptions) {
-    const { kv, cluster, tables, once = false, initial = true, pageSize = 5000 } = options;
+    const { cluster, tables, initial = true, pageSize = 5000 } = options;
     this.#sink = sink;
     this.#prefix = prefix;
     this.#cluster = cluster.name;
@@ -117,7 +119,7 @@ class Follower implements AsyncDisposable {
     this.#options = options;
     this.#initial = initial ? sink.source(`${cluster.name} ${sink.kind}`) : undefined;
     // etcd walks the whole range for each page: fewer, larger pages load a big cluster sooner.
-    this.#watch = kv.watch(prefix, { pageSize, once, keepKeys: !sink.knowsKeys });
+    this.#pageSize = pageSize;
     this.#running = this.#run();
   }
 
@@ -141,12 +143,27 @@ class Follower implements AsyncDisposable {
 
   /** A list that never came stays missing: nothing may be pruned for what this reader did not learn. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#watch[Symbol.asyncDispose]();
+    this.#stop.abort();
     await this.#running;
   }
 
   async #run(): Promise<void> {
-    for await (const batch of this.#watch.batches()) {
+    const { kv, once = false } = this.#options;
+    const { signal } = this.#stop;
+    this.#giveBack = await this.#sink.turn(signal);
+    if (signal.aborted) return this.#giveBack();
+    await using watch = kv.watch(this.#prefix, {
+      pageSize: this.#pageSize,
+      once,
+      keepKeys: !this.#sink.knowsKeys,
+      signal,
+    });
+    await this.#follow(watch);
+    this.#giveBack();
+  }
+
+  async #follow(watch: KvWatch): Promise<void> {
+    for await (const batch of watch.batches()) {
       try {
         this.#sink.write(() => {
           for (const event of batch) this.#see(event);
@@ -174,12 +191,14 @@ class Follower implements AsyncDisposable {
         break;
       case 'synced':
         this.#sink.end();
+        this.#giveBack();
         this.#synced = true;
         this.#lastError = undefined;
         this.#initial?.done();
         this.#options.onSynced?.(this.#sink.kind);
         break;
       case 'disconnected':
+        this.#giveBack();
         this.#connected = false;
         this.#lastError = event.error.message;
         this.#options.onBreak?.(this.#sink.kind, event.error);

@@ -24,6 +24,8 @@ export interface Sink {
   readonly knowsKeys: boolean;
   /** Names a source whose first list must be in before anything is pruned. */
   source(name: string): InitialSource;
+  /** Resolves when a list may begin, with what to call at its end. */
+  turn(signal: AbortSignal): Promise<() => void>;
   /** Runs one batch. */
   write(work: () => void): void;
   /** A list begins. */
@@ -74,6 +76,11 @@ class EntrySink implements Sink {
 
   source(name: string): InitialSource {
     return this.#entries.source(name);
+  }
+
+  async turn(signal: AbortSignal): Promise<() => void> {
+    const { turns, own } = this.#entries;
+    return this.#cluster.name === own ? () => {} : turns.take(signal);
   }
 
   write(work: () => void): void {

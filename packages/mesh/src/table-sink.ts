@@ -34,6 +34,10 @@ export class TableSink implements Sink {
     return this.#source.table.source(name);
   }
 
+  async turn(): Promise<() => void> {
+    return () => {};
+  }
+
   write(work: () => void): void {
     this.#source.table.database.write(work);
   }

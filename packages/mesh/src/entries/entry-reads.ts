@@ -6,6 +6,7 @@ import type { IpEntry, PrintedIpEntry } from './entry.ts';
 import { Followed } from './followed.ts';
 import { Interned } from './interned.ts';
 import { newPlace, placeOf, prefixOf, textOf } from './places.ts';
+import { Turns } from './turns.ts';
 
 export interface Cluster {
   readonly name: string;
@@ -33,6 +34,8 @@ export abstract class EntryReads extends Followed {
   protected readonly ports = new Interned<readonly NamedPort[]>(portsKey);
   /** Names of the own cluster's pods. */
   protected readonly pods = new Map<number, string>();
+  /** Other clusters' lists that are read at a time. */
+  readonly turns = new Turns(8);
   protected stored = 0;
   readonly #place = newPlace();
 
