@@ -183,6 +183,31 @@ isolated(import.meta.filename, () => {
     assert.equal(await long, 'first\nlast\n');
   });
 
+  test('a restart in force: what was allowed goes on through it, a rule that went meanwhile is gone', async () => {
+    await nodes.killAgent('b');
+    await nodes.store.apply([
+      policy(
+        'ledger',
+        { app: 'ledger' },
+        [{ fromEndpoints: [{ matchLabels: { app: 'cli' } }], toPorts: ports('7000') }],
+        [{ toEndpoints: [{ matchLabels: { app: 'nobody' } }] }],
+      ),
+    ]);
+    assert.deepEqual(await wrong([['as before', 'b', cli.addresses, 7000, true]]), []);
+    let ended = false;
+    const lost: number[] = [];
+    const watch = (async () => {
+      for (let turn = 0; !ended; turn++)
+        if (!(await reaches('cli', NODES.b.ipv4, 7000))) lost.push(turn);
+    })();
+    await nodes.startAgent('b', server(false));
+    await nodes.ready('b');
+    await until('the rule is gone', async () => !(await reaches('b', cli.addresses.ipv4!, 7000)));
+    ended = true;
+    await watch;
+    assert.deepEqual(lost, [], 'nothing that was allowed throughout was dropped');
+  });
+
   test('switched off, nothing is left in its way', async () => {
     await nodes.killAgent('b');
     assert.deepEqual(
@@ -196,6 +221,12 @@ isolated(import.meta.filename, () => {
       (await both('other', NODES.b, 7000)).every((each) => each),
     );
     assert.equal((await nodes.ask('b', 'GET', '/v1/host-endpoint')).status, 404);
+    await until('others know it as a node again', async () => {
+      const rows: { prefix: string; identity: number }[] = (
+        await nodes.ask('a', 'GET', '/v1/ipcache')
+      ).body;
+      return rows.find(({ prefix }) => prefix === '192.0.2.2/32')?.identity === 6;
+    });
   });
 });
 

@@ -16,12 +16,14 @@ import type { Address, Prefix } from '@causeway/ip';
 import { ensureBpffs, type Features, UnsupportedError } from '@causeway/linux';
 import type { Assignment, MapOperation } from '@causeway/loadbalancing';
 import { frontendKey, socketKey } from '@causeway/loadbalancing';
+import type { PolicySetChange } from '@causeway/policy';
 import type { AgentConfig } from '../config/schema.ts';
 import type { EndpointPrograms } from '../endpoints/ports.ts';
 import { AgentError } from '../errors.ts';
 import { HOST_DEVICE, isPodDevice, VXLAN_DEVICE } from '../host/names.ts';
 import type { ProtectedSocket } from '../ipcache/protected.ts';
 import type { IpcacheMaps } from '../ipcache/reconcilers.ts';
+import { keyText } from '../policy/backlog.ts';
 import type { EnforcementMaps } from '../policy/maps.ts';
 import { quickly } from './grace-periods.ts';
 import type {
@@ -55,6 +57,8 @@ export class EbpfDatapath implements NodeDatapath {
   #protected: readonly ProtectedSocket[] = [];
   #hosts: readonly Address[] = [];
   #hostEndpoint: HostEndpoint | undefined;
+  /** The policy set that the node's rows of an earlier run name, until they are written anew. */
+  #keptSet: number | undefined;
   #policed: ReadonlySet<string> = new Set();
 
   constructor(config: AgentConfig, features: Features, log: Log, settings: DatapathSettings) {
@@ -82,13 +86,21 @@ export class EbpfDatapath implements NodeDatapath {
           .filter((name) => isPodDevice(name) || this.#chained.has(name)),
     };
     this.enforcement = {
-      applySet: (change) => now().enforcement.applySet(change),
+      applySet: (change) => {
+        now().enforcement.applySet(change);
+        if (change.type === 'created' && change.policyId === this.#keptSet) this.#onlyThis(change);
+      },
       knownSet: (policyId) => now().enforcement.knownSet(policyId),
       putEndpoint: (row) => now().enforcement.putEndpoint(row),
       deleteEndpoint: (address) => now().enforcement.deleteEndpoint(address),
       endpoint: (address) => now().enforcement.endpoint(address),
       endpoints: () => now().enforcement.endpoints(),
-      prune: (keep) => now().enforcement.prune(keep),
+      // What the node's own rows name is in force until the node is known to be something else.
+      prune: (keep) =>
+        now().enforcement.prune(
+          (policyId, key) =>
+            keep(policyId, key) || (policyId === this.#keptSet && !keep(policyId, undefined)),
+        ),
     };
     this.ipcache = {
       putAll: (rows) => now().ipcache.putAll(rows),
@@ -184,6 +196,15 @@ export class EbpfDatapath implements NodeDatapath {
   setHostEndpoint(endpoint: HostEndpoint): void {
     this.#hostEndpoint = endpoint;
     this.#writeHosts();
+    this.#keptSet = undefined;
+  }
+
+  /** A set that was kept over a restart has nothing but what it is made of now. */
+  #onlyThis({ policyId, upserts }: PolicySetChange): void {
+    const keys = new Set(upserts.map(keyText));
+    this.#current.enforcement.prune(
+      (id, key) => id !== policyId || key === undefined || keys.has(keyText(key)),
+    );
   }
 
   setHostPolicy(devices: readonly { readonly index: number; readonly name: string }[]): void {
@@ -304,8 +325,10 @@ export class EbpfDatapath implements NodeDatapath {
     const guarded = new Set(this.#protected.map(({ address }) => address));
     const rows = Array.from(datapath.nodeAddresses());
     // Until it is known what the node is, it stays what an earlier run said.
-    if (this.#config.hostEndpoint.enabled)
-      this.#hostEndpoint ??= rows.find(({ endpoint }) => endpoint !== undefined)?.endpoint;
+    if (this.#config.hostEndpoint.enabled && this.#hostEndpoint === undefined) {
+      this.#hostEndpoint = rows.find(({ endpoint }) => endpoint !== undefined)?.endpoint;
+      this.#keptSet = this.#hostEndpoint?.policyId;
+    }
     const endpoint = this.#hostEndpoint;
     const options = (isProtected: boolean) => ({ isProtected, ...(endpoint && { endpoint }) });
     const text = (row: object) => JSON.stringify(row);
