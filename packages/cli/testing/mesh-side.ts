@@ -59,7 +59,11 @@ export class MeshSide implements AsyncDisposable {
 
   /** As root. */
   get kv(): Kv {
-    this.#kv ??= connectKv({ endpoints: [this.etcd.endpoint], tls: this.tls('root') });
+    this.#kv ??= connectKv({
+      endpoints: [this.etcd.endpoint],
+      tls: this.tls('root'),
+      deadline: 20_000,
+    });
     return this.#kv;
   }
 

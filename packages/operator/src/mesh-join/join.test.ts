@@ -5,7 +5,7 @@ import { secretValue } from '@causeway/resources';
 import { TestCluster, uid } from '../../testing/join-world.ts';
 import { OperatorError } from '../errors.ts';
 import { acceptReturn, renewPeer, returnToken } from './by-hand.ts';
-import { type JoinStep, joinMesh, joinOneWay } from './joining.ts';
+import { type JoiningOptions, type JoinStep, joinMesh, joinOneWay } from './joining.ts';
 import { leaveMesh } from './leaving.ts';
 import { recoverJoins } from './recovery.ts';
 
@@ -35,6 +35,20 @@ async function world(eastId = 1, westId = 2): Promise<World> {
     },
   };
 }
+
+/** Joins until this step, where the program stands still for ever. */
+const dieAt = (step: JoinStep, token: JoinToken, options: JoiningOptions): Promise<void> =>
+  new Promise((died, failed) => {
+    const at = async (reached: JoinStep) => {
+      if (reached !== step) return;
+      died();
+      await new Promise(() => {});
+    };
+    joinMesh(token, { ...options, at }).then(
+      ({ type }) => failed(new Error(`it ended: ${type}`)),
+      failed,
+    );
+  });
 
 async function assertPeers({ east, west }: World): Promise<void> {
   for (const [own, peer] of [
@@ -164,14 +178,7 @@ for (const [step, expected] of Object.entries(outcome) as [JoinStep, 'undone' | 
     const before = [await east.dump(), await west.dump()];
     const inviting = east.inviting(west);
     // The program stands still at this step for ever; its leases run out.
-    await new Promise<void>((died) => {
-      const at = async (reached: JoinStep) => {
-        if (reached !== step) return;
-        died();
-        await new Promise(() => {});
-      };
-      void joinMesh(token, west.joining(east, inviting, { at }));
-    });
+    await dieAt(step, token, west.joining(east, inviting));
     // While it is at work nobody else meddles.
     if (step !== 'checked') assert.deepEqual(await recoverJoins(west.recovery(() => inviting)), []);
     west.etcd.expireLeases();
@@ -207,15 +214,7 @@ test('an invitation that was prepared and never decided is forgotten when its ti
   const before = await east.dump();
   const inviting = east.inviting(west);
   const dead = { ...inviting, commit: () => Promise.reject(new Error('cut')) };
-  await new Promise<void>((died) => {
-    const at = async (reached: JoinStep) => {
-      if (reached === 'prepared') {
-        died();
-        await new Promise(() => {});
-      }
-    };
-    void joinMesh(token, west.joining(east, inviting, { at }));
-  });
+  await dieAt('prepared', token, west.joining(east, inviting));
   assert.equal((await recoverJoins(east.recovery(() => dead as never)))[0]?.what, 'waits');
   east.now = new Date(east.now.getTime() + 61 * 60_000);
   assert.equal((await recoverJoins(east.recovery(() => dead as never)))[0]?.what, 'undone');
@@ -230,15 +229,7 @@ test('a decided join that the other side has forgotten is undone', async () => {
   const { east, west, token } = all;
   const before = await west.dump();
   const inviting = east.inviting(west);
-  await new Promise<void>((died) => {
-    const at = async (reached: JoinStep) => {
-      if (reached === 'decided') {
-        died();
-        await new Promise(() => {});
-      }
-    };
-    void joinMesh(token, west.joining(east, inviting, { at }));
-  });
+  await dieAt('decided', token, west.joining(east, inviting));
   await east.kv.deletePrefix('causeway/mesh/joins/');
   west.etcd.expireLeases();
   assert.equal((await recoverJoins(west.recovery(() => inviting)))[0]?.what, 'undone');
