@@ -1,8 +1,10 @@
 /** What the adapter does when the services do not: against a stand-in, for the real ones fail at their own times. */
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { Authority } from '@causeway/pki';
 import { absences, clockAt, Followed, fast, often, rarely } from './testing/follow.ts';
-import { until } from './testing/process.ts';
+import { Scratch, until } from './testing/process.ts';
 import { SmallSite, send } from './testing/small-site.ts';
 
 const clock = clockAt(20);
@@ -252,4 +254,46 @@ test('asks for others one by one when one of many cannot be asked for', async ()
   await followed.reported('the reason is told', /414/);
   site.fault = () => false;
   await followed.item('bad', 'it comes at last');
+});
+
+test('speaks TLS by an authority of the site, with a certificate of its own, and to no other', async () => {
+  using scratch = new Scratch('openstack');
+  const validity = { now: new Date(), days: 1 };
+  const { authority } = await Authority.create('site', validity);
+  const other = await Authority.create('other', validity);
+  const server = await authority.issueServer(['127.0.0.1'], validity);
+  const client = await authority.issueClient('inventory', validity);
+  await using site = await SmallSite.start({
+    ca: authority.certificate,
+    cert: server.certificate,
+    key: server.key,
+  });
+  site.port('port');
+  const files = {
+    ca: authority.certificate,
+    other: other.authority.certificate,
+    cert: client.certificate,
+    key: client.key,
+    password: 'right\n',
+  };
+  for (const [name, text] of Object.entries(files)) writeFileSync(scratch.file(name), text);
+  const config = (ca: string) => ({
+    auth: {
+      method: 'password',
+      url: `${site.url}/v3`,
+      username: 'reader',
+      passwordFile: scratch.file('password'),
+      project: 'all',
+    },
+    tls: {
+      caFile: scratch.file(ca),
+      certFile: scratch.file('cert'),
+      keyFile: scratch.file('key'),
+    },
+  });
+  await using right = follow(site, config('ca'));
+  await right.item('port', 'the port is listed');
+  await using wrong = follow(site, config('other'));
+  await wrong.reported('the refusal is told', /certificate/);
+  assert.equal(wrong.sink.snapshots, 0);
 });

@@ -1,11 +1,18 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 
 /** What a question is answered with in place of the truth. */
 export type Fault = (
   request: { readonly path: string; readonly query: URLSearchParams; readonly token: string },
   response: ServerResponse,
 ) => boolean;
+
+export interface ServerTls {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
 
 export interface SmallPort {
   id: string;
@@ -33,14 +40,22 @@ export class SmallSite implements AsyncDisposable {
   readonly #server: Server;
   #given = 0;
 
-  private constructor() {
-    this.#server = createServer((request, response) => {
+  readonly #scheme: 'http' | 'https';
+
+  private constructor(tls: ServerTls | undefined) {
+    const answer = (request: IncomingMessage, response: ServerResponse) => {
       this.#answer(request, response).catch(() => response.destroy());
-    });
+    };
+    this.#scheme = tls === undefined ? 'http' : 'https';
+    this.#server =
+      tls === undefined
+        ? createServer(answer)
+        : createSecureServer({ ...tls, requestCert: true, rejectUnauthorized: true }, answer);
   }
 
-  static async start(): Promise<SmallSite> {
-    const site = new SmallSite();
+  /** With certificates, it takes only clients that show one of the same authority. */
+  static async start(tls?: ServerTls): Promise<SmallSite> {
+    const site = new SmallSite(tls);
     site.#server.listen(0, '127.0.0.1');
     await once(site.#server, 'listening');
     return site;
@@ -49,7 +64,7 @@ export class SmallSite implements AsyncDisposable {
   get url(): string {
     const address = this.#server.address();
     if (address === null || typeof address === 'string') throw new Error('no TCP port');
-    return `http://127.0.0.1:${address.port}`;
+    return `${this.#scheme}://127.0.0.1:${address.port}`;
   }
 
   /** A port as Neutron makes one for an instance. */
