@@ -19,8 +19,8 @@ const NEAR = 'east/default/near';
 const FAR = 'west/default/far';
 const GUEST = 'west/default/guest';
 const VM = 'vm';
-/** Long enough for a few attempts, short enough to be waited for. */
-const GRACE_SECONDS = 6;
+/** Long enough to be seen on a busy machine, short enough to be waited for. */
+const GRACE_SECONDS = 12;
 
 let far: string[] = [];
 let near: string[] = [];
