@@ -15,6 +15,7 @@ export { type LeaveReport, leaveMesh, sweepLeft } from './src/mesh-join/leaving.
 export { type Recovered, recoverJoins } from './src/mesh-join/recovery.ts';
 export { giveToken, listTokens } from './src/mesh-join/tokens.ts';
 export { viewPeer } from './src/mesh-join/view.ts';
+export { toldServices } from './src/mesh-services/views.ts';
 export { requestRelease } from './src/requests.ts';
 export { type DrainReport, drainReport } from './src/views/drain.ts';
 export { planView } from './src/views/plan.ts';

@@ -16,6 +16,10 @@ export function addMeshPeers(mesh: Command): void {
     async () => (await peers()).list,
   );
   runs(
+    mesh.command('services').description('what other clusters are told of our services'),
+    async () => (await import('../commands/mesh-services.ts')).list,
+  );
+  runs(
     mesh
       .command('why')
       .description('whose an address is among the clusters, or why a peer is as it is')

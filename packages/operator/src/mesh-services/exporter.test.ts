@@ -13,6 +13,7 @@ import {
 import { etcdStore, type Pod, type ResourceStore } from '@causeway/resources';
 import { until } from '../../testing/world.ts';
 import { ServiceExporter } from './exporter.ts';
+import { toldServices } from './views.ts';
 
 const cluster = { name: 'east', id: 2 };
 
@@ -158,6 +159,12 @@ test('a shared service is told whole in the form of Cilium, and in shards with e
       '10.1.0.3': 'not-ready',
     }),
   );
+  assert.deepEqual(await toldServices(world.kv), [
+    {
+      ...{ cluster: 'east', namespace: 'shop', name: 'web', backends: 3, active: 1 },
+      ...{ others: '1 failing, 1 not-ready', expected: 0, shards: 1 },
+    },
+  ]);
   await until('it is not among the good ones', async () => same(await world.whole(), ['10.1.0.1']));
 });
 
