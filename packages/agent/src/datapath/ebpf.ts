@@ -16,16 +16,15 @@ import type { Address, Prefix } from '@causeway/ip';
 import { ensureBpffs, type Features, UnsupportedError } from '@causeway/linux';
 import type { Assignment, MapOperation } from '@causeway/loadbalancing';
 import { frontendKey, socketKey } from '@causeway/loadbalancing';
-import type { PolicySetChange } from '@causeway/policy';
 import type { AgentConfig } from '../config/schema.ts';
 import type { EndpointPrograms } from '../endpoints/ports.ts';
 import { AgentError } from '../errors.ts';
 import { HOST_DEVICE, isPodDevice, VXLAN_DEVICE } from '../host/names.ts';
 import type { ProtectedSocket } from '../ipcache/protected.ts';
 import type { IpcacheMaps } from '../ipcache/reconcilers.ts';
-import { keyText } from '../policy/backlog.ts';
 import type { EnforcementMaps } from '../policy/maps.ts';
 import { quickly } from './grace-periods.ts';
+import { HostRows } from './host-rows.ts';
 import type {
   DatapathCounter,
   DatapathEvent,
@@ -54,11 +53,7 @@ export class EbpfDatapath implements NodeDatapath {
   #wish: MonitorWish = { verdicts: false, traces: false };
   #current: Datapath;
   #reader: Disposable | undefined;
-  #protected: readonly ProtectedSocket[] = [];
-  #hosts: readonly Address[] = [];
-  #hostEndpoint: HostEndpoint | undefined;
-  /** The policy set that the node's rows of an earlier run name, until they are written anew. */
-  #keptSet: number | undefined;
+  readonly #hostRows: HostRows;
   #policed: ReadonlySet<string> = new Set();
 
   constructor(config: AgentConfig, features: Features, log: Log, settings: DatapathSettings) {
@@ -69,6 +64,7 @@ export class EbpfDatapath implements NodeDatapath {
     this.#current = this.#open(settings);
     // Whoever holds one of these holds it over a change of settings: each call asks what is current.
     const now = () => this.#current;
+    this.#hostRows = new HostRows(now, config.hostEndpoint.enabled);
     this.programs = {
       attach: (name, index) => {
         if (!isPodDevice(name)) this.#chained.add(name);
@@ -88,19 +84,14 @@ export class EbpfDatapath implements NodeDatapath {
     this.enforcement = {
       applySet: (change) => {
         now().enforcement.applySet(change);
-        if (change.type === 'created' && change.policyId === this.#keptSet) this.#onlyThis(change);
+        this.#hostRows.written(change);
       },
       knownSet: (policyId) => now().enforcement.knownSet(policyId),
       putEndpoint: (row) => now().enforcement.putEndpoint(row),
       deleteEndpoint: (address) => now().enforcement.deleteEndpoint(address),
       endpoint: (address) => now().enforcement.endpoint(address),
       endpoints: () => now().enforcement.endpoints(),
-      // What the node's own rows name is in force until the node is known to be something else.
-      prune: (keep) =>
-        now().enforcement.prune(
-          (policyId, key) =>
-            keep(policyId, key) || (policyId === this.#keptSet && !keep(policyId, undefined)),
-        ),
+      prune: (keep) => now().enforcement.prune(this.#hostRows.keeping(keep)),
     };
     this.ipcache = {
       putAll: (rows) => now().ipcache.putAll(rows),
@@ -189,22 +180,11 @@ export class EbpfDatapath implements NodeDatapath {
   }
 
   setHostAddresses(addresses: readonly Address[]): void {
-    this.#hosts = addresses;
-    this.#writeHosts();
+    this.#hostRows.setAddresses(addresses);
   }
 
   setHostEndpoint(endpoint: HostEndpoint): void {
-    this.#hostEndpoint = endpoint;
-    this.#writeHosts();
-    this.#keptSet = undefined;
-  }
-
-  /** A set that was kept over a restart has nothing but what it is made of now. */
-  #onlyThis({ policyId, upserts }: PolicySetChange): void {
-    const keys = new Set(upserts.map(keyText));
-    this.#current.enforcement.prune(
-      (id, key) => id !== policyId || key === undefined || keys.has(keyText(key)),
-    );
+    this.#hostRows.setEndpoint(endpoint);
   }
 
   setHostPolicy(devices: readonly { readonly index: number; readonly name: string }[]): void {
@@ -221,9 +201,8 @@ export class EbpfDatapath implements NodeDatapath {
   }
 
   setProtected(sockets: readonly ProtectedSocket[]): void {
-    this.#protected = sockets;
     this.#current.protectedSockets.replace(sockets);
-    this.#writeHosts();
+    this.#hostRows.setProtected(sockets);
   }
 
   setNatExceptions(prefixes: readonly Prefix[]): void {
@@ -317,33 +296,6 @@ export class EbpfDatapath implements NodeDatapath {
     if (this.#wish.verdicts) types.push('verdict');
     if (this.#wish.traces) types.push('trace');
     this.#current.setMonitor(types);
-  }
-
-  /** Rows of the node's own addresses say whether a socket behind them is protected. */
-  #writeHosts(): void {
-    const datapath = this.#current;
-    const guarded = new Set(this.#protected.map(({ address }) => address));
-    const rows = Array.from(datapath.nodeAddresses());
-    // Until it is known what the node is, it stays what an earlier run said.
-    if (this.#config.hostEndpoint.enabled && this.#hostEndpoint === undefined) {
-      this.#hostEndpoint = rows.find(({ endpoint }) => endpoint !== undefined)?.endpoint;
-      this.#keptSet = this.#hostEndpoint?.policyId;
-    }
-    const endpoint = this.#hostEndpoint;
-    const options = (isProtected: boolean) => ({ isProtected, ...(endpoint && { endpoint }) });
-    const text = (row: object) => JSON.stringify(row);
-    const present = new Map(
-      rows.map(({ address, isProtected, endpoint: of }) => [
-        address,
-        text({ isProtected, ...(of && { endpoint: of }) }),
-      ]),
-    );
-    for (const address of this.#hosts) {
-      const row = options(guarded.has(address));
-      if (present.get(address) !== text(row)) datapath.putNodeAddress(address, row);
-      present.delete(address);
-    }
-    for (const address of present.keys()) datapath.deleteNodeAddress(address);
   }
 }
 
