@@ -97,6 +97,10 @@ test('leave takes it back on both sides', async () => {
   const report = JSON.parse(await west.done('leave', 'east', '--json'));
   assert.deepEqual(report, { peer: 'east', told: { type: 'told' }, userRemoved: true });
   assert.deepEqual(await about(west), []);
+  // East's operator removes the user; the certificates are revoked by who has the authority's key.
+  assert.deepEqual(await about(east), ['causeway/mesh/left/west']);
+  const { store } = JSON.parse(await east.done('expose', '--json'));
+  assert.deepEqual(store.removed, ['west']);
   assert.deepEqual(await about(east), []);
   assert.equal((await west.run('leave', 'east')).code, 3);
 });

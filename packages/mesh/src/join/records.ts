@@ -11,7 +11,7 @@ const ROOT = 'causeway/mesh/';
 export const TOKENS = `${ROOT}tokens/`;
 export const JOINS = `${ROOT}joins/`;
 export const PEERS = `${ROOT}peers/`;
-/** Peers that have left while nobody was there who may remove their user. */
+/** Peers that have left while nobody was there who may remove their user and revoke their certificates. */
 export const LEFT = `${ROOT}left/`;
 /** On a lease: somebody works on the join. */
 export const AT_WORK = `${ROOT}at-work/`;

@@ -66,8 +66,9 @@ export async function forgetPeer(
     success: [
       ...removePeer(peer),
       removeJoin(peer),
-      // Whoever comes with root's certificate finds what is left to do.
-      auth === undefined
+      // Whoever comes with root's certificate and the authority's key finds what is left to do: a certificate that
+      // was not revoked would be good again for a user of the same name.
+      auth === undefined || directory === undefined
         ? { type: 'put', key: LEFT + peer, value: now().toISOString() }
         : { type: 'delete', key: LEFT + peer },
       ...tokens.slice(0, 100).map(({ id }) => ({ type: 'delete', key: tokenKey(id) }) as const),
@@ -79,7 +80,7 @@ export async function forgetPeer(
   return true;
 }
 
-/** Removes the users of those who left while nobody could. Returns their names. */
+/** Removes users and revokes certificates of those who left while nobody could. Returns their names. */
 export async function sweepLeft({
   kv,
   auth,
