@@ -4,6 +4,7 @@ import type { AnyTable } from '@causeway/tables';
 import type { ApiBackend } from './api/app.ts';
 import type { TraceBody } from './api/schemas.ts';
 import type { AgentStatus, Attachment, AttachRequest, Endpoint } from './api/types.ts';
+import { nodeKey } from './cluster/tables.ts';
 import { podText } from './endpoints/table.ts';
 import { AgentError } from './errors.ts';
 import { meshWhy } from './mesh/why.ts';
@@ -84,7 +85,9 @@ export class NodeBackend implements ApiBackend {
   }
 
   nodes(): unknown {
-    const problems = Map.groupBy(this.#node.host.plan.routeProblems, ({ node }) => node);
+    const problems = Map.groupBy(this.#node.host.plan.routeProblems, ({ cluster, node }) =>
+      nodeKey(cluster, node),
+    );
     return Array.from(this.#node.questions.cluster.nodes.rows(), (row) => ({
       ...row,
       way: this.#node.wayTo(row),
@@ -94,8 +97,12 @@ export class NodeBackend implements ApiBackend {
       addresses: addresses.map(({ type, address }) => `${address} (${type})`),
       podCIDRs,
       ...(way === undefined ? {} : { way }),
-      ...(problems.has(name)
-        ? { notRouted: problems.get(name)!.map(({ prefix, reason }) => `${prefix}: ${reason}`) }
+      ...(problems.has(nodeKey(cluster, name))
+        ? {
+            notRouted: problems
+              .get(nodeKey(cluster, name))!
+              .map(({ prefix, reason }) => `${prefix}: ${reason}`),
+          }
         : {}),
     }));
   }

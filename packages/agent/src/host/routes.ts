@@ -25,6 +25,7 @@ export interface RoutedNode {
 }
 
 export interface RouteProblem {
+  readonly cluster: string;
   readonly node: string;
   readonly prefix: Prefix;
   /** `elsewhere`: the node is not on our layer 2. `overlap`: the prefix is another's already. */
@@ -99,7 +100,7 @@ export function planRoutes(inputs: RouteInputs): {
       const family = Prefix.family(prefix);
       if (!inputs.families.includes(family)) continue;
       const refuse = (type: RouteProblem['type'], reason: string) =>
-        problems.push({ node: node.name, prefix, type, reason });
+        problems.push({ cluster: node.cluster, node: node.name, prefix, type, reason });
       const clash = overlapping(routes, prefix);
       if (clash !== undefined) {
         refuse(
@@ -160,6 +161,7 @@ export function planRoutes(inputs: RouteInputs): {
       continue;
     }
     problems.push({
+      cluster: inputs.cluster,
       node: moved.node,
       prefix,
       type: 'elsewhere',
