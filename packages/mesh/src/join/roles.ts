@@ -15,7 +15,10 @@ export const peerUser = (peer: string): string => `remote-${peer}`;
 
 /** The prefix of our extension that peers may read: shards of global services' backends. */
 const SHARED_EXTENSION = 'causeway/state/service-backends/';
-/** etcd's proxy watches this key, which nobody writes, to learn that the store has a leader. */
+/**
+ * etcd's proxy watches this key, which nobody writes, to learn that the store has a leader. Without the right it serves
+ * as well, and asks ten times a second for ever (seen with 3.4.23).
+ */
 const PROXY_LEADER_KEY = '__lostleader';
 
 const read = (range: Permission['range']): Permission => ({ access: 'read', range });
