@@ -20,7 +20,7 @@ const FAR = 'west/default/far';
 const GUEST = 'west/default/guest';
 const VM = 'vm';
 /** Long enough to be seen on a busy machine, short enough to be waited for. */
-const GRACE_SECONDS = 12;
+const GRACE_SECONDS = 8;
 
 let far: string[] = [];
 let near: string[] = [];
