@@ -61,8 +61,16 @@ async function stir(site: MeshSite, shape: MeshShape, signal: AbortSignal): Prom
   return count;
 }
 
-/** Milliseconds from the write's beginning until the map has it, one after the other. */
-async function probe(site: MeshSite, shape: MeshShape, count: number): Promise<number[]> {
+/**
+ * Milliseconds from the write's beginning until the map has it, one after the other.
+ * @param before identities that earlier probes have used of each peer.
+ */
+async function probe(
+  site: MeshSite,
+  shape: MeshShape,
+  count: number,
+  before: number,
+): Promise<number[]> {
   const map = site.openMap();
   try {
     const samples: number[] = [];
@@ -70,7 +78,7 @@ async function probe(site: MeshSite, shape: MeshShape, count: number): Promise<n
     const targets = peersOf(shape).map((peer) => ({ peer, entry: [...peer.entries()].at(-1)! }));
     for (let index = 0; index < count; index++) {
       const { peer, entry } = targets[index % targets.length]!;
-      const number = Math.floor(index / targets.length) + 1;
+      const number = before + Math.floor(index / targets.length) + 1;
       const wanted = peer.identity(number);
       const key = Address.toBytes16(entry.address);
       const began = performance.now();
@@ -110,7 +118,7 @@ const change: Benchmark = async ({ quick, log }) => {
   await sleep(seconds * 1000);
   const atRest = (100 * (site.ranNs() - calm)) / (seconds * 1e9);
   log(`at rest ${atRest.toFixed(2)}% of a core`);
-  const alone = await probe(site, shape, quick ? 50 : 500);
+  const alone = await probe(site, shape, quick ? 50 : 500, 0);
 
   const end = new AbortController();
   const began = performance.now();
@@ -120,7 +128,7 @@ const change: Benchmark = async ({ quick, log }) => {
   const cpu = site.ranNs() - before;
   const lasted = (performance.now() - began) / 1000;
   log(`${RATE} changes a second: ${((100 * cpu) / (lasted * 1e9)).toFixed(1)}% of a core`);
-  const among = await probe(site, shape, quick ? 50 : 500);
+  const among = await probe(site, shape, quick ? 50 : 500, 10);
   end.abort();
   const changes = await stirring;
 
