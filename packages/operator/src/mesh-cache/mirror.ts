@@ -170,7 +170,13 @@ export class Mirror {
       operations.push(value === undefined ? { type: 'delete', key } : { type: 'put', key, value });
       after.push([rest, now]);
     }
-    await writeAll(this.#options, operations, signal);
+    try {
+      await writeAll(this.#options, operations, signal);
+    } catch (error) {
+      // Some of it may have landed: the next reading looks at what stands here.
+      this.#standing = undefined;
+      throw error;
+    }
     for (const [rest, now] of after) {
       if (now === undefined) standing.delete(rest);
       else standing.set(rest, now);
