@@ -178,3 +178,35 @@ test('somebody who listens and fails does not end the reading', async () => {
   await t.put('cilium/state/identities/v1/id/65794', labelsOf('c').text);
   await eventually('the next one too', () => t.tables.identities.has(65794));
 });
+
+test('a cluster has so many bytes of a kind; what is beyond is refused until something goes', async () => {
+  await using etcd = memoryEtcd({ clock: systemClock });
+  const kv = etcd.connect();
+  const tables = meshTables(new Database({ freeze: true }), 'own');
+  const long = (name: string) => NODE(name, `,"BootID":"${'x'.repeat(1000)}"`);
+  for (const name of ['n1', 'n2', 'n3']) {
+    await kv.put(`cilium/state/nodes/v1/cla/${name}`, long(name));
+  }
+  const each = (of: number) => ({
+    identities: of,
+    ip: of,
+    nodes: of,
+    services: of,
+    'service-backends': of,
+  });
+  const limits = { rows: each(1000), bytes: each(10_000), total: each(2800) };
+  const options = { kv, cluster: CLUSTER, layout: LAYOUT, tables, limits } as const;
+  await using _reader = new MeshReader({ ...options, kinds: ['nodes'] });
+  await tables.nodes.whenInitialized();
+  assert.deepEqual([...tables.nodes.keys()], ['cla/n1', 'cla/n2']);
+  assert.match(
+    tables.rejected.get('cla cilium/state/nodes/v1/cla/n3')?.reason ?? '',
+    /more than 2800 bytes of nodes/,
+  );
+  // The same row over and over takes no more room, and one that goes gives it back.
+  for (let i = 0; i < 3; i++) await kv.put('cilium/state/nodes/v1/cla/n1', long('n1'));
+  await kv.delete('cilium/state/nodes/v1/cla/n2');
+  await kv.put('cilium/state/nodes/v1/cla/n3', long('n3'));
+  await eventually('there is room again', () => tables.nodes.has('cla/n3'));
+  assert.deepEqual([...tables.nodes.keys()].sort(), ['cla/n1', 'cla/n3']);
+});

@@ -38,6 +38,8 @@ export interface ReaderLimits {
   readonly rows: Readonly<Record<StateKind, number>>;
   /** Bytes of one value. */
   readonly bytes: Readonly<Record<StateKind, number>>;
+  /** Bytes of all keys and values of a kind. Of `ip` copies alone count them: in memory every entry has one size. */
+  readonly total: Readonly<Record<StateKind, number>>;
 }
 
 export interface MeshReaderStatus {

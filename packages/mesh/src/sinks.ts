@@ -44,14 +44,18 @@ export interface SinkOptions {
   readonly cluster: ClusterRef;
   readonly layout: IdentityLayout;
   readonly guard?: Guard;
-  readonly limits?: { readonly rows: Readonly<Record<StateKind, number>> };
+  readonly limits?: {
+    readonly rows: Readonly<Record<StateKind, number>>;
+    readonly total: Readonly<Record<StateKind, number>>;
+  };
 }
 
 export function sinkOf(kind: StateKind, options: SinkOptions): Sink {
   if (kind === 'ip') return new EntrySink(options);
   const { tables, cluster, layout, guard, limits } = options;
   const source = sourcesOf(tables, cluster, layout)[kind];
-  return new TableSink(source, cluster.name, guard, limits?.rows[kind]);
+  const most = limits && { rows: limits.rows[kind], bytes: limits.total[kind] };
+  return new TableSink(source, cluster.name, guard, most);
 }
 
 /** IP entries: by far the most of what a cluster says, so they go from bytes to columns. */

@@ -13,7 +13,10 @@ export class TableSink implements Sink {
   readonly #source: Source;
   readonly #cluster: string;
   readonly #guard: Guard | undefined;
-  readonly #most: number;
+  readonly #most: { readonly rows: number; readonly bytes: number } | undefined;
+  /** Bytes in the store of each row that was put, where they are limited. */
+  readonly #sizes = new Map<TableKey, number>();
+  #bytes = 0;
   /** During a list: the rows that it holds valid values for. */
   #listed: Set<TableKey> | undefined;
 
@@ -21,7 +24,7 @@ export class TableSink implements Sink {
     source: Source,
     cluster: string,
     guard: Guard | undefined,
-    most = Number.POSITIVE_INFINITY,
+    most?: { readonly rows: number; readonly bytes: number },
   ) {
     this.kind = source.kind;
     this.#source = source;
@@ -44,6 +47,9 @@ export class TableSink implements Sink {
 
   begin(): void {
     this.#listed = new Set();
+    // Of what stands from before, the list tells again what stays.
+    this.#sizes.clear();
+    this.#bytes = 0;
   }
 
   put(rest: string, entry: KvEntry): void {
@@ -55,15 +61,36 @@ export class TableSink implements Sink {
       return;
     }
     this.#yieldTo(made);
-    const isNew = !table.has(table.keyOf(made));
-    if (isNew && table.count('cluster', this.#cluster) >= this.#most) {
-      const message = `cluster ${this.#cluster} has ${this.#most} ${this.kind} already, and no more are taken`;
-      throw new MeshError('too-many', message, this.#most);
-    }
+    const at = table.keyOf(made);
+    const size = entry.key.length + entry.value.length;
+    this.#requireRoom(at, size);
     const reason = this.#doubt(made);
     if (reason !== undefined) throw new MeshError('overlap', reason, made);
     table.put(made);
-    this.#listed?.add(table.keyOf(made));
+    this.#size(at, size);
+    this.#listed?.add(at);
+  }
+
+  #requireRoom(at: TableKey, size: number): void {
+    const { table } = this.#source;
+    const most = this.#most;
+    if (most === undefined) return;
+    if (!table.has(at) && table.count('cluster', this.#cluster) >= most.rows) {
+      const message = `cluster ${this.#cluster} has ${most.rows} ${this.kind} already, and no more are taken`;
+      throw new MeshError('too-many', message, most.rows);
+    }
+    if (this.#bytes + size - (this.#sizes.get(at) ?? 0) > most.bytes) {
+      const message = `cluster ${this.#cluster} would have more than ${most.bytes} bytes of ${this.kind}, and no more are taken`;
+      throw new MeshError('too-many', message, most.bytes);
+    }
+  }
+
+  /** @param size 0 for a row that is gone. */
+  #size(at: TableKey, size: number): void {
+    if (this.#most === undefined) return;
+    this.#bytes += size - (this.#sizes.get(at) ?? 0);
+    if (size === 0) this.#sizes.delete(at);
+    else this.#sizes.set(at, size);
   }
 
   /** A number belongs to one cluster only; ranges keep them apart unless two clusters share an id. */
@@ -101,6 +128,7 @@ export class TableSink implements Sink {
     const { table } = this.#source;
     if (table.get(key)?.cluster !== this.#cluster) return;
     table.delete(key);
+    this.#size(key, 0);
   }
 
   end(): void {

@@ -15,6 +15,8 @@ import type { Ranges } from './ranges.ts';
 import type { PeerStore, PeerStream } from './session.ts';
 import type { PeerCounts } from './types.ts';
 
+const MIB = 1024 * 1024;
+
 /** What one peer may say at most: far more than a cluster has, far less than would hurt. */
 export const PEER_LIMITS: ReaderLimits = {
   rows: {
@@ -30,6 +32,13 @@ export const PEER_LIMITS: ReaderLimits = {
     nodes: 65_536,
     services: 1_572_864,
     'service-backends': 65_536,
+  },
+  total: {
+    identities: 64 * MIB,
+    ip: 512 * MIB,
+    nodes: 64 * MIB,
+    services: 64 * MIB,
+    'service-backends': 64 * MIB,
   },
 };
 

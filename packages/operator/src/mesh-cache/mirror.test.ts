@@ -9,7 +9,7 @@ const TO = 'cilium/cache/nodes/v1/east/';
 const ELECTION = 'causeway/election/operator';
 
 /** A mirror between two stores, and sessions of it. */
-async function world() {
+async function world(most = { keys: 1000, value: 1000, bytes: 10_000 }) {
   const [theirs, ours] = [
     memoryEtcd({ clock: systemClock }),
     memoryEtcd({ clock: systemClock }),
@@ -45,7 +45,7 @@ async function world() {
     to: TO,
     canary: 'theirs',
     marker: 'ours',
-    most: 1000,
+    most,
     now: () => 'now',
   });
   return {
@@ -95,7 +95,9 @@ async function world() {
 test('a copied key whose write was broken off goes when it is gone at the peer', async () => {
   await using t = await world();
   await t.peer.put(`${FROM}a`, 'A');
-  await t.breakOff(() => t.peer.put(`${FROM}b`, 'B'));
+  await t.breakOff(async () => {
+    await t.peer.put(`${FROM}b`, 'B');
+  });
   assert.deepEqual(await t.copied(), { a: 'A', b: 'B' }, 'it has landed');
   await t.peer.delete(`${FROM}b`);
   await t.read();
@@ -112,4 +114,21 @@ test('a key whose deletion was broken off is copied again when it is back with i
   await t.peer.put(`${FROM}a`, 'A');
   await t.read();
   assert.deepEqual(await t.copied(), { a: 'A' });
+});
+
+test('values that are too large, and what is beyond the bytes of all, are counted and not copied', async () => {
+  await using t = await world({ keys: 1000, value: 50, bytes: 100 });
+  await t.peer.put(`${FROM}a`, 'A'.repeat(40));
+  await t.peer.put(`${FROM}b`, 'B'.repeat(51));
+  await t.peer.put(`${FROM}c`, 'C'.repeat(50));
+  await t.peer.put(`${FROM}d`, 'D'.repeat(10));
+  await t.read();
+  assert.deepEqual(Object.keys(await t.copied()), ['a', 'c']);
+  assert.equal(t.mirror.beyond, 2);
+  // What goes makes room; a key that stands is charged once, however often it changes.
+  await t.peer.delete(`${FROM}c`);
+  for (let i = 0; i < 5; i++) await t.peer.put(`${FROM}a`, `${i}`.repeat(45));
+  await t.read();
+  assert.deepEqual(Object.keys(await t.copied()), ['a', 'd']);
+  assert.equal(t.mirror.beyond, 1);
 });

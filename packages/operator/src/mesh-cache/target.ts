@@ -68,6 +68,8 @@ export class CacheTarget implements PeerTarget {
     const known = this.#mirrors.get(kind);
     if (known !== undefined) return known;
     const { name } = this.#options;
+    // Exports have the form and the number of services.
+    const limited = kind === 'serviceexports' ? 'services' : kind;
     const made = new Mirror({
       ...this.#options,
       name: kind,
@@ -75,7 +77,11 @@ export class CacheTarget implements PeerTarget {
       to: prefixOf(kind, name, 'cache'),
       canary: syncedKey(name, kind, tree),
       marker: syncedKey(name, kind, 'cache'),
-      most: kind === 'serviceexports' ? PEER_LIMITS.rows.services : PEER_LIMITS.rows[kind],
+      most: {
+        keys: PEER_LIMITS.rows[limited],
+        value: PEER_LIMITS.bytes[limited],
+        bytes: PEER_LIMITS.total[limited],
+      },
     });
     this.#mirrors.set(kind, made);
     return made;
