@@ -146,6 +146,37 @@ test('bad input is refused with field and value, and nothing of it is written', 
   assert.equal(entries.length, 0);
 });
 
+test('who may write endpoints writes no other kind: refused by field, alone and among good ones', async () => {
+  await using it = world();
+  const foreign = { endpoints: ['https://192.0.2.66:2379'] };
+  for (const [more, field, value] of [
+    [{ kind: 'MeshPeer' }, 'kind', 'MeshPeer'],
+    [{ kind: 'MeshPeer', spec: foreign }, 'kind', 'MeshPeer'],
+    [{ apiVersion: 'v1', kind: 'Node' }, 'apiVersion', 'v1'],
+    [{ apiVersion: 'causeway.io/v2' }, 'apiVersion', 'causeway.io/v2'],
+    [{ kind: null }, 'kind', null],
+  ] as const) {
+    const given = { apiVersion: 'causeway.io/v1', ...spec('192.0.2.1'), ...more };
+    const alone = await it.ask('PUT', '/v1/outside-endpoints/evil', given);
+    const put = [
+      { metadata: { name: 'good' }, ...spec('192.0.2.2') },
+      { metadata: { name: 'evil' }, ...given },
+    ];
+    const among = await it.ask('POST', '/v1/outside-endpoints/bulk', { put });
+    for (const [{ status, body }, at] of [
+      [alone, field],
+      [among, `put.1.${field}`],
+    ] as const) {
+      const error = body.error as unknown as { field?: string; value?: unknown };
+      assert.deepEqual([status, error.field, error.value], [400, at, value]);
+    }
+  }
+  const { entries } = await it.etcd.connect().list('causeway/registry/');
+  assert.deepEqual(entries, []);
+  const named = { apiVersion: 'causeway.io/v1', kind: 'OutsideEndpoint', ...spec('192.0.2.1') };
+  assert.equal((await it.ask('PUT', '/v1/outside-endpoints/a', named)).status, 201);
+});
+
 test('an object that somebody spoilt in the store is shown, and stays as it was', async () => {
   await using it = world();
   await using reader = new Reader(it.etcd.connect());

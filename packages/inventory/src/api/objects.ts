@@ -10,14 +10,23 @@ const RENEWED = 'causeway.io/renewed-at';
 const MAX_BULK = 10_000;
 const MAX_WATCHES = 64;
 
+/** May be left out. Whoever may write endpoints may write nothing else. */
+const type = {
+  apiVersion: z.literal(API_VERSION, `must be ${API_VERSION}`).optional(),
+  kind: z.literal(KIND, `must be ${KIND}`).optional(),
+};
+
 const object = z.looseObject({
+  ...type,
   metadata: z.looseObject({ name: z.string().optional() }).optional(),
   spec: z.unknown(),
 });
 
 const bulk = z.strictObject({
   put: z
-    .array(z.looseObject({ metadata: z.looseObject({ name: z.string() }), spec: z.unknown() }))
+    .array(
+      z.looseObject({ ...type, metadata: z.looseObject({ name: z.string() }), spec: z.unknown() }),
+    )
     .max(MAX_BULK)
     .default([]),
   delete: z.array(z.string().min(1).max(253)).max(MAX_BULK).default([]),
@@ -107,9 +116,9 @@ function whole(given: z.infer<typeof object>, name: string, now: number): object
   const expires = (given.spec as { ttlSeconds?: unknown } | null)?.ttlSeconds !== undefined;
   const metadata = { ...given.metadata, name };
   return {
+    ...given,
     apiVersion: API_VERSION,
     kind: KIND,
-    ...given,
     metadata: expires
       ? {
           ...metadata,
