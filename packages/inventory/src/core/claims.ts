@@ -50,6 +50,7 @@ export class Claims<C extends Claimant> {
       return true;
     }
     if (holder.withheld && !claimant.withheld) {
+      this.#leave(address, claimant);
       this.#holders.set(address, claimant);
       this.#wait(address, holder);
       return true;
@@ -71,12 +72,11 @@ export class Claims<C extends Claimant> {
 
   /** True if the holder changed. */
   release(address: Address, claimant: C): boolean {
-    const waiting = this.#waiting.get(address);
     if (this.#holders.get(address) !== claimant) {
-      const at = waiting?.indexOf(claimant) ?? -1;
-      if (waiting !== undefined && at >= 0) this.#take(address, waiting, at);
+      this.#leave(address, claimant);
       return false;
     }
+    const waiting = this.#waiting.get(address);
     if (waiting === undefined) {
       this.#holders.delete(address);
       return true;
@@ -101,6 +101,12 @@ export class Claims<C extends Claimant> {
     const waiting = this.#waiting.get(address);
     if (waiting === undefined) this.#waiting.set(address, [claimant]);
     else if (!waiting.includes(claimant)) waiting.push(claimant);
+  }
+
+  #leave(address: Address, claimant: C): void {
+    const waiting = this.#waiting.get(address);
+    const at = waiting?.indexOf(claimant) ?? -1;
+    if (waiting !== undefined && at >= 0) this.#take(address, waiting, at);
   }
 
   #take(address: Address, waiting: C[], at: number): C {

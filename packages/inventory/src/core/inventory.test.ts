@@ -239,3 +239,77 @@ test('after any words in any order each address is whose turn it is', () => {
     { numRuns: 300 },
   );
 });
+
+test('a withheld machine that is named again has its address before one that is still withheld, and loses it for good', () => {
+  const inventory = inventoryOf(['one', 'two']);
+  const rest = (from: number) => fleet(from, from + 40);
+  inventory.snapshot('one', [item('a', ['10.9.0.1']), ...rest(0)], 0);
+  inventory.snapshot('two', [item('b', ['10.9.0.1']), ...rest(50)], 0);
+  inventory.snapshot('two', [], 1);
+  inventory.snapshot('one', [], 1);
+  assert.equal(holder(inventory, '10.9.0.1'), 'one/a');
+  inventory.takeChanged(1000);
+  inventory.put('two', item('b', ['10.9.0.1']), 2);
+  assert.equal(holder(inventory, '10.9.0.1'), 'two/b', 'it lives, the other is doubted');
+  assert.deepEqual(inventory.takeChanged(1000), ['10.9.0.1']);
+  inventory.put('two', item('b', ['10.9.0.1'], { labels: { app: 'y' } }), 3);
+  inventory.delete('two', 'b');
+  assert.equal(holder(inventory, '10.9.0.1'), 'one/a');
+  inventory.accept('one');
+  assert.equal(holder(inventory, '10.9.0.1'), undefined);
+  assert.equal(inventory.conflictCount, 0);
+});
+
+test('whatever lists, words and guards do, an address is a member’s who names it, a live one’s if there is one', () => {
+  const ADDRESSES = ['10.0.0.1', '10.0.0.2'];
+  const rarely = <T>(usual: T, rare: T) =>
+    fc.oneof(
+      { weight: 8, arbitrary: fc.constant(usual) },
+      { weight: 1, arbitrary: fc.constant(rare) },
+    );
+  const said = fc.record({
+    id: fc.constantFrom('a', 'b'),
+    addresses: fc.constantFrom(...ADDRESSES.map((each) => [each]), ADDRESSES, ['bad']),
+    skip: rarely(false, true),
+    ttlSeconds: rarely<number | undefined>(undefined, 3),
+  });
+  const word = fc.record({
+    source: fc.constantFrom('one', 'two'),
+    kind: fc.constantFrom('list', 'list', 'put', 'put', 'put', 'delete', 'accept', 'tick'),
+    items: fc.uniqueArray(said, { maxLength: 2, selector: ({ id }) => id }),
+  });
+  const guard = { share: 0, least: 0, seconds: 5 };
+  fc.assert(
+    fc.property(fc.array(word, { maxLength: 40 }), (words) => {
+      const inventory = inventoryOf(['one', 'two'], guard);
+      const seen = new Map<string, unknown>();
+      for (const [now, { source, kind, items }] of words.entries()) {
+        const given = items.map(({ id, addresses, skip, ttlSeconds }) =>
+          item(id, addresses, {
+            labels: skip ? { skip: 'yes' } : { app: 'x' },
+            ...(ttlSeconds === undefined ? {} : { ttlSeconds }),
+          }),
+        );
+        const waits = inventory.sources(0).find(({ name }) => name === source)?.withheld;
+        if (kind === 'list') inventory.snapshot(source, given, now * 1000);
+        else if (kind === 'tick') inventory.tick(now * 1000);
+        else if (kind === 'accept' && waits !== undefined) inventory.accept(source);
+        else if (kind === 'put') for (const each of given) inventory.put(source, each, now * 1000);
+        else if (kind === 'delete') for (const { id } of given) inventory.delete(source, id);
+        const members = [...inventory.members()];
+        const changed = new Set<string>(inventory.takeChanged(100));
+        for (const address of ADDRESSES) {
+          const { holder, waiting } = inventory.claimants(A(address));
+          const row = holder === undefined ? [...waiting] : [holder, ...waiting];
+          const naming = members.filter(({ addresses }) => addresses.includes(A(address)));
+          assert.equal(new Set(row).size, row.length, 'each stands in one place');
+          assert.deepEqual(new Set(row), new Set(naming));
+          if (naming.some(({ withheld }) => !withheld)) assert.equal(holder?.withheld, false);
+          if (seen.get(address) !== holder) assert.ok(changed.has(address), `${address} is told`);
+          seen.set(address, holder);
+        }
+      }
+    }),
+    { numRuns: 1000 },
+  );
+});

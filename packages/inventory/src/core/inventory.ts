@@ -410,9 +410,7 @@ export class Inventory {
     state.mortal.add(entry);
     if (!entry.expired) return;
     entry.expired = false;
-    for (const address of entry.addresses) {
-      if (this.#claims.claim(address, entry)) this.#changed.add(address);
-    }
+    this.#claim(entry);
   }
 
   /** Endpoints that are named, but no longer pass the filters: their facts or the filters have changed. */
@@ -451,13 +449,14 @@ export class Inventory {
     }
   }
 
-  /** It is named again, whatever else is said of it. */
+  /** It is named again, whatever else is said of it, and has its addresses before those that are not. */
   #keep(state: State, id: string): void {
     const entry = state.entries.get(id);
     if (entry === undefined || !entry.withheld) return;
     entry.withheld = false;
     state.withheld?.ids.delete(id);
     this.#settleWithheld(state);
+    if (!entry.leftOut && !entry.expired) this.#claim(entry);
   }
 
   #settleWithheld(state: State): void {
@@ -479,6 +478,12 @@ export class Inventory {
     state.withheld?.ids.delete(id);
     if (entry.leftOut) state.leftOut--;
     else if (!entry.expired) this.#unclaim(entry);
+  }
+
+  #claim(entry: Entry): void {
+    for (const address of entry.addresses) {
+      if (this.#claims.claim(address, entry)) this.#changed.add(address);
+    }
   }
 
   #unclaim(entry: Entry): void {
