@@ -103,6 +103,8 @@ export async function meshJoin(invocation: Invocation, args: readonly string[]):
     return;
   }
   const token = readToken(invocation, args[0]);
+  // Else what is about to be given would go with what the peer left behind.
+  await sweepLeft({ kv, auth, directory, now });
   const { cluster } = directory;
   const byHand = { kv, store, cluster, now, uid, view: viewPeer };
   if (token.type === 'return') return show(invocation, cluster, await acceptReturn(token, byHand));

@@ -6,7 +6,7 @@ import { TestCluster, uid } from '../../testing/join-world.ts';
 import { OperatorError } from '../errors.ts';
 import { acceptReturn, renewPeer, returnToken } from './by-hand.ts';
 import { type JoiningOptions, type JoinStep, joinMesh, joinOneWay } from './joining.ts';
-import { leaveMesh } from './leaving.ts';
+import { leaveMesh, sweepLeft } from './leaving.ts';
 import { recoverJoins } from './recovery.ts';
 
 const refusedWith = (code: string) => (error: unknown) => {
@@ -238,6 +238,24 @@ test('a decided join that the other side has forgotten is undone', async () => {
     Object.keys(dump.keys as object).filter((key) => !key.includes('/mesh/tokens/'));
   assert.deepEqual(tokens(after), tokens(before));
   assert.deepEqual(after.users, before.users);
+});
+
+test('who undoes a join without the rights to end its user leaves that to who has them', async () => {
+  await using all = await world();
+  const { east, west, token } = all;
+  const before = await west.dump();
+  const inviting = east.inviting(west);
+  await dieAt('decided', token, west.joining(east, inviting));
+  await east.kv.deletePrefix('causeway/mesh/joins/');
+  west.etcd.expireLeases();
+  const operator = { ...west.recovery(() => inviting), auth: undefined, directory: undefined };
+  assert.equal((await recoverJoins(operator))[0]?.what, 'undone');
+  const { kv, directory } = west;
+  const swept = await sweepLeft({ kv, auth: west.etcd.auth, directory, now: () => west.now });
+  assert.deepEqual(swept, ['east']);
+  assert.deepEqual((await west.dump()).users, before.users);
+  const given = directory.issued.filter(({ user }) => user === 'remote-east');
+  assert.ok(given.length > 0 && given.every(({ revoked }) => revoked !== undefined));
 });
 
 test('leave undoes it on both sides, and here when the other is gone', async () => {

@@ -1,5 +1,5 @@
 import { messageWithCauses } from '@causeway/daemon';
-import type { Kv, StoreAuth } from '@causeway/etcd';
+import type { Kv, StoreAuth, TxnOperation } from '@causeway/etcd';
 import {
   dismissPeer,
   LEFT,
@@ -66,11 +66,7 @@ export async function forgetPeer(
     success: [
       ...removePeer(peer),
       removeJoin(peer),
-      // Whoever comes with root's certificate and the authority's key finds what is left to do: a certificate that
-      // was not revoked would be good again for a user of the same name.
-      auth === undefined || directory === undefined
-        ? { type: 'put', key: LEFT + peer, value: now().toISOString() }
-        : { type: 'delete', key: LEFT + peer },
+      noteLeft(peer, { auth, directory, now }),
       ...tokens.slice(0, 100).map(({ id }) => ({ type: 'delete', key: tokenKey(id) }) as const),
     ],
   });
@@ -79,6 +75,18 @@ export async function forgetPeer(
   await dismissPeer(auth, peer);
   return true;
 }
+
+/**
+ * Whoever comes with root's certificate and the authority's key finds what is left to do: a certificate that was not
+ * revoked would be good again for a user of the same name.
+ */
+export const noteLeft = (
+  peer: string,
+  { auth, directory, now }: Pick<LeavingOptions, 'auth' | 'directory' | 'now'>,
+): TxnOperation =>
+  auth === undefined || directory === undefined
+    ? { type: 'put', key: LEFT + peer, value: now().toISOString() }
+    : { type: 'delete', key: LEFT + peer };
 
 /** Removes users and revokes certificates of those who left while nobody could. Returns their names. */
 export async function sweepLeft({

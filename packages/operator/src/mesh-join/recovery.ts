@@ -11,6 +11,7 @@ import {
 import type { OperatorError } from '../errors.ts';
 import type { JoinClient, JoinClientOptions } from './client.ts';
 import { atWork } from './joining.ts';
+import { noteLeft } from './leaving.ts';
 import { readJoin, removeJoin, removePeer } from './objects.ts';
 
 export interface RecoveryOptions {
@@ -98,6 +99,9 @@ async function undo(
 ): Promise<Omit<Recovered, 'peer'>> {
   if (auth !== undefined) await dismissPeer(auth, peer);
   await directory?.removePeer(peer, now());
-  await kv.txn({ compare: [], success: [...removePeer(peer), removeJoin(peer)] });
+  await kv.txn({
+    compare: [],
+    success: [...removePeer(peer), removeJoin(peer), noteLeft(peer, { auth, directory, now })],
+  });
   return { what: 'undone', why };
 }
