@@ -37,12 +37,25 @@ inlined bool left_to_address(__u32 vni)
 	       identity_is_world(vni);
 }
 
+/* Whether that is a node by what is known of the host's address. Entries of pods bear the flag too: one that is an
+ * endpoint itself, as a node may be, has to be its own home. */
+inlined bool is_node(const union addr *outer)
+{
+	const struct ipcache_entry *host = ipcache_lookup(outer);
+
+	if (!host || !(host->flags & IPCACHE_NO_MASQUERADE))
+		return false;
+	return host->identity == IDENTITY_REMOTE_NODE || host->identity == IDENTITY_KUBE_APISERVER ||
+	       addr_equal(&host->tunnel_endpoint, outer);
+}
+
 /* The sender's identity into p->source_identity; 0 or the reason to refuse it. The header is believed about what the
- * sending host holds: its address, the entries that name it, its pod CIDR. Everything else must be what is known of
- * the source anyway, and only for a node does an address make somebody a workload. */
+ * sending host holds: the entries that name it and, of a node, its pod CIDR and what nobody else has. Everything else
+ * must be what is known of the source anyway: that a host speaks by its own address makes it nobody but who is known
+ * there, and only for a node does an address make somebody a workload. */
 noinline_subprogram int identify_sender(struct __sk_buff *ctx, struct packet *p)
 {
-	const struct ipcache_entry *entry, *host;
+	const struct ipcache_entry *entry;
 	struct tunnel tunnel = {};
 	__u32 known, vni;
 	bool nobody;
@@ -61,15 +74,14 @@ noinline_subprogram int identify_sender(struct __sk_buff *ctx, struct packet *p)
 	nobody = known < IDENTITY_CLUSTER_FIRST || identity_is_world(known);
 	if (known == p->source_identity && (vni == known || nobody))
 		return 0;
-	if (addr_equal(&p->tuple.saddr, &tunnel.outer))
+	if (left_to_address(vni) && addr_equal(&p->tuple.saddr, &tunnel.outer))
 		return 0;
 	if (entry && addr_equal(&entry->tunnel_endpoint, &tunnel.outer))
 		return 0;
 	if (!left_to_address(vni) && (!nobody || (entry && !addr_is_zero(&entry->tunnel_endpoint))))
 		return DROP_TUNNEL_SOURCE;
 	/* An address that nobody has told of yet, or for which the host forwards: by a node alone. */
-	host = ipcache_lookup(&tunnel.outer);
-	return host && (host->flags & IPCACHE_NO_MASQUERADE) ? 0 : DROP_TUNNEL_SOURCE;
+	return is_node(&tunnel.outer) ? 0 : DROP_TUNNEL_SOURCE;
 }
 
 /* For an address that lives elsewhere by now: this node was its home, and others have yet to learn of it. */

@@ -82,8 +82,11 @@ int host_ingress(struct __sk_buff *ctx)
 	if (unreadable(reason))
 		return VERDICT_PASS;
 	self = this_node(&p.tuple.daddr);
-	if (!self || endpoint_lookup(&p.tuple.saddr))
+	if (!self)
 		return VERDICT_PASS;
+	/* Pods of this node come by its own device, and the node itself by none of these: from a wire it is made up. */
+	if (endpoint_lookup(&p.tuple.saddr))
+		return ctx->ifindex == host_ifindex ? VERDICT_PASS : drop(ctx, &p, DROP_SPOOFED_SOURCE);
 	return reason ? drop(ctx, &p, (__u32)reason) : judge(ctx, &p, self, DIR_INGRESS);
 }
 

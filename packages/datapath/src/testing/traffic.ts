@@ -85,23 +85,31 @@ export async function tcpEcho(
 
 const UDP_CLIENT = `import socket, sys
 s = socket.socket(socket.AF_INET6 if sys.argv[3] == "6" else socket.AF_INET, socket.SOCK_DGRAM)
-s.settimeout(5)
+s.settimeout(float(sys.argv[4]))
+if len(sys.argv) > 5:
+    s.setsockopt(*((41, 75) if sys.argv[3] == "6" else (0, 19)), 1)
+    s.bind((sys.argv[5], 0))
 s.connect((sys.argv[1], int(sys.argv[2])))
 s.send(sys.stdin.buffer.read())
 try: sys.stdout.buffer.write(s.recv(65535))
 except OSError: pass`;
 
-/** One datagram there and back; undefined when nothing comes. */
+/** One datagram there and back; undefined when nothing comes. `source`: an address that need not be the sender's. */
 export async function udpEcho(
   nsName: string,
   to: Address,
   port: number,
   data: Uint8Array,
+  { seconds = 5, source }: { readonly seconds?: number; readonly source?: Address } = {},
 ): Promise<Buffer | undefined> {
   // socat waits for a while after the answer, or not long enough for it.
   const { stdout } = await inNamespace(
     nsName,
-    ['python3', '-c', UDP_CLIENT, to, String(port), Address.isIPv6(to) ? '6' : '4'],
+    [
+      ...['python3', '-S', '-c', UDP_CLIENT],
+      ...[to, String(port), Address.isIPv6(to) ? '6' : '4', String(seconds)],
+      ...(source === undefined ? [] : [source]),
+    ],
     { input: data },
   );
   return stdout.length > 0 ? stdout : undefined;
