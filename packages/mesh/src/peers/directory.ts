@@ -19,13 +19,17 @@ export interface PeerDirectoryOptions {
 /**
  * A directory of peers in Cilium's form. It is looked at again and again rather than watched: mounted Secrets
  * change by links behind which no event comes. A directory that cannot be read, but for one that is not there,
- * changes nothing.
+ * changes nothing. To give up a peer takes everything of it away at once, so it needs a file that is gone in two looks
+ * running: tools that write in place leave files short, and directories away, for a moment.
  */
 export class PeerDirectory implements AsyncDisposable {
   readonly #options: PeerDirectoryOptions;
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
   #last: string | undefined;
+  /** What the last look found, by name, and what it missed for the first time. */
+  #found = new Map<string, Found>();
+  #missed = new Set<string>();
   #lastError: string | undefined;
 
   constructor(options: PeerDirectoryOptions) {
@@ -60,21 +64,40 @@ export class PeerDirectory implements AsyncDisposable {
 
   async #read(): Promise<PeerList> {
     const { directory } = this.#options;
-    const peers: PeerSpec[] = [];
-    const bad: BadPeer[] = [];
+    const look = new Map<string, Found>();
     for (const name of await namesIn(directory)) {
-      let found: PeerSpec | BadPeer | undefined;
+      let found: Found | undefined;
       try {
         found = parsePeerFile(name, await textOf(join(directory, name)));
       } catch (error) {
         const reason = `cannot be read: ${error instanceof Error ? error.message : String(error)}`;
         found = { name, source: 'file', reason };
       }
-      if (found === undefined) continue;
-      if ('reason' in found) bad.push(found);
-      else peers.push(found);
+      if (found === undefined && this.#found.has(name)) {
+        const reason =
+          'the file names no endpoints any more; if it is not just being written, remove it to give the peer up';
+        found = { name, source: 'file', reason };
+      }
+      if (found !== undefined) look.set(name, found);
     }
-    return { peers, bad };
+    this.#keepMissed(look);
+    const all = [...look.values()];
+    return {
+      peers: all.filter((each): each is PeerSpec => !('reason' in each)),
+      bad: all.filter((each): each is BadPeer => 'reason' in each),
+    };
+  }
+
+  /** Adds what the last look found and this one misses, unless that one missed it already. */
+  #keepMissed(look: Map<string, Found>): void {
+    const missed = new Set<string>();
+    for (const [name, found] of this.#found) {
+      if (look.has(name) || this.#missed.has(name)) continue;
+      look.set(name, found);
+      missed.add(name);
+    }
+    this.#found = look;
+    this.#missed = missed;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -82,6 +105,8 @@ export class PeerDirectory implements AsyncDisposable {
     await this.#running;
   }
 }
+
+type Found = PeerSpec | BadPeer;
 
 /** Files, and links to them; what begins with a dot is a mount's own business. */
 async function namesIn(directory: string): Promise<string[]> {

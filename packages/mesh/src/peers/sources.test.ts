@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { test } from 'node:test';
 import { memoryEtcd, systemClock } from '@causeway/etcd';
 import { EmptyStoreGuard, etcdStore } from '@causeway/resources';
 import { OWN, PeerWorld } from '../../testing/peer-world.ts';
 import { parsePeerFile } from './config-file.ts';
+import { PeerDirectory } from './directory.ts';
 import { PeerObjects } from './objects.ts';
 import { type PeerList, Peers } from './peers.ts';
 
@@ -47,6 +51,74 @@ ca-file: ignored
     const bad = parsePeerFile(name, text);
     assert.ok(bad !== undefined && 'reason' in bad, text);
     assert.match(bad.reason, reason, text);
+  }
+});
+
+test('files: one caught half written, or away in one look, is still a peer; one that is gone in two is none', async () => {
+  const base = mkdtempSync(path.join(tmpdir(), `causeway-peers-${process.pid}-`));
+  const directory = path.join(base, 'peers');
+  mkdirSync(directory);
+  const east = path.join(directory, 'east');
+  const whole = 'endpoints: ["https://192.0.2.1:2379"]\n';
+  writeFileSync(east, whole);
+  let list: PeerList = { peers: [], bad: [] };
+  let looks = 0;
+  let next = () => {};
+  // A look happens whenever the test asks for one.
+  const clock = {
+    ...systemClock,
+    now: () => 0,
+    sleep: (_: number, signal?: AbortSignal) =>
+      new Promise<void>((resolve) => {
+        looks++;
+        next = resolve;
+        signal?.addEventListener('abort', () => resolve(), { once: true });
+      }),
+  };
+  const look = async () => {
+    const before = looks;
+    next();
+    await until('a look', () => looks > before);
+    return {
+      peers: list.peers.map(({ name }) => name),
+      bad: list.bad.map(({ name, reason }) => `${name}: ${reason}`),
+    };
+  };
+  try {
+    await using _directory = new PeerDirectory({
+      directory,
+      clock,
+      onList: (now) => {
+        list = now;
+      },
+    });
+    await until('the first look', () => looks === 1);
+    assert.deepEqual(await look(), { peers: ['east'], bad: [] });
+    for (const part of ['', '# a', 'endpoi']) {
+      writeFileSync(east, part);
+      for (let i = 0; i < 3; i++) {
+        const { peers, bad } = await look();
+        assert.deepEqual(peers, []);
+        assert.match(
+          bad.join(),
+          /^east: the file names no endpoints any more/,
+          'doubted, not gone',
+        );
+      }
+    }
+    writeFileSync(east, whole);
+    assert.deepEqual(await look(), { peers: ['east'], bad: [] });
+    renameSync(directory, `${directory}-away`);
+    assert.deepEqual(await look(), { peers: ['east'], bad: [] });
+    renameSync(`${directory}-away`, directory);
+    assert.deepEqual(await look(), { peers: ['east'], bad: [] });
+    rmSync(east);
+    assert.deepEqual(await look(), { peers: ['east'], bad: [] });
+    assert.deepEqual(await look(), { peers: [], bad: [] });
+    writeFileSync(east, '# none of ours');
+    assert.deepEqual(await look(), { peers: [], bad: [] });
+  } finally {
+    rmSync(base, { recursive: true, force: true });
   }
 });
 
