@@ -11,6 +11,7 @@ import {
   NODE_ANNOTATIONS,
   type NodeFacts,
   type NodeValue,
+  PEER_LIMITS,
   PEERS,
   peerRecord,
   ROUTING_MODES,
@@ -28,7 +29,7 @@ const PLANNED = [
   'CiliumLoadBalancerIPPool',
 ] as const;
 /** More nodes than this are not held against each other one by one at join: their pools and the plan are. */
-const MAX_NODES = 20_000;
+export const MAX_NODES = 20_000;
 
 /** What the nodes of a cluster say in its store. */
 export interface NodesFacts {
@@ -45,7 +46,10 @@ export interface OwnSide {
   readonly known: readonly KnownPeer[];
 }
 
-/** Reads the nodes' entries; one that does not decode says nothing. Throws KvError. */
+/**
+ * Reads the nodes' entries, but no more than `MAX_NODES`; one that does not decode or is longer than a node may be
+ * says nothing. Throws KvError, or as the signal says: pages without entries may come for ever.
+ */
 export async function readNodes(
   kv: Kv,
   cluster: string,
@@ -55,23 +59,21 @@ export async function readNodes(
   const ports = new Set<number>();
   const modes = new Set<RoutingMode>();
   const mtus = new Set<number>();
-  for await (const { entries } of kv.pages(statePrefix('nodes', cluster), options)) {
-    for (const { text } of entries) {
-      const node = nodeOf(text);
-      if (node === undefined || nodes.length >= MAX_NODES) continue;
-      nodes.push({
-        name: node.name,
-        addresses: node.addresses.flatMap(({ type, ip }) =>
-          type === 'InternalIP' || type === 'ExternalIP' ? [ip as Address] : [],
-        ),
-        podCIDRs: [...node.podCIDRs.ipv4, ...node.podCIDRs.ipv6],
-      });
-      const said = node.annotations ?? {};
-      addNumber(ports, said[NODE_ANNOTATIONS.tunnelPort], 65_535);
-      addNumber(mtus, said[NODE_ANNOTATIONS.mtu], 65_535);
-      const mode = ROUTING_MODES.find((each) => each === said[NODE_ANNOTATIONS.routingMode]);
-      if (mode !== undefined) modes.add(mode);
-    }
+  for await (const { text } of firstEntries(kv, statePrefix('nodes', cluster), options)) {
+    const node = text.length > PEER_LIMITS.bytes.nodes ? undefined : nodeOf(text);
+    if (node === undefined) continue;
+    nodes.push({
+      name: node.name,
+      addresses: node.addresses.flatMap(({ type, ip }) =>
+        type === 'InternalIP' || type === 'ExternalIP' ? [ip as Address] : [],
+      ),
+      podCIDRs: [...node.podCIDRs.ipv4, ...node.podCIDRs.ipv6],
+    });
+    const said = node.annotations ?? {};
+    addNumber(ports, said[NODE_ANNOTATIONS.tunnelPort], 65_535);
+    addNumber(mtus, said[NODE_ANNOTATIONS.mtu], 65_535);
+    const mode = ROUTING_MODES.find((each) => each === said[NODE_ANNOTATIONS.routingMode]);
+    if (mode !== undefined) modes.add(mode);
   }
   const sorted = (values: Set<number>) => [...values].sort((a, b) => a - b).slice(0, 64);
   return {
@@ -80,6 +82,16 @@ export async function readNodes(
     routingModes: [...modes].sort(),
     mtus: sorted(mtus),
   };
+}
+
+async function* firstEntries(kv: Kv, prefix: string, options: CallOptions) {
+  let left = MAX_NODES;
+  for await (const { entries } of kv.pages(prefix, options)) {
+    options.signal?.throwIfAborted();
+    yield* entries.slice(0, left);
+    left -= entries.length;
+    if (left <= 0) return;
+  }
 }
 
 function nodeOf(text: string): NodeValue | undefined {

@@ -1,6 +1,13 @@
 import { connect as connectTcp } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { connectKv, type KeyRange, type Kv, KvError, rangeText } from '@causeway/etcd';
+import {
+  type CallOptions,
+  connectKv,
+  type KeyRange,
+  type Kv,
+  KvError,
+  rangeText,
+} from '@causeway/etcd';
 import {
   clusterConfigKey,
   decodeClusterConfig,
@@ -14,6 +21,8 @@ import { readNodes } from './facts.ts';
 /** For one endpoint to answer; a join waits for people, not for networks. */
 const ENDPOINT_MS = 5_000;
 const CALL_MS = 8_000;
+/** For all calls together: a store that answers each of them in time could go on for ever. */
+const LOOK_MS = 30_000;
 
 const NOTHING = { nodes: [], tunnelPorts: [], routingModes: [], mtus: [] } as const;
 
@@ -49,7 +58,7 @@ export async function viewPeer(offer: StoreOffer, cluster: string, now: Date): P
     deadline: CALL_MS,
   });
   try {
-    return { ...none, ...(await look(kv, cluster)) };
+    return { ...none, ...(await look(kv, cluster, { signal: AbortSignal.timeout(LOOK_MS) })) };
   } catch (error) {
     // With TLS 1.3 a server refuses a client's certificate only after the handshake.
     const refused = `it took the connection and refused the call: ${(error as Error).message}`;
@@ -57,35 +66,37 @@ export async function viewPeer(offer: StoreOffer, cluster: string, now: Date): P
   }
 }
 
-async function look(kv: Kv, cluster: string) {
+async function look(kv: Kv, cluster: string, options: CallOptions) {
   const { readable, unreadable: closed, unwritable } = rightsToTry(cluster);
   const unreadable: string[] = [];
   const open: string[] = [];
   for (const range of readable) {
-    if (await isRefused(() => read(kv, range))) unreadable.push(rangeText(range));
+    if (await isRefused(() => read(kv, range, options))) unreadable.push(rangeText(range));
   }
   for (const range of closed) {
-    if (!(await isRefused(() => read(kv, range)))) open.push(rangeText(range) || 'everything');
+    if (!(await isRefused(() => read(kv, range, options))))
+      open.push(rangeText(range) || 'everything');
   }
   for (const key of unwritable) {
     // Rights are judged before the comparison, which never holds: nothing is written either way.
     const never = { type: 'version', key, operator: '<', revision: 0 } as const;
-    const write = () => kv.txn({ compare: [never], success: [{ type: 'put', key, value: '' }] });
+    const write = () =>
+      kv.txn({ compare: [never], success: [{ type: 'put', key, value: '' }] }, options);
     if (!(await isRefused(write))) open.push(`${key} for writing`);
   }
   const config = unreadable.includes(clusterConfigKey(cluster))
     ? { error: `${clusterConfigKey(cluster)} cannot be read` }
-    : await readConfig(kv, cluster);
-  const nodes = unreadable.length > 0 ? NOTHING : await readNodes(kv, cluster, {});
+    : await readConfig(kv, cluster, options);
+  const nodes = unreadable.length > 0 ? NOTHING : await readNodes(kv, cluster, options);
   return { unreadable, open, config, ...nodes };
 }
 
-const read = (kv: Kv, range: KeyRange): Promise<unknown> =>
-  range.type === 'key' ? kv.get(range.key) : firstPage(kv, range.prefix);
+const read = (kv: Kv, range: KeyRange, options: CallOptions): Promise<unknown> =>
+  range.type === 'key' ? kv.get(range.key, options) : firstPage(kv, range.prefix, options);
 
 /** Rights are judged by the whole range, whatever stands in it. */
-async function firstPage(kv: Kv, prefix: string): Promise<void> {
-  for await (const _page of kv.pages(prefix, { keysOnly: true, pageSize: 1 })) return;
+async function firstPage(kv: Kv, prefix: string, options: CallOptions): Promise<void> {
+  for await (const _page of kv.pages(prefix, { ...options, keysOnly: true, pageSize: 1 })) return;
 }
 
 async function isRefused(call: () => Promise<unknown>): Promise<boolean> {
@@ -98,9 +109,13 @@ async function isRefused(call: () => Promise<unknown>): Promise<boolean> {
   }
 }
 
-async function readConfig(kv: Kv, cluster: string): Promise<PeerView['config']> {
+async function readConfig(
+  kv: Kv,
+  cluster: string,
+  options: CallOptions,
+): Promise<PeerView['config']> {
   const key = clusterConfigKey(cluster);
-  const entry = await kv.get(key);
+  const entry = await kv.get(key, options);
   if (entry === undefined) return { error: `its store has no ${key}: none of its agents runs` };
   try {
     return decodeClusterConfig(entry.text);
