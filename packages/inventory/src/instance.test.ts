@@ -62,6 +62,46 @@ test('machines of a file become endpoints that a strict reader takes, and go wit
   assert.equal(instance.status().ready, true);
 });
 
+/** Agents' questions about these machines are tested with the same rows (packages/agent/src/policy/questions.test.ts). */
+test('the identities and entries of a database on bare metal and of a VM behind a node, to the letter', async () => {
+  using scratch = new Scratch();
+  await using etcd = memoryEtcd({ clock: systemClock });
+  const file = scratch.file('site.yaml');
+  const db = {
+    name: 'db-1',
+    addresses: ['192.0.2.10', '2001:db8::10'],
+    platform: 'bare-metal',
+    site: 'north',
+    namespace: 'shop',
+    labels: { app: 'db' },
+  };
+  const vm = {
+    name: 'vm-1',
+    addresses: ['192.0.2.20'],
+    labels: { app: 'web' },
+    nodeAddress: '192.0.2.99',
+  };
+  say(file, [db, vm]);
+  const source = { type: 'file', name: 'objects', path: file } as const;
+  await using _instance = instanceOn(etcd.connect(), { sources: [source] });
+  const kv = etcd.connect();
+  await until('all stands', async () => (await keysOf(kv, 'cilium/state/ip/')).size === 3);
+  const entries = await keysOf(kv, 'cilium/state/ip/v1/default/');
+  const identities = await keysOf(kv, 'cilium/state/identities/v1/id/');
+  assert.deepEqual(Object.fromEntries([...identities, ...entries]), {
+    'cilium/state/identities/v1/id/2452533':
+      'k8s:app=web;k8s:causeway.io/platform=vm;k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name=default;k8s:io.cilium.k8s.policy.cluster=outside;k8s:io.kubernetes.pod.namespace=default;',
+    'cilium/state/identities/v1/id/2478119':
+      'k8s:app=db;k8s:causeway.io/platform=bare-metal;k8s:causeway.io/site=north;k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name=shop;k8s:io.cilium.k8s.policy.cluster=outside;k8s:io.kubernetes.pod.namespace=shop;',
+    'cilium/state/ip/v1/default/192.0.2.10':
+      '{"IP":"192.0.2.10","Mask":null,"HostIP":"","ID":2478119,"Key":0,"Metadata":"causeway-inventory:objects:db-1","K8sNamespace":"shop","K8sPodName":"db-1"}',
+    'cilium/state/ip/v1/default/192.0.2.20':
+      '{"IP":"192.0.2.20","Mask":null,"HostIP":"192.0.2.99","ID":2452533,"Key":0,"Metadata":"causeway-inventory:objects:vm-1","K8sNamespace":"default","K8sPodName":"vm-1"}',
+    'cilium/state/ip/v1/default/2001:db8::10':
+      '{"IP":"2001:db8::10","Mask":null,"HostIP":"","ID":2478119,"Key":0,"Metadata":"causeway-inventory:objects:db-1","K8sNamespace":"shop","K8sPodName":"db-1"}',
+  });
+});
+
 test('a change of leader is seen by nobody, and the new one knows what the old one wrote', async () => {
   using scratch = new Scratch();
   await using etcd = memoryEtcd({ clock: systemClock });
