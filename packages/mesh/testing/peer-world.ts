@@ -192,6 +192,7 @@ export class PeerWorld implements AsyncDisposable {
       ids: this.ids,
       ranges: this.ranges,
       counts: this.counts,
+      clock: this.clock,
     });
   }
 

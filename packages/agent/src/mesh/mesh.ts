@@ -213,6 +213,7 @@ export class AgentMesh implements AsyncDisposable {
           ids,
           counts,
           ranges: this.#ranges,
+          clock,
         }),
       table: this.table,
       times: { grace: graceSeconds * 1000, withdraw: withdrawSeconds * 1000 },

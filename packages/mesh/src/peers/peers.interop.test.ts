@@ -55,7 +55,7 @@ function reader(directory: string) {
         expectedId: () => undefined,
         maxConnectedClusters: 255,
         layout: identityLayout(255),
-        ...{ tables, ids, ranges, counts },
+        ...{ tables, ids, ranges, counts, clock: systemClock },
       }),
     table,
     times: { grace: 900_000, withdraw: 60_000 },

@@ -1,7 +1,7 @@
 import type { KvError } from '@causeway/etcd';
 import type { IdentityLayout } from '@causeway/identity';
 import { ClusterId } from '@causeway/identity';
-import type { Table, TableKey } from '@causeway/tables';
+import type { Clock } from '@causeway/tables';
 import type { ClusterConfig } from '../codec/cluster-config.ts';
 import { MeshError } from '../errors.ts';
 import { type StateKind, stateKindsOf, syncedKey } from '../keys.ts';
@@ -12,7 +12,9 @@ import type { ClusterCounts } from './counts.ts';
 import type { ClusterIds } from './ids.ts';
 import type { PeerTarget } from './peer.ts';
 import type { Ranges } from './ranges.ts';
+import { leaveOtherForm } from './service-form.ts';
 import type { PeerStore, PeerStream } from './session.ts';
+import { take } from './take.ts';
 import type { PeerCounts } from './types.ts';
 
 const MIB = 1024 * 1024;
@@ -52,6 +54,7 @@ export interface TableTargetOptions {
   readonly ids: ClusterIds;
   readonly counts: ClusterCounts;
   readonly ranges: Ranges;
+  readonly clock: Clock;
   readonly limits?: ReaderLimits;
 }
 
@@ -67,13 +70,15 @@ export class TableTarget implements PeerTarget {
   open(store: PeerStore, page: { readonly size: number }): readonly PeerStream[] {
     const { config, kv, tree } = store;
     this.#check(config);
-    const { name, layout, tables, ranges, limits = PEER_LIMITS } = this.#options;
+    const { name, layout, tables, ranges, clock, limits = PEER_LIMITS } = this.#options;
     const cluster = { name, id: ClusterId(config.id) };
     const stream = (kind: StateKind): PeerStream => ({
       name: kind,
       canary: syncedKey(name, kind, tree),
-      start: ({ synced, broken }) =>
-        new MeshReader({
+      start: ({ synced, broken }) => {
+        const over = new AbortController();
+        let leaving: Promise<void> | undefined;
+        const reader = new MeshReader({
           kv,
           cluster,
           layout,
@@ -85,16 +90,26 @@ export class TableTarget implements PeerTarget {
           guard: ranges.guard(name),
           limits,
           pageSize: page.size,
-          onSynced: () => synced(),
+          onSynced: () => {
+            if (kind === 'services' || kind === 'service-backends') {
+              const form = { tables, cluster: name, marked: config.syncedCanaries, clock };
+              // Whoever listens to the tables may fail; the rows are gone all the same.
+              leaving = leaveOtherForm(kind, form, over.signal).catch(() => {});
+            }
+            synced();
+          },
           onBreak: (_, error: KvError) => broken(error),
-        }),
+        });
+        return {
+          async [Symbol.asyncDispose]() {
+            over.abort();
+            await reader[Symbol.asyncDispose]();
+            await leaving;
+          },
+        };
+      },
     });
-    const kinds = stateKindsOf(config);
-    // What the peer no longer says in this form is not to stand beside the other.
-    const mine = (row: { readonly cluster: string }) => row.cluster === name;
-    if (kinds.includes('services')) take(tables.serviceShards, mine);
-    else take(tables.services, mine);
-    return kinds.map(stream);
+    return stateKindsOf(config).map(stream);
   }
 
   /** Section 4.4, steps 3 and 4. */
@@ -156,17 +171,4 @@ export class TableTarget implements PeerTarget {
     ids.release(name);
     this.#id = undefined;
   }
-}
-
-/** Takes rows away. Returns whether there were any. */
-function take<Row, K extends TableKey, I extends string>(
-  table: Table<Row, K, I>,
-  goes: (row: Row) => boolean,
-): boolean {
-  const keys: K[] = [];
-  for (const row of table.rows()) if (goes(row)) keys.push(table.keyOf(row));
-  table.database.write(() => {
-    for (const key of keys) table.delete(key);
-  });
-  return keys.length > 0;
 }

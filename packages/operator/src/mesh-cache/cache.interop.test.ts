@@ -127,6 +127,7 @@ test("a copy in the own store, in KVStoreMesh's form, for agents that read it; i
         ids,
         ranges: new Ranges(),
         counts: new ClusterCounts(tables),
+        clock: systemClock,
       }),
     table,
     times: { grace: 900_000, withdraw: 60_000 },
