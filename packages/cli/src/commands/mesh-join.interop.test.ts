@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { connectKv } from '@causeway/etcd';
-import { clusterConfigKey } from '@causeway/mesh';
+import { clusterConfigKey, openToken } from '@causeway/mesh';
 import { secretValue } from '@causeway/resources';
 import { MeshSide } from '../../testing/mesh-side.ts';
 
@@ -51,6 +51,18 @@ async function about(side: MeshSide): Promise<string[]> {
     .filter((key) => /meshpeers|secrets|mesh\/(peers|joins|left)/.test(key));
   return [...keys, ...(await auth.users()).filter((user) => user.startsWith('remote-'))];
 }
+
+test('a newer invitation takes back what came with the one before', async () => {
+  const offered = ({ token, code }: Token) => openToken(token, code).offer;
+  const first = offered(await invite());
+  const second = offered(await invite());
+  const connect = ({ ca, certificate: cert, key }: typeof first) =>
+    connectKv({ endpoints: [east.etcd.endpoint], tls: { ca, cert, key }, deadline: 3_000 });
+  await using taken = connect(first);
+  await assert.rejects(taken.get(clusterConfigKey('east')));
+  await using good = connect(second);
+  assert.ok(await good.get(clusterConfigKey('east')));
+});
 
 test('an invitation is taken once, and both sides read each other by what they got', async () => {
   const token = await invite();

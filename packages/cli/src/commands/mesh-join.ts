@@ -1,5 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { admitPeer, type CheckRow, type JoinToken, openToken, sealToken } from '@causeway/mesh';
+import {
+  admitPeer,
+  type CheckRow,
+  type JoinToken,
+  openToken,
+  peerUser,
+  sealToken,
+} from '@causeway/mesh';
 import {
   acceptReturn,
   giveToken,
@@ -55,6 +62,8 @@ export async function meshToken(invocation: Invocation): Promise<void> {
   }
   const way = ownWay(invocation, own);
   await sweepLeft({ kv, auth, directory, now });
+  // An earlier invitation is void from now on: what came with it would else be good until its certificate ends.
+  if (!joined) await directory.revoke(peerUser(peer), now());
   await admitPeer(auth, directory.cluster, peer);
   const { certificate, key } = await directory.issuePeer(peer, now());
   const token = await giveToken(kv, {

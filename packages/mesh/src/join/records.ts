@@ -27,6 +27,8 @@ export const tokenRecord = z.strictObject({
   accept: z.array(z.string()).exactOptional(),
   expiresAt: z.iso.datetime(),
   usedAt: z.iso.datetime().exactOptional(),
+  /** Of given, unused ones: when it was noted that its user and certificate have to go. */
+  endedAt: z.iso.datetime().exactOptional(),
 });
 
 /**

@@ -8,6 +8,7 @@ import { acceptReturn, renewPeer, returnToken } from './by-hand.ts';
 import { type JoiningOptions, type JoinStep, joinMesh, joinOneWay } from './joining.ts';
 import { leaveMesh, sweepLeft } from './leaving.ts';
 import { recoverJoins } from './recovery.ts';
+import { forgetTokens } from './tokens.ts';
 
 const refusedWith = (code: string) => (error: unknown) => {
   assert.equal((error as { code?: unknown }).code, code, String(error));
@@ -256,6 +257,40 @@ test('who undoes a join without the rights to end its user leaves that to who ha
   assert.deepEqual((await west.dump()).users, before.users);
   const given = directory.issued.filter(({ user }) => user === 'remote-east');
   assert.ok(given.length > 0 && given.every(({ revoked }) => revoked !== undefined));
+});
+
+test('what came with an invitation that nobody took goes when its time ends', async () => {
+  await using east = await TestCluster.open('east', 1);
+  const { kv, directory } = east;
+  const { auth } = east.etcd;
+  await east.invite('west');
+  const minutes = (count: number) => new Date(east.now.getTime() + count * 60_000);
+  await forgetTokens(kv, auth, minutes(59));
+  assert.ok(await auth.rolesOf('remote-west'));
+  await forgetTokens(kv, auth, minutes(61));
+  assert.equal(await auth.rolesOf('remote-west'), undefined);
+  const sweeping = { kv, auth, directory, now: () => minutes(62) };
+  assert.deepEqual(await sweepLeft(sweeping), ['west']);
+  assert.ok(directory.issued.every(({ user, revoked }) => user !== 'remote-west' || revoked));
+  // Once is enough, and a new invitation is another.
+  await forgetTokens(kv, auth, minutes(63));
+  assert.deepEqual(await sweepLeft(sweeping), []);
+  await east.invite('west');
+  await forgetTokens(kv, auth, minutes(59));
+  assert.ok(await auth.rolesOf('remote-west'));
+});
+
+test('a peer that joined keeps what came with its invitation, whatever else was not taken', async () => {
+  await using all = await world();
+  const { east, west, token } = all;
+  await joinMesh(token, west.joining(east, east.inviting(west)));
+  await east.invite('west');
+  const now = new Date(east.now.getTime() + 61 * 60_000);
+  await forgetTokens(east.kv, east.etcd.auth, now);
+  const { kv, directory } = east;
+  const swept = await sweepLeft({ kv, auth: east.etcd.auth, directory, now: () => now });
+  assert.deepEqual(swept, []);
+  await assertPeers(all);
 });
 
 test('leave undoes it on both sides, and here when the other is gone', async () => {

@@ -9,8 +9,10 @@ import {
   dismissPeer,
   type JoinRecord,
   type JoinToken,
+  LEFT,
   type PeerView,
   passes,
+  peerUser,
   type StoreDirectory,
   type StoreOffer,
 } from '@causeway/mesh';
@@ -195,7 +197,10 @@ async function begin(
 }
 
 async function ownOffer(peer: string, options: JoiningOptions): Promise<StoreOffer> {
-  const { auth, directory, own, now } = options;
+  const { kv, auth, directory, own, now } = options;
+  // What an invitation gave that this peer never took would else be good again.
+  await directory.revoke(peerUser(peer), now());
+  await kv.delete(LEFT + peer);
   await admitPeer(auth, directory.cluster, peer);
   const { certificate, key } = await directory.issuePeer(peer, now());
   return {

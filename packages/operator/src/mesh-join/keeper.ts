@@ -18,7 +18,7 @@ export interface JoinKeeperOptions {
   readonly log: Log;
 }
 
-/** Finishes or undoes joins whose program died, and forgets old tokens. */
+/** Finishes or undoes joins whose program died, and ends invitations that nobody took. */
 export async function keepJoins(
   { config, kv, clock, wall, log }: JoinKeeperOptions,
   signal: AbortSignal,
@@ -38,7 +38,7 @@ export async function keepJoins(
     for (const { peer, what, why } of recovered) {
       if (what !== 'waits') log.info({ peer, what, why }, 'an interrupted join of clusters');
     }
-    await forgetTokens(kv, now());
+    await forgetTokens(kv, auth, now());
     good();
     await clock.sleep(LOOK_MS, signal);
   }

@@ -1,16 +1,18 @@
 import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
-import type { Kv } from '@causeway/etcd';
+import { absent, type Kv, type StoreAuth } from '@causeway/etcd';
 import {
   type CheckName,
   type ClusterFacts,
+  dismissPeer,
   type JoinToken,
+  LEFT,
   type StoreOffer,
   TOKENS,
   type TokenRecord,
   tokenRecord,
 } from '@causeway/mesh';
 import { OperatorError } from '../errors.ts';
-import { putToken, readToken, type Stored, tokenKey } from './objects.ts';
+import { joinKey, peerKey, putToken, readToken, type Stored, tokenKey } from './objects.ts';
 
 /** How long after its end a token is remembered, so that who comes late is told why. */
 const KEPT_MS = 7 * 86_400_000;
@@ -26,7 +28,10 @@ export interface NewToken {
   readonly now: Date;
 }
 
-/** Makes a token and remembers its secret's hash. Those that the peer got before and has not used are void. */
+/**
+ * Makes a token and remembers its secret's hash. Those that the peer got before and has not used are void; what came
+ * with them the caller has revoked.
+ */
 export async function giveToken(kv: Kv, about: NewToken): Promise<JoinToken> {
   const { peer, now, type, from, offer, join, minutes, accept } = about;
   const secret = randomBytes(32).toString('base64url');
@@ -47,6 +52,8 @@ export async function giveToken(kv: Kv, about: NewToken): Promise<JoinToken> {
     compare: [],
     success: [
       ...void_.slice(0, 100).map((each) => ({ type: 'delete', key: tokenKey(each.id) }) as const),
+      // One that ended meanwhile must not take the new one's user with it.
+      { type: 'delete', key: LEFT + peer },
       putToken(id, record),
     ],
   });
@@ -108,12 +115,38 @@ export async function listTokens(
   });
 }
 
-/** Forgets tokens whose time ended long ago. */
-export async function forgetTokens(kv: Kv, now: Date): Promise<void> {
+/**
+ * Ends invitations that nobody took in time, and forgets tokens whose time ended long ago. `auth` as `root`; without
+ * it the users are left to whoever sweeps, as the certificates are.
+ */
+export async function forgetTokens(kv: Kv, auth: StoreAuth | undefined, now: Date): Promise<void> {
   for (const { id, value } of await listTokens(kv)) {
-    if (now.getTime() - new Date(value.expiresAt).getTime() > KEPT_MS)
-      await kv.delete(tokenKey(id));
+    const over = now.getTime() - new Date(value.expiresAt).getTime();
+    if (over > 0) await endInvitation(kv, auth, id, now);
+    if (over > KEPT_MS) await kv.delete(tokenKey(id));
   }
+}
+
+/** What came with an invitation is good for longer than the invitation: it goes, unless its peer has joined or is about to. */
+async function endInvitation(
+  kv: Kv,
+  auth: StoreAuth | undefined,
+  id: string,
+  now: Date,
+): Promise<void> {
+  const token = await readToken(kv, id);
+  if (token === undefined) return;
+  const { type, peer, usedAt, endedAt } = token.value;
+  if (type !== 'given' || usedAt !== undefined || endedAt !== undefined) return;
+  const at = now.toISOString();
+  const { succeeded } = await kv.txn({
+    compare: [token.compare, absent(peerKey(peer)), absent(joinKey(peer))],
+    success: [
+      { type: 'put', key: LEFT + peer, value: at },
+      putToken(id, { ...token.value, endedAt: at }),
+    ],
+  });
+  if (succeeded && auth !== undefined) await dismissPeer(auth, peer);
 }
 
 function parse(text: string): unknown {
