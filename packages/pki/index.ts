@@ -7,4 +7,5 @@ export {
   inspectCertificate,
   splitCertificates,
 } from './src/inspect.ts';
+export { type IsRevoked, loadRevocations } from './src/revoked.ts';
 export { oneTimeCode, seal, unseal } from './src/seal.ts';

@@ -120,6 +120,7 @@ export class MeshSide implements AsyncDisposable {
               certFile: join(this.directory, 'server.crt'),
               keyFile: join(this.directory, 'server.key'),
               caFile: join(this.directory, 'trust.crt'),
+              revokedFile: join(this.directory, 'revoked.pem'),
               root: { certFile, keyFile },
             },
           },

@@ -49,6 +49,8 @@ export interface Caller {
   readonly authorization: string | undefined;
   /** Subject CN of a client certificate that the authority has signed. */
   readonly commonName: string | undefined;
+  /** Its serial number, hexadecimal: whether it was revoked is for `admit` to say. */
+  readonly serial: string | undefined;
   readonly address: string | undefined;
 }
 
@@ -101,13 +103,15 @@ export async function listenGuarded(api: Api, options: GuardedOptions): Promise<
 
 function callerOf(incoming: IncomingMessage): Caller {
   const socket = incoming.socket as TLSSocket;
-  const subject = socket.authorized ? socket.getPeerCertificate()?.subject : undefined;
+  const shown = socket.authorized ? socket.getPeerCertificate() : undefined;
+  const subject = shown?.subject;
   const url = incoming.url ?? '/';
   return {
     method: incoming.method ?? 'GET',
     path: url.split('?', 1)[0] ?? url,
     authorization: incoming.headers.authorization,
     commonName: typeof subject?.CN === 'string' ? subject.CN : undefined,
+    serial: shown?.serialNumber,
     address: socket.remoteAddress,
   };
 }

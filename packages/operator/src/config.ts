@@ -133,6 +133,8 @@ export const operatorConfig = z.strictObject({
           keyFile: file.default('/etc/causeway/mesh/server.key'),
           /** Who has signed the certificates by which peers say that they leave. */
           caFile: file.default('/etc/causeway/mesh/trust.crt'),
+          /** Which of them count no more; read whenever a peer says that it leaves. */
+          revokedFile: file.default('/etc/causeway/mesh/revoked.pem'),
           /**
            * The store's user `root`, by which the leader takes a leaving peer's user away. Without it the user stays
            * until `causeway mesh expose` or `leave` is run.

@@ -47,9 +47,7 @@ export async function meshExpose(invocation: Invocation): Promise<void> {
     own: { user: ownUser(directory.cluster), tls: { caFile, certFile, keyFile } },
     proxies,
     store,
-    // Those that programs read at their start only.
-    restart:
-      options.rotate === true || options.retire === true ? ['etcd', 'proxies', 'operators'] : [],
+    restart: toRestart(options.rotate === true || options.retire === true, written),
   };
   if (json) {
     printJson(report);
@@ -67,7 +65,13 @@ export async function meshExpose(invocation: Invocation): Promise<void> {
     printLine(`\nthe proxy for ${peer} (${unit}):\n  ${command}`);
   printLine(`\n${store.text}`);
   if (report.restart.length > 0)
-    printLine(`restart ${report.restart.join(', ')}: they read the authorities at their start`);
+    printLine(`restart ${report.restart.join(', ')}: they read these files at their start only`);
+}
+
+/** Programs that read what was written at their start only. etcd and proxies read their own certificate anew. */
+function toRestart(authority: boolean, written: readonly string[]): readonly string[] {
+  if (authority) return ['etcd', 'proxies', 'operators'];
+  return written.includes('server.crt') ? ['operators'] : [];
 }
 
 async function settle(invocation: Invocation, now: Date) {

@@ -9,6 +9,7 @@ import {
   readBody,
 } from '@causeway/daemon';
 import { clusterFacts, peerUser, storeOffer } from '@causeway/mesh';
+import { type IsRevoked, loadRevocations } from '@causeway/pki';
 import { z } from 'zod';
 import type { OperatorConfig } from '../config.ts';
 import { OperatorError } from '../errors.ts';
@@ -57,21 +58,26 @@ export function joinApi({ inviting, leave, onError }: EndpointParts): Api {
   return api;
 }
 
-/** Only the peer itself may say that it leaves; all else asks for a token in its body. */
-export function admitToJoin({ path, commonName }: Caller): void {
+/**
+ * Only the peer itself may say that it leaves, by a certificate that was not revoked; all else asks for a token in its
+ * body.
+ */
+export function admitToJoin({ path, commonName, serial }: Caller, isRevoked: IsRevoked): void {
   const leaving = /^\/v1\/mesh\/peers\/([^/]*)\/leave$/.exec(path)?.[1];
-  if (leaving === undefined || commonName === peerUser(leaving)) return;
+  if (leaving === undefined) return;
+  const known = commonName === peerUser(leaving) && serial !== undefined;
+  if (known && !isRevoked(serial)) return;
   throw new OperatorError('not-your-peer', `only ${leaving} itself can say that it leaves`, {
     value: commonName,
-    hint: 'show the certificate that this cluster gave it',
+    hint: 'show the certificate that this cluster gave it last',
   });
 }
 
 type JoinConfig = NonNullable<OperatorConfig['mesh']['join']>;
 
 /** Serves it over TLS. Rejects with the system's error, or DaemonError `bad-config` for files that cannot be read. */
-export function listenForJoins(api: Api, config: JoinConfig): Promise<GuardedListener> {
-  const { address, port, certFile, keyFile, caFile } = config;
+export async function listenForJoins(api: Api, config: JoinConfig): Promise<GuardedListener> {
+  const { address, port, certFile, keyFile, caFile, revokedFile } = config;
   const read = (field: string, file: string): string => {
     try {
       return readFileSync(file, 'utf8');
@@ -84,6 +90,10 @@ export function listenForJoins(api: Api, config: JoinConfig): Promise<GuardedLis
       });
     }
   };
+  const parse = await loadRevocations();
+  const isRevoked: IsRevoked = (serial) => parse(read('revokedFile', revokedFile))(serial);
+  // Told at the start rather than by the first peer that leaves.
+  isRevoked('0');
   return listenGuarded(api, {
     host: address,
     port,
@@ -92,6 +102,6 @@ export function listenForJoins(api: Api, config: JoinConfig): Promise<GuardedLis
       key: read('keyFile', keyFile),
       clientCa: read('caFile', caFile),
     },
-    admit: admitToJoin,
+    admit: (caller) => admitToJoin(caller, isRevoked),
   });
 }

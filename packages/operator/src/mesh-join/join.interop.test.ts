@@ -57,7 +57,7 @@ before(async () => {
     return { userRemoved: await forgetPeer(peer, { kv, auth, directory: east.directory, now }) };
   };
   const api = joinApi({ inviting, leave, onError: (error) => assert.fail(String(error)) });
-  const { server, trust } = east.directory.serverFiles();
+  const { server, trust, revoked } = east.directory.serverFiles();
   endpoint = await listenForJoins(api, {
     address: '127.0.0.1',
     port: 0,
@@ -65,6 +65,7 @@ before(async () => {
     certFile: server.certificate,
     keyFile: server.key,
     caFile: trust,
+    revokedFile: revoked,
   });
   url = `https://127.0.0.1:${endpoint.port}`;
 });
@@ -159,6 +160,8 @@ for (const [step, expected] of outcomes) {
 }
 
 test('only the peer itself can say that it leaves', async () => {
+  const old = await east.directory.issuePeer('west', now());
+  await east.directory.revoke('remote-west', now());
   const token = await invite();
   assert.equal((await joinMesh(token, joining())).type, 'joined');
   const { kv, auth } = asRoot(west);
@@ -167,6 +170,8 @@ test('only the peer itself can say that it leaves', async () => {
   await assert.rejects(asStranger.leave('west'), /only west itself/);
   const nobody = new JoinClient({ urls: [url], ca: east.directory.trust });
   await assert.rejects(nobody.leave('west'), /only west itself/);
+  const asBefore = new JoinClient({ urls: [url], ca: east.directory.trust, ...old });
+  await assert.rejects(asBefore.leave('west'), /only west itself/);
   const unknownCa = new JoinClient({ urls: [url], ca: west.directory.trust });
   await assert.rejects(unknownCa.leave('west'), /does not answer/);
   const { kv: eastKv } = asRoot(east);
