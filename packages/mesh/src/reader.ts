@@ -38,7 +38,7 @@ export interface ReaderLimits {
   readonly rows: Readonly<Record<StateKind, number>>;
   /** Bytes of one value. */
   readonly bytes: Readonly<Record<StateKind, number>>;
-  /** Bytes of all keys and values of a kind. Of `ip` copies alone count them: in memory every entry has one size. */
+  /** Bytes of all keys and values of a kind. Of `ip` copies alone count them: in memory entries have one size, but for their ports. */
   readonly total: Readonly<Record<StateKind, number>>;
 }
 

@@ -3,7 +3,7 @@ import { type IdentityLayout, isReserved, NumericIdentity, RESERVED } from '@cau
 import type { Address, Prefix } from '@causeway/ip';
 import type { InitialSource } from '@causeway/tables';
 import { EntryDecoder } from './entries/decode.ts';
-import type { IpEntries } from './entries/ip-entries.ts';
+import type { IpEntries, MostEntries } from './entries/ip-entries.ts';
 import { MeshError } from './errors.ts';
 import type { StateKind } from './keys.ts';
 import type { MeshTables, NodeRow, ServiceRow } from './rows.ts';
@@ -58,6 +58,9 @@ export function sinkOf(kind: StateKind, options: SinkOptions): Sink {
   return new TableSink(source, cluster.name, guard, most);
 }
 
+/** Pods of one workload share a set: a cluster has hundreds of them. */
+const MOST_PORT_BYTES = 64 * 1024 * 1024;
+
 /** IP entries: by far the most of what a cluster says, so they go from bytes to columns. */
 class EntrySink implements Sink {
   readonly kind = 'ip';
@@ -66,7 +69,7 @@ class EntrySink implements Sink {
   readonly #cluster: ClusterRef;
   readonly #layout: IdentityLayout;
   readonly #guard: Guard | undefined;
-  readonly #most: number | undefined;
+  readonly #most: MostEntries | undefined;
   readonly #decoder: EntryDecoder;
 
   constructor({ tables, cluster, layout, guard, limits }: SinkOptions) {
@@ -74,7 +77,7 @@ class EntrySink implements Sink {
     this.#cluster = cluster;
     this.#layout = layout;
     this.#guard = guard;
-    this.#most = limits?.rows.ip;
+    this.#most = limits && { entries: limits.rows.ip, portBytes: MOST_PORT_BYTES };
     this.#decoder = new EntryDecoder(cluster.name === tables.ipEntries.own);
   }
 

@@ -16,6 +16,8 @@ export interface Cluster {
   count: number;
   /** How many entries carry the mark of `list`. */
   seen: number;
+  /** What the sets of named ports take that it was the first to tell of. */
+  portBytes: number;
 }
 
 const word = (bytes: Uint8Array, at: number): number =>

@@ -128,10 +128,38 @@ test('nobody listens for long: hosts, ports and slots are let go with the entrie
 
 test('more than is taken of a cluster is refused, and what is there can still change', () => {
   const entries = new IpEntries('east');
-  entries.put('west', raw('10.0.0.1'), 1);
-  assert.throws(() => entries.put('west', raw('10.0.0.2'), 1), { code: 'too-many' });
-  entries.put('west', raw('10.0.0.1', 301), 1);
+  const one = { entries: 1, portBytes: 1000 };
+  entries.put('west', raw('10.0.0.1'), one);
+  assert.throws(() => entries.put('west', raw('10.0.0.2'), one), { code: 'too-many' });
+  entries.put('west', raw('10.0.0.1', 301), one);
   assert.equal(entries.winner('10.0.0.1')?.identity, 301);
+});
+
+test('different sets of named ports are limited for each cluster; a refused one changes nothing', () => {
+  const entries = new IpEntries('east');
+  const most = { entries: 1000, portBytes: 2 * 104 };
+  const named = (name: string) => ({ ports: [{ name, port: 80, protocol: 'TCP' as const }] });
+  // One set is counted once, however many entries have it.
+  for (let n = 1; n <= 50; n++) entries.put('west', raw(`10.0.0.${n}`, 300, named('p1')), most);
+  entries.put('west', raw('10.0.1.2', 300, named('p2')), most);
+  assert.throws(() => entries.put('west', raw('10.0.1.3', 300, named('p3')), most), {
+    code: 'too-many',
+  });
+  assert.equal(entries.get('west', '10.0.1.3'), undefined);
+  assert.throws(() => entries.put('west', raw('10.0.0.1', 301, named('p3')), most), {
+    code: 'too-many',
+  });
+  assert.equal(entries.get('west', '10.0.0.1')?.identity, 300);
+  entries.put('north', raw('10.3.0.1', 300, named('p3')), most);
+  entries.put('west', raw('10.0.1.3', 300, named('p3')), most);
+  // What nobody has any more makes room, over and over.
+  for (let n = 0; n < 5; n++) {
+    entries.delete('west', '10.0.1.2');
+    entries.put('west', raw('10.0.1.2', 300, named(`q${n}`)), most);
+  }
+  entries.put('west', raw('10.0.1.2'), most);
+  entries.put('west', raw('10.0.1.4', 300, named('p4')), most);
+  assert.equal(entries.get('west', '10.0.1.4')?.namedPorts[0]?.name, 'p4');
 });
 
 const CLUSTERS = ['own', 'a', 'b'];

@@ -1,9 +1,22 @@
 import type { Address } from '@causeway/ip';
+import type { NamedPort } from '../codec/ip.ts';
 import { MeshError } from '../errors.ts';
 import { type ChangesOf, type EntryChanges, PlaceReaders } from './changes.ts';
 import { GRAVE, LIVE } from './columns.ts';
 import type { PutResult, RawEntry } from './entry.ts';
 import { type Cluster, EntryReads } from './entry-reads.ts';
+
+/** What one cluster may have at most. */
+export interface MostEntries {
+  readonly entries: number;
+  /** Bytes of different sets of named ports: all else of an entry has one size. */
+  readonly portBytes: number;
+}
+
+const ANY: MostEntries = {
+  entries: Number.POSITIVE_INFINITY,
+  portBytes: Number.POSITIVE_INFINITY,
+};
 
 /** Lists are told from each other by a byte. */
 const LAST_LIST = 255;
@@ -14,29 +27,29 @@ const LAST_LIST = 255;
  */
 export class IpEntries extends EntryReads {
   readonly #readers = new PlaceReaders(this.columns, (slot) => this.#bury(slot));
+  /** Which cluster each set of named ports is charged to. */
+  readonly #payers = new Map<number, Cluster>();
 
-  /**
-   * Throws MeshError `too-many`.
-   * @param most entries of the cluster.
-   */
-  put(cluster: string, raw: RawEntry, most = Number.POSITIVE_INFINITY): PutResult {
+  /** Throws MeshError `too-many`, and then nothing has changed. */
+  put(cluster: string, raw: RawEntry, most = ANY): PutResult {
     const columns = this.columns;
     const from = this.#cluster(cluster);
     const head = columns.find(raw);
     let slot = head;
     while (slot >= 0 && columns.cluster[slot] !== from.number) slot = columns.behind(slot);
-    if (slot >= 0 && columns.state[slot] === LIVE) return this.#update(slot, from, raw);
-    if (from.count >= most) {
-      const message = `cluster ${cluster} has ${most} ip already, and no more are taken`;
-      throw new MeshError('too-many', message, most);
+    if (slot >= 0 && columns.state[slot] === LIVE) return this.#update(slot, from, raw, most);
+    if (from.count >= most.entries) {
+      const message = `cluster ${cluster} has ${most.entries} ip already, and no more are taken`;
+      throw new MeshError('too-many', message, most.entries);
     }
+    const ports = this.#acquirePorts(from, raw.ports, most);
     if (head < 0) slot = columns.insert(raw);
     else if (columns.state[head] === GRAVE) slot = head;
     else slot = columns.join(head, raw, cluster === this.own);
     columns.state[slot] = LIVE;
     columns.cluster[slot] = from.number;
     columns.host[slot] = raw.host === undefined ? 0 : this.hostsInUse.acquire(raw.host);
-    columns.ports[slot] = raw.ports.length === 0 ? 0 : this.ports.acquire(raw.ports);
+    columns.ports[slot] = ports;
     columns.seen[slot] = from.list;
     from.seen++;
     from.count++;
@@ -49,29 +62,55 @@ export class IpEntries extends EntryReads {
     return 'new';
   }
 
-  #update(slot: number, from: Cluster, raw: RawEntry): PutResult {
+  #update(slot: number, from: Cluster, raw: RawEntry, most: MostEntries): PutResult {
     const columns = this.columns;
+    // The new ones are acquired first: what stays is not let go in between.
+    const ports = this.#acquirePorts(from, raw.ports, most);
     if (columns.seen[slot] !== from.list) {
       columns.seen[slot] = from.list;
       from.seen++;
     }
     const hostBefore = columns.host[slot]!;
     const portsBefore = columns.ports[slot]!;
-    // The new ones are acquired first: what stays is not let go in between.
     const host = raw.host === undefined ? 0 : this.hostsInUse.acquire(raw.host);
-    const ports = raw.ports.length === 0 ? 0 : this.ports.acquire(raw.ports);
     const same =
       host === hostBefore &&
       ports === portsBefore &&
       columns.identity[slot] === raw.identity &&
       columns.encryptionKey[slot] === raw.encryptionKey;
     this.hostsInUse.release(hostBefore);
-    this.ports.release(portsBefore);
+    this.#releasePorts(portsBefore);
     columns.host[slot] = host;
     columns.ports[slot] = ports;
     this.#write(slot, raw);
     if (!same && this.headOf(slot) === slot) this.#mark(slot, ports !== 0 || portsBefore !== 0);
     return same ? 'same' : 'changed';
+  }
+
+  #acquirePorts(from: Cluster, ports: readonly NamedPort[], most: MostEntries): number {
+    if (ports.length === 0) return 0;
+    const before = this.ports.size;
+    const number = this.ports.acquire(ports);
+    if (this.ports.size === before) return number;
+    const bytes = bytesOf(ports);
+    if (from.portBytes + bytes > most.portBytes) {
+      this.ports.release(number);
+      const message = `cluster ${from.name} would have more than ${most.portBytes} bytes of named ports, and no more are taken`;
+      throw new MeshError('too-many', message, most.portBytes);
+    }
+    from.portBytes += bytes;
+    this.#payers.set(number, from);
+    return number;
+  }
+
+  #releasePorts(number: number): void {
+    const ports = this.ports.value(number);
+    this.ports.release(number);
+    const payer = this.#payers.get(number);
+    if (ports === undefined || payer === undefined) return;
+    if (this.ports.value(number) !== undefined) return;
+    payer.portBytes -= bytesOf(ports);
+    this.#payers.delete(number);
   }
 
   #write(slot: number, raw: RawEntry): void {
@@ -102,7 +141,7 @@ export class IpEntries extends EntryReads {
     this.stored--;
     this.pods.delete(slot);
     this.hostsInUse.release(columns.host[slot]!);
-    this.ports.release(columns.ports[slot]!);
+    this.#releasePorts(columns.ports[slot]!);
     columns.host[slot] = 0;
     columns.ports[slot] = 0;
     const head = this.headOf(slot);
@@ -187,10 +226,17 @@ export class IpEntries extends EntryReads {
   #cluster(name: string): Cluster {
     let cluster = this.clusters.get(name);
     if (cluster === undefined) {
-      cluster = { name, number: this.names.length, list: 0, count: 0, seen: 0 };
+      cluster = { name, number: this.names.length, list: 0, count: 0, seen: 0, portBytes: 0 };
       this.names.push(name);
       this.clusters.set(name, cluster);
     }
     return cluster;
   }
+}
+
+/** About what they take in memory. */
+function bytesOf(ports: readonly NamedPort[]): number {
+  let bytes = 0;
+  for (const { name } of ports) bytes += 2 * name.length + 100;
+  return bytes;
 }
