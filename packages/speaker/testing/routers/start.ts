@@ -122,7 +122,8 @@ export async function startFrr(start: FrrStart): Promise<RunningRouter> {
   const processes: DaemonProcess[] = [];
   try {
     if (start.zebra) {
-      const zebra = daemon('zebra', []);
+      // One that starts again keeps what its predecessor left in the kernel until bgpd has said what it wants.
+      const zebra = daemon('zebra', ['-K', '30']);
       processes.push(zebra);
       await ready(zebra, () =>
         output(['vtysh', '--vty_socket', directory, '-d', 'zebra', '-c', 'show version']),
