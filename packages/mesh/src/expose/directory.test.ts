@@ -88,6 +88,24 @@ test('each peer has an authority of its own, which its proxy trusts alone', asyn
   );
 });
 
+test('who opened the directory before others changed it takes nothing of theirs away', async () => {
+  const { directory } = await settle('h');
+  const other = StoreDirectory.open(directory.path);
+  await other.issuePeer('north', start);
+  await other.revoke('remote-north', start);
+  await directory.issuePeer('west', start);
+  await Promise.all([other.issuePeer('south', start), directory.issuePeer('west', start)]);
+  const { issued } = StoreDirectory.open(directory.path);
+  const of = (peer: string) => issued.filter(({ user }) => user === `remote-${peer}`);
+  // The proxy's counts too.
+  assert.deepEqual(
+    ['north', 'south', 'west'].map((peer) => of(peer).length),
+    [2, 2, 3],
+  );
+  assert.ok(of('north').every(({ revoked }) => revoked !== undefined));
+  assert.equal((await directory.revoke('remote-south', start)).length, 2);
+});
+
 test('a change of authority ends when all have certificates of the new one', async () => {
   const { directory } = await settle('e');
   const before = await directory.issuePeer('west', start);

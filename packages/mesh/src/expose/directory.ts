@@ -1,5 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FileLock } from '@causeway/linux';
 import {
   Authority,
   type Credentials,
@@ -19,6 +21,8 @@ const LEAF_DAYS = 397;
 /** Certificates are made anew when less than this part of their time is left. */
 const RENEW_PART = 1 / 3;
 const DAY_MS = 86_400_000;
+const LOCK_MS = 30_000;
+const LOCK_LOOK_MS = 20;
 
 export interface CreateOptions {
   readonly cluster: string;
@@ -76,6 +80,8 @@ export class StoreDirectory {
         cluster,
       );
     }
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    using _alone = await lockDirectory(directory);
     const old = StoreDirectory.#read(directory);
     if (old !== undefined && old.cluster !== cluster) {
       throw new MeshError(
@@ -116,6 +122,18 @@ export class StoreDirectory {
     } catch (cause) {
       throw new MeshError('bad-value', `${file} is not a ledger: ${String(cause)}`, file);
     }
+  }
+
+  /** Nobody else changes the directory meanwhile, and what others have changed before is known. */
+  async #alone(): Promise<Disposable> {
+    const lock = await lockDirectory(this.path);
+    try {
+      this.#ledger = StoreDirectory.#read(this.path) ?? this.#ledger;
+    } catch (error) {
+      lock[Symbol.dispose]();
+      throw error;
+    }
+    return lock;
   }
 
   get cluster(): string {
@@ -163,6 +181,7 @@ export class StoreDirectory {
 
   /** The peer's proxy; its files are made if they are not there. */
   async proxyFiles(peer: string, now: Date): Promise<ProxyFiles> {
+    using _alone = await this.#alone();
     await this.#peerAuthority(peer, now);
     const { server, trust, revoked } = this.serverFiles();
     const in_ = (name: string) => this.file('peers', peer, name);
@@ -177,15 +196,20 @@ export class StoreDirectory {
 
   /** A client certificate for all nodes of the peer. Its key is nowhere but in the answer. */
   async issuePeer(peer: string, now: Date): Promise<Credentials> {
+    using _alone = await this.#alone();
     const authority = await this.#peerAuthority(peer, now);
     const credentials = await authority.issueClient(peerUser(peer), { now, days: LEAF_DAYS });
     this.#record(credentials, peerUser(peer));
-    this.#save();
     return credentials;
   }
 
   /** Takes back all that was issued for a user. New connections with it are refused at once. */
   async revoke(user: string, now: Date): Promise<readonly string[]> {
+    using _alone = await this.#alone();
+    return this.#revoke(user, now);
+  }
+
+  async #revoke(user: string, now: Date): Promise<readonly string[]> {
     const gone = this.#ledger.issued.filter((each) => each.user === user && !each.revoked);
     for (const each of gone) each.revoked = now.toISOString();
     await this.#writeRevoked(await this.#authority(), now);
@@ -195,7 +219,8 @@ export class StoreDirectory {
 
   /** Takes back all of a peer's, its proxy's too, and forgets its authority. */
   async removePeer(peer: string, now: Date): Promise<void> {
-    await this.revoke(peerUser(peer), now);
+    using _alone = await this.#alone();
+    await this.#revoke(peerUser(peer), now);
     rmSync(this.file('peers', peerName(peer)), { recursive: true, force: true });
   }
 
@@ -204,6 +229,7 @@ export class StoreDirectory {
    * that peers which know only the old one stay connected. etcd and proxies must be restarted to know the new one.
    */
   async rotate(now: Date): Promise<SettleReport> {
+    using _alone = await this.#alone();
     if (this.#ledger.authority === 'site') {
       throw new MeshError(
         'bad-value',
@@ -228,6 +254,7 @@ export class StoreDirectory {
 
   /** Ends the time of the old authority. Throws MeshError `in-use` while certificates under it are good. */
   async retire(now: Date, options: { readonly force: boolean }): Promise<SettleReport> {
+    using _alone = await this.#alone();
     const authority = await this.#authority();
     const current = authority.info.fingerprint;
     const good = withoutExpired(this.#ledger, now).issued.filter((each) => !each.revoked);
@@ -403,6 +430,7 @@ export class StoreDirectory {
       authority: root.fingerprint,
       notAfter: notAfter.toISOString(),
     });
+    this.#save();
   }
 
   #credentials(name: string): Credentials {
@@ -439,6 +467,21 @@ export class StoreDirectory {
     writeFileSync(`${file}.new`, text, { mode });
     renameSync(`${file}.new`, file);
   }
+}
+
+/** Programs change a directory for as long as signing takes, so that whoever comes meanwhile waits. Throws MeshError `in-use`. */
+async function lockDirectory(directory: string): Promise<Disposable> {
+  const file = path.join(directory, 'lock');
+  for (let waited = 0; waited < LOCK_MS; waited += LOCK_LOOK_MS) {
+    const lock = FileLock.tryAcquire(file);
+    if (lock !== undefined) return lock;
+    await sleep(LOCK_LOOK_MS);
+  }
+  throw new MeshError(
+    'in-use',
+    `another program changes ${directory}: process ${FileLock.holder(file) ?? 'unknown'}`,
+    directory,
+  );
 }
 
 /** The site's authority, if it will do. Throws MeshError `bad-value`, PkiError. */
