@@ -22,8 +22,8 @@ export function installVersion(directory: string, version: string): string {
     const text = readFileSync(manifest, 'utf8');
     writeFileSync(manifest, text.replace(/("version": )"[^"]+"/, `$1"${version}"`));
   }
-  const status = join(directory, 'packages/agent/src/node/status.ts');
-  const source = readFileSync(status, 'utf8');
-  writeFileSync(status, source.replace(/(const VERSION = )'[^']+'/, `$1'${version}'`));
+  const daemon = join(directory, 'packages/daemon/src/daemon.ts');
+  const source = readFileSync(daemon, 'utf8');
+  writeFileSync(daemon, source.replace(/(const VERSION = )'[^']+'/, `$1'${version}'`));
   return join(directory, 'packages/cli/bin/causeway');
 }
