@@ -59,7 +59,7 @@ export class StoreGuard {
   /** Where its operators take who joins, as their configuration says it. */
   async joinSettings(): Promise<object> {
     const directory = await this.directory();
-    const { server, trust } = directory.serverFiles();
+    const { server, trust, revoked } = directory.serverFiles();
     const { certFile, keyFile } = directory.userFiles('root');
     return {
       port: JOIN_PORT,
@@ -67,6 +67,7 @@ export class StoreGuard {
       certFile: server.certificate,
       keyFile: server.key,
       caFile: trust,
+      revokedFile: revoked,
       root: { certFile, keyFile },
     };
   }
