@@ -161,14 +161,17 @@ export function authSuite(name: string, open: () => Promise<GuardedStore>): void
 
     // A watch is judged when it begins: one that runs outlives its user.
     await using watch = reader.watch('shared/');
-    let synced = false;
+    let dismissed = false;
     for await (const event of watch) {
-      if (event.type === 'synced' && !synced) {
-        synced = true;
+      // The list is in before the stream stands: what comes by the stream shows that it does.
+      if (event.type === 'synced' && !dismissed) await root.put('shared/early', '1');
+      if (event.type !== 'put') continue;
+      if (event.entry.key === 'shared/early' && !dismissed) {
+        dismissed = true;
         await auth.deleteUser('reader');
         await root.put('shared/late', '1');
       }
-      if (event.type === 'put' && event.entry.key === 'shared/late') break;
+      if (event.entry.key === 'shared/late') break;
     }
     await assert.rejects(
       reader.get('shared/a'),
