@@ -178,21 +178,22 @@ test('hostile records, nodes and pools are refused or passed over, and the opera
   };
   for (const [key, value] of Object.entries(rubbish)) await kv.put(key, value);
   const store = await lab().cluster().store();
-  const [theirs] = await held(lab(), 'a1');
-  const node = await store.get('CiliumNode', { name: 'b1' });
-  const own = node.spec.ipam?.pools?.allocated ?? [];
-  await store.update({
-    ...node,
-    spec: {
-      ...node.spec,
-      ipam: {
-        ...node.spec.ipam,
-        pools: {
-          ...node.spec.ipam?.pools,
-          allocated: [...own, { pool: 'rack-a', cidrs: [theirs!] }],
-        },
-      },
-    },
+  const [theirs] = await eventually('a1 has a CIDR', async () => {
+    const cidrs = await held(lab(), 'a1');
+    return cidrs.length > 0 ? cidrs : undefined;
+  });
+  // The node's agent writes it, too: who comes second reads it again.
+  await eventually('b1 names a CIDR of a1 as its own', async () => {
+    const node = await store.get('CiliumNode', { name: 'b1' });
+    const { ipam } = node.spec;
+    const allocated = [...(ipam?.pools?.allocated ?? []), { pool: 'rack-a', cidrs: [theirs!] }];
+    const spec = { ...node.spec, ipam: { ...ipam, pools: { ...ipam?.pools, allocated } } };
+    try {
+      return await store.update({ ...node, spec });
+    } catch (error) {
+      if ((error as { code?: unknown }).code === 'conflict') return undefined;
+      throw error;
+    }
   });
   const pods = plainPods('b1', 'honest', 20);
   const addresses = (await startAll(lab(), pods)).flat();
