@@ -12,25 +12,13 @@ import { ApiClient } from '@causeway/daemon';
 import { connectKv, type Kv } from '@causeway/etcd';
 import { EtcdProcess } from '@causeway/etcd/testing';
 import type { InstanceStatus } from '@causeway/inventory';
-import { type Bar, type Benchmark, type Figure, median, quantile } from './lib/benchmark.ts';
+import { type Bar, type Benchmark, median, ownFigure, quantile } from './lib/benchmark.ts';
 
-const NAME = 'causeway';
 const BINARY = join(import.meta.dirname, '../packages/cli/bin/causeway');
 const IP_KEYS = 'cilium/state/ip/v1/default/';
 const PER_SECOND = 10;
 /** A machine that came goes so many rounds later. */
 const LAG = 20;
-
-const alone = (metric: string, unit: string, samples: readonly number[]): Figure => ({
-  metric,
-  unit,
-  better: 'lower',
-  variant: NAME,
-  median: median(samples),
-  samples,
-  reference: NAME,
-  ratio: 1,
-});
 
 /** `10.a.b.c` of a number, from 10.32.0.0 on. */
 const addressOf = (n: number): string => `10.${32 + (n >> 16)}.${(n >> 8) & 255}.${n & 255}`;
@@ -257,18 +245,18 @@ log: error
     ];
     return {
       figures: [
-        alone('from nothing until every entry is in the store', 's', [filled]),
-        alone('memory with all of them', 'MiB', [mebi(full.resident)]),
-        alone('from the request until a reader has the entry, p50', 'ms', [median(came)]),
-        alone('from the request until a reader has the entry, p99', 'ms', [late]),
-        alone('from the request until a reader sees it go, p50', 'ms', [median(went)]),
-        alone('from the request until a reader sees it go, p99', 'ms', [quantile(went, 0.99)]),
-        alone('processor time for a second of that', 's', [(churned.cpu - full.cpu) / took]),
-        alone('memory after it', 'MiB', [mebi(churned.resident)]),
-        alone('a list in which one in a hundred has changed, until it is in the store', 's', [
+        ownFigure('from nothing until every entry is in the store', 's', [filled]),
+        ownFigure('memory with all of them', 'MiB', [mebi(full.resident)]),
+        ownFigure('from the request until a reader has the entry, p50', 'ms', [median(came)]),
+        ownFigure('from the request until a reader has the entry, p99', 'ms', [late]),
+        ownFigure('from the request until a reader sees it go, p50', 'ms', [median(went)]),
+        ownFigure('from the request until a reader sees it go, p99', 'ms', [quantile(went, 0.99)]),
+        ownFigure('processor time for a second of that', 's', [(churned.cpu - full.cpu) / took]),
+        ownFigure('memory after it', 'MiB', [mebi(churned.resident)]),
+        ownFigure('a list in which one in a hundred has changed, until it is in the store', 's', [
           changed,
         ]),
-        alone('from a kill to leading and ready again', 's', [back]),
+        ownFigure('from a kill to leading and ready again', 's', [back]),
       ],
       bars,
       notes: [

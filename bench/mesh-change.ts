@@ -4,7 +4,7 @@
  * kernel's map has it, measured on entries of the same kind between those changes.
  */
 import { Address } from '@causeway/ip';
-import { type Bar, type Benchmark, type Figure, median, quantile } from './lib/benchmark.ts';
+import { type Bar, type Benchmark, ownFigure, quantile } from './lib/benchmark.ts';
 import {
   FULL,
   fillBare,
@@ -20,19 +20,7 @@ import { MeshSite, sleep } from './lib/mesh-site.ts';
 const HALF: MeshShape = { ...FULL, endpoints: 250_000 };
 const QUICK: MeshShape = { ...FULL, peers: 20, nodes: 400, endpoints: 10_000 };
 const RATE = 300;
-const NAME = 'causeway';
 const WAIT_MS = 10_000;
-
-const figure = (metric: string, unit: string, samples: readonly number[]): Figure => ({
-  metric,
-  unit,
-  better: 'lower',
-  variant: NAME,
-  median: median(samples),
-  samples,
-  reference: NAME,
-  ratio: 1,
-});
 
 /** Entries spread over all peers, for ever. */
 function* victims(shape: MeshShape): Generator<GeneratedEntry, never> {
@@ -144,13 +132,13 @@ const change: Benchmark = async ({ quick, log }) => {
   ];
   return {
     figures: [
-      figure('processor at rest', '% of a core', [atRest]),
-      figure(`processor at ${RATE} changes a second`, '% of a core', [share]),
-      figure('processor time for a change', 'ms', [each]),
-      figure('write to map, no other changes, p50', 'ms', [quantile(alone, 0.5)]),
-      figure('write to map, no other changes, p99', 'ms', [quantile(alone, 0.99)]),
-      figure(`write to map, among ${RATE} changes a second, p50`, 'ms', [quantile(among, 0.5)]),
-      figure(`write to map, among ${RATE} changes a second, p99`, 'ms', [quantile(among, 0.99)]),
+      ownFigure('processor at rest', '% of a core', [atRest]),
+      ownFigure(`processor at ${RATE} changes a second`, '% of a core', [share]),
+      ownFigure('processor time for a change', 'ms', [each]),
+      ownFigure('write to map, no other changes, p50', 'ms', [quantile(alone, 0.5)]),
+      ownFigure('write to map, no other changes, p99', 'ms', [quantile(alone, 0.99)]),
+      ownFigure(`write to map, among ${RATE} changes a second, p50`, 'ms', [quantile(among, 0.5)]),
+      ownFigure(`write to map, among ${RATE} changes a second, p99`, 'ms', [quantile(among, 0.99)]),
     ],
     bars,
     notes: [

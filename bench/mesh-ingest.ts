@@ -2,25 +2,13 @@
  * What 255 peer clusters cost a node: 500,000 endpoints with two addresses each on 20,000 nodes, in etcd in
  * the true form, read by one real agent: until every entry is in the kernel, and the memory for each.
  */
-import type { Bar, Benchmark, Figure } from './lib/benchmark.ts';
+import { type Bar, type Benchmark, ownFigure } from './lib/benchmark.ts';
 import { FULL, fillBare, fillEntries, fillMarkers, type MeshShape } from './lib/mesh-generator.ts';
 import { MeshSite, type Needs } from './lib/mesh-site.ts';
 
 const QUICK: MeshShape = { ...FULL, peers: 20, nodes: 400, endpoints: 20_000 };
-const NAME = 'causeway';
 
 /** One figure that is compared with nothing. */
-const alone = (metric: string, unit: string, sample: number): Figure => ({
-  metric,
-  unit,
-  better: 'lower',
-  variant: NAME,
-  median: sample,
-  samples: [sample],
-  reference: NAME,
-  ratio: 1,
-});
-
 async function start(site: MeshSite): Promise<{ seconds: number; cpu: number; needs: Needs }> {
   const began = performance.now();
   await site.startAgent(true);
@@ -55,15 +43,15 @@ const mesh: Benchmark = async ({ quick, log }) => {
   const kernelBytes = (full.needs.kernel - bare.needs.kernel) / entries;
   const perMillion = ((full.seconds - bare.seconds) * 1e6) / entries;
   const figures = [
-    alone('start until all is in the kernel', 's', full.seconds),
-    alone('the same without entries', 's', bare.seconds),
-    alone('processor time of the agent until then', 's', full.cpu),
-    alone('the same without entries, processor time', 's', bare.cpu),
-    alone('memory of the agent', 'MiB', mebi(full.needs.resident)),
-    alone('the same without entries, memory', 'MiB', mebi(bare.needs.resident)),
-    alone('the same without peers, memory', 'MiB', mebi(nothing.resident)),
-    alone('memory of the agent for each entry', 'bytes', agentBytes),
-    alone('memory of the kernel for each entry', 'bytes', kernelBytes),
+    ownFigure('start until all is in the kernel', 's', [full.seconds]),
+    ownFigure('the same without entries', 's', [bare.seconds]),
+    ownFigure('processor time of the agent until then', 's', [full.cpu]),
+    ownFigure('the same without entries, processor time', 's', [bare.cpu]),
+    ownFigure('memory of the agent', 'MiB', [mebi(full.needs.resident)]),
+    ownFigure('the same without entries, memory', 'MiB', [mebi(bare.needs.resident)]),
+    ownFigure('the same without peers, memory', 'MiB', [mebi(nothing.resident)]),
+    ownFigure('memory of the agent for each entry', 'bytes', [agentBytes]),
+    ownFigure('memory of the kernel for each entry', 'bytes', [kernelBytes]),
   ];
   const bars: Bar[] = [
     {

@@ -2,7 +2,7 @@
  * The cluster's store is away for ten minutes while pods come and go on a node and two others talk: what an ADD costs
  * meanwhile, what fails, whether an address is given twice, and how soon all is told once the store is back.
  */
-import { type Bar, type Benchmark, type Figure, median, quantile } from './lib/benchmark.ts';
+import { type Bar, type Benchmark, median, ownFigure, quantile } from './lib/benchmark.ts';
 import { namespaces } from './lib/namespaces.ts';
 import { type BenchLab, benchLab } from './lib/site.ts';
 
@@ -87,17 +87,6 @@ class Turnover {
   }
 }
 
-const one = (metric: string, unit: string, value: number): Figure => ({
-  metric,
-  unit,
-  better: 'lower',
-  variant: 'causeway',
-  median: value,
-  samples: [value],
-  reference: 'causeway',
-  ratio: 1,
-});
-
 const none = (what: string, got: number): Bar => ({
   what,
   wanted: 'none',
@@ -143,10 +132,10 @@ const storeOutage: Benchmark = async ({ quick, log }) => {
   await turnover.step();
   return {
     figures: [
-      one('ADD before, p50', 'ms', median(before)),
-      one('ADD while the store is away, p50', 'ms', median(turnover.adds)),
-      one('ADD while the store is away, p99', 'ms', quantile(turnover.adds, 0.99)),
-      one('from the start of the store until every table is whole again', 's', healed),
+      ownFigure('ADD before, p50', 'ms', [median(before)]),
+      ownFigure('ADD while the store is away, p50', 'ms', [median(turnover.adds)]),
+      ownFigure('ADD while the store is away, p99', 'ms', [quantile(turnover.adds, 0.99)]),
+      ownFigure('from the start of the store until every table is whole again', 's', [healed]),
     ],
     bars: [
       none('ADDs and DELs that failed', turnover.failures),

@@ -65,6 +65,18 @@ export function quantile(values: readonly number[], share: number): number {
   return value;
 }
 
+/** A figure of ours that nothing is compared with. */
+export const ownFigure = (metric: string, unit: string, samples: readonly number[]): Figure => ({
+  metric,
+  unit,
+  better: 'lower',
+  variant: 'causeway',
+  median: median(samples),
+  samples,
+  reference: 'causeway',
+  ratio: 1,
+});
+
 /** Measures every variant once a round, after one round that does not count. */
 export async function compare(measure: Measure, log: Context['log']): Promise<Figure[]> {
   const names = Object.keys(measure.variants);

@@ -5,13 +5,14 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { memoryEtcd, systemClock } from '@causeway/etcd';
+import { freePort } from '@causeway/etcd/testing';
 import { instanceOn, Reader } from '../../../testing/index.ts';
 import { absences, Followed, fast, often, rarely } from './testing/follow.ts';
 import { RealKeystone } from './testing/keystone.ts';
 import { Link } from './testing/link.ts';
 import { Neutron } from './testing/neutron.ts';
 import { Nova } from './testing/nova.ts';
-import { freePort, until } from './testing/process.ts';
+import { until } from './testing/process.ts';
 import { Rabbit } from './testing/rabbit.ts';
 
 let rabbit: Rabbit;

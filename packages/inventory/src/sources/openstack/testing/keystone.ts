@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
-import { freePort, Program, Scratch } from './process.ts';
+import { freePort } from '@causeway/etcd/testing';
+import { Program, Scratch } from './process.ts';
 
 const script = new URL('keystone-server.py', import.meta.url).pathname;
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { freePort, Program, Scratch } from './process.ts';
+import { freePort } from '@causeway/etcd/testing';
+import { Program, Scratch } from './process.ts';
 
 const file = (name: string) => new URL(name, import.meta.url).pathname;
 
