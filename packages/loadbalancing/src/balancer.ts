@@ -1,7 +1,8 @@
 import type { Address } from '@causeway/ip';
-import { Catalogue, type Failing } from './catalogue.ts';
+import type { Failing } from './catalogue.ts';
 import { type DeriveContext, deriveFrontends } from './derive.ts';
-import { LoadBalancingError, type Parsed } from './errors.ts';
+import { LoadBalancingError } from './errors.ts';
+import { ServiceIntake } from './intake.ts';
 import {
   type Frontend,
   type RemotePart,
@@ -10,13 +11,6 @@ import {
   serviceName,
 } from './model.ts';
 import type { MapOperation, ServiceRow } from './operations.ts';
-import {
-  type EndpointSlice,
-  parseEndpointSlice,
-  parsePod,
-  type ServingPod,
-} from './parse-endpoints.ts';
-import { parseService } from './parse-service.ts';
 import { type BackendChanges, patchFrontends } from './patch.ts';
 import { type Assignment, Program } from './program.ts';
 import type { PartKey } from './remote-parts.ts';
@@ -38,9 +32,8 @@ const PATCH_FROM = 128;
  * Services, endpoint slices and pods in; ordered writes to the datapath's maps out. A change costs
  * what the services it touches cost, whatever the number of services.
  */
-export class Balancer {
+export class Balancer extends ServiceIntake {
   readonly settings: BalancerSettings;
-  readonly #catalogue: Catalogue;
   readonly #program: Program;
   /** service → its frontends. */
   readonly #frontends = new Map<string, readonly Frontend[]>();
@@ -51,49 +44,18 @@ export class Balancer {
   #held: Set<string> | undefined = new Set();
 
   constructor(settings: BalancerSettings, previous?: Assignment) {
+    super(settings.resolveSelectors);
     this.settings = settings;
-    this.#catalogue = new Catalogue(settings.resolveSelectors);
     this.#program = new Program(previous);
-  }
-
-  /** Takes an object in, or says what is wrong with it; refused, it changes nothing. */
-  applyService(object: unknown): Parsed<Service> {
-    const parsed = parseService(object);
-    if (parsed.ok) this.#catalogue.setService(parsed.value);
-    return parsed;
-  }
-
-  deleteService(ref: ServiceRef): void {
-    this.#catalogue.deleteService(ref);
-  }
-
-  applyEndpointSlice(object: unknown): Parsed<EndpointSlice> {
-    const parsed = parseEndpointSlice(object);
-    if (parsed.ok) this.#catalogue.setSlice(parsed.value);
-    return parsed;
-  }
-
-  deleteEndpointSlice(ref: ServiceRef): void {
-    this.#catalogue.deleteSlice(ref);
-  }
-
-  applyPod(object: unknown): Parsed<ServingPod> {
-    const parsed = parsePod(object);
-    if (parsed.ok) this.#catalogue.setPod(parsed.value);
-    return parsed;
-  }
-
-  deletePod(ref: ServiceRef): void {
-    this.#catalogue.deletePod(ref);
   }
 
   /** What another cluster says of a service, in place of what it said in this part; heard only of global services. */
   applyRemote(part: RemotePart): void {
-    this.#catalogue.setRemote(part);
+    this.catalogue.setRemote(part);
   }
 
   deleteRemote(key: PartKey): void {
-    this.#catalogue.deleteRemote(key);
+    this.catalogue.deleteRemote(key);
   }
 
   /**
@@ -101,16 +63,16 @@ export class Balancer {
    * node said before. Heard only about backends on that node, of services that have a health check.
    */
   setFailing(node: string, failing: Failing): void {
-    this.#catalogue.setFailing(node, failing);
+    this.catalogue.setFailing(node, failing);
   }
 
   service(ref: ServiceRef): Service | undefined {
-    return this.#catalogue.services.get(serviceName(ref));
+    return this.catalogue.services.get(serviceName(ref));
   }
 
   /** Every service that was taken, in the order in which they came. */
   services(): IterableIterator<Service> {
-    return this.#catalogue.services.values();
+    return this.catalogue.services.values();
   }
 
   /**
@@ -118,7 +80,7 @@ export class Balancer {
    * an earlier run left them: their backends may all be elsewhere.
    */
   markRemoteSynced(): void {
-    for (const name of this.#held ?? []) this.#catalogue.touch(name);
+    for (const name of this.#held ?? []) this.catalogue.touch(name);
     this.#held = undefined;
   }
 
@@ -129,7 +91,7 @@ export class Balancer {
 
   /** The writes that the changes since the last flush ask for, to be applied in order. */
   flush(): MapOperation[] {
-    const { services, addresses } = this.#catalogue.takeTouched();
+    const { services, addresses } = this.catalogue.takeTouched();
     const keys = new Set<string>();
     const patches = new Map<string, BackendChanges>();
     for (const name of services) if (!this.#hold(name)) this.#derive(name, keys);
@@ -148,7 +110,7 @@ export class Balancer {
   }
 
   #hold(name: string): boolean {
-    const service = this.#held && this.#catalogue.services.get(name);
+    const service = this.#held && this.catalogue.services.get(name);
     if (service === undefined || !service.mesh.global) return false;
     const left = deriveFrontends(service, [], this.settings).some(({ key }) =>
       this.#program.isLeft(key),
@@ -158,7 +120,7 @@ export class Balancer {
   }
 
   #derive(name: string, keys: Set<string>): void {
-    const catalogue = this.#catalogue;
+    const catalogue = this.catalogue;
     const service = catalogue.services.get(name);
     const before = this.#frontends.get(name) ?? [];
     const after =
@@ -185,7 +147,7 @@ export class Balancer {
     addresses: ReadonlySet<Address>,
     patches: Map<string, BackendChanges>,
   ): boolean {
-    const catalogue = this.#catalogue;
+    const catalogue = this.catalogue;
     const service = catalogue.services.get(name);
     const before = this.#frontends.get(name);
     const least = this.settings.patchFrom ?? PATCH_FROM;

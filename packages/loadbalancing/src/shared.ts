@@ -1,22 +1,15 @@
 import { type Address, Address as Addresses } from '@causeway/ip';
-import { Catalogue, type Failing } from './catalogue.ts';
+import type { Failing } from './catalogue.ts';
 import { stateOf } from './derive.ts';
-import type { Parsed } from './errors.ts';
+import { ServiceIntake } from './intake.ts';
 import {
   type BackendState,
   type Endpoint,
   type Protocol,
   type Service,
-  type ServiceRef,
   socketKey,
 } from './model.ts';
-import {
-  type EndpointSlice,
-  parseEndpointSlice,
-  parsePod,
-  type ServingPod,
-} from './parse-endpoints.ts';
-import { parseService } from './parse-service.ts';
+import type { ServingPod } from './parse-endpoints.ts';
 
 export interface NamedPort {
   readonly protocol: Protocol;
@@ -51,71 +44,34 @@ export interface SharedService {
  * The services of this cluster that others may use, with all their backends. It asks nothing of other clusters: what
  * they share is theirs.
  */
-export class SharedServices {
-  readonly #catalogue: Catalogue;
-
-  /** @param resolveSelectors as of the balancer. */
-  constructor(resolveSelectors: boolean) {
-    this.#catalogue = new Catalogue(resolveSelectors);
-  }
-
-  applyService(object: unknown): Parsed<Service> {
-    const parsed = parseService(object);
-    if (parsed.ok) this.#catalogue.setService(parsed.value);
-    return parsed;
-  }
-
-  deleteService(ref: ServiceRef): void {
-    this.#catalogue.deleteService(ref);
-  }
-
-  applyEndpointSlice(object: unknown): Parsed<EndpointSlice> {
-    const parsed = parseEndpointSlice(object);
-    if (parsed.ok) this.#catalogue.setSlice(parsed.value);
-    return parsed;
-  }
-
-  deleteEndpointSlice(ref: ServiceRef): void {
-    this.#catalogue.deleteSlice(ref);
-  }
-
-  applyPod(object: unknown): Parsed<ServingPod> {
-    const parsed = parsePod(object);
-    if (parsed.ok) this.setPod(parsed.value);
-    return parsed;
-  }
-
+export class SharedServices extends ServiceIntake {
   setPod(pod: ServingPod): void {
-    this.#catalogue.setPod(pod);
-  }
-
-  deletePod(ref: ServiceRef): void {
-    this.#catalogue.deletePod(ref);
+    this.catalogue.setPod(pod);
   }
 
   setFailing(node: string, failing: Failing): void {
-    this.#catalogue.setFailing(node, failing);
+    this.catalogue.setFailing(node, failing);
   }
 
   /** Looks at a service again although nothing of what is known here has changed. */
   touch(name: string): void {
-    this.#catalogue.touch(name);
+    this.catalogue.touch(name);
   }
 
   /** Services (`shop/web`) that may be others than they were since the last call; undefined: not shared, or gone. */
   take(): Map<string, SharedService | undefined> {
-    const { services, addresses } = this.#catalogue.takeTouched();
+    const { services, addresses } = this.catalogue.takeTouched();
     const names = new Set([...services, ...addresses.keys()]);
     return new Map(Array.from(names, (name) => [name, this.#read(name)]));
   }
 
   #read(name: string): SharedService | undefined {
-    const service = this.#catalogue.services.get(name);
+    const service = this.catalogue.services.get(name);
     if (service === undefined || !service.mesh.shared || service.type === 'ExternalName') {
       return undefined;
     }
-    const failingOf = this.#catalogue.failingOf(service);
-    const byAddress = Map.groupBy(this.#catalogue.endpointsOf(service), ({ address }) => address);
+    const failingOf = this.catalogue.failingOf(service);
+    const byAddress = Map.groupBy(this.catalogue.endpointsOf(service), ({ address }) => address);
     const ports: Record<string, NamedPort> = {};
     for (const each of service.ports) {
       ports[each.name] = { protocol: each.protocol, port: each.port };
