@@ -112,6 +112,21 @@ test('a global service is served by the backends of all clusters alike', () => {
   assert.deepEqual(t.chosen(), { '10.1.0.1': 50, '10.3.0.1': 50 });
 });
 
+test('weight 0 stands also where every other backend fails', () => {
+  const t = start();
+  const of = (weight: number, net: string, number: string) =>
+    part(
+      'east',
+      {},
+      { part: number, endpoints: [endpoint(`10.2.${net}.1`, 'failing', { weight })] },
+    );
+  t.balancer.applyRemote(of(0, '0', '0'));
+  t.balancer.applyRemote(of(100, '1', '1'));
+  assert.deepEqual(t.chosen(), { '10.2.1.1': 100 });
+  t.balancer.deleteRemote(of(100, '1', '1'));
+  assert.deepEqual(t.chosen(), {});
+});
+
 test('a service that is not global hears of no other cluster, and does as soon as it is', () => {
   const t = start({ 'service.cilium.io/global': 'false' });
   t.own({ '10.1.0.1': 'active' });

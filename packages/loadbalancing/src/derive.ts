@@ -80,7 +80,7 @@ export function backendsByPort(
     }
     return [...merged.values()]
       .sort((a, b) => (a.key < b.key ? -1 : 1))
-      .map((each) => (each.cluster === own ? judged(each, failingOf) : each));
+      .map((each) => (each.cluster === own ? judged(each, failingOf(each.key, each.node)) : each));
   });
 }
 
@@ -101,8 +101,8 @@ const serves = (endpoint: Endpoint, { name, protocol }: ServicePort): boolean =>
 
 const portKey = (name: string, protocol: string): string => `${name}/${protocol}`;
 
-function judged(backend: Backend, failingOf: FailingOf): Backend {
-  const failing = failingOf(backend.key, backend.node);
+/** Weight 0 is the owner's word and stands whatever its health: checks that nobody believes must not undo it. */
+function judged(backend: Backend, failing: Backend['failing']): Backend {
   if (backend.weight === 0) return { ...backend, excluded: 'weight' };
   return failing === undefined ? backend : { ...backend, failing, excluded: 'failing' };
 }
@@ -266,9 +266,7 @@ function mergeBackends(
     }
     if (known !== undefined && RANK.indexOf(known.state) >= RANK.indexOf(state)) continue;
     const base = { key, address, port, protocol, state, cluster, node, zone, target, weight };
-    if (failing !== undefined) into.set(key, { ...base, failing, excluded: 'failing' });
-    else if (weight === 0) into.set(key, { ...base, excluded: 'weight' });
-    else into.set(key, base);
+    into.set(key, judged(base, failing));
   }
 }
 
