@@ -11,6 +11,7 @@ import { spec } from 'node:test/reporters';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { checkExamples } from './examples.ts';
 import { type Failure, lastLines, told, words } from './failures.ts';
+import { FileClock } from './file-clock.ts';
 import { checkFloors } from './floors.ts';
 import { inventory, leftBehind } from './residue.ts';
 
@@ -28,6 +29,10 @@ const concurrency: Readonly<Record<Level, number>> = {
   interop: 2,
   system: 1,
 };
+
+/** No file takes a third of this on two cores with nothing else to do. */
+const FILE_LIMIT = 300_000;
+const clock = new FileClock(FILE_LIMIT);
 
 let passed = 0;
 let failed = 0;
@@ -86,7 +91,10 @@ async function tests(level: Level): Promise<void> {
   const files = filesOf(level);
   if (files.length === 0) return;
   console.log(`\n${level}: ${files.length} files`);
-  const stream = run({ files, concurrency: concurrency[level], timeout: 600_000 });
+  const stream = run({ files, concurrency: concurrency[level], timeout: FILE_LIMIT });
+  clock.follow(stream, (file) =>
+    fail({ where: file, name: file, text: `took over ${FILE_LIMIT / 1000} s and was ended` }),
+  );
   stream.on('test:pass', (event) => {
     if (event.details.type === 'suite') return;
     if (event.skip !== undefined && event.skip !== false)
@@ -153,6 +161,10 @@ if (left.length > 0) {
 }
 if (skipped.length > 0)
   console.log(`\nNOT RUN on this machine (${skipped.length}):\n${skipped.join('\n')}`);
+const slowest = clock
+  .slowest(15)
+  .map(({ file, seconds }) => `${seconds.toFixed(1).padStart(6)} s  ${file}`);
+if (slowest.length > 0) console.log(`\nfiles that took longest:\n${slowest.join('\n')}`);
 const failedText = told(failures);
 if (failedText !== '') console.log(failedText);
 console.log(`\ntook ${((performance.now() - start) / 1000).toFixed(0)} s`);
