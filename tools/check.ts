@@ -4,7 +4,7 @@
  * its whole text, and one line of counts. `node tools/check.ts pure` (or house, kernel, interop, system) runs one level.
  */
 import { spawnSync } from 'node:child_process';
-import { globSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
@@ -18,17 +18,8 @@ import { inventory, leftBehind } from './residue.ts';
 const levels = ['house', 'pure', 'kernel', 'interop', 'system'] as const;
 type Level = (typeof levels)[number];
 
-/**
- * Files at once. Most of a kernel or interop test is waiting, and what it makes bears its process's number; a system
- * test has a whole site, and bars in time.
- */
-const concurrency: Readonly<Record<Level, number>> = {
-  house: 1,
-  pure: 2,
-  kernel: 2,
-  interop: 2,
-  system: 1,
-};
+/** Files at once: most of a test is waiting, and what it makes bears its process's number. */
+const AT_ONCE = 2;
 
 /** No file takes a third of this on two cores with nothing else to do. */
 const FILE_LIMIT = 300_000;
@@ -87,11 +78,23 @@ function filesOf(level: Level): string[] {
     .sort();
 }
 
+/** A whole site's bars in time are kept with the machine to itself. */
+function hasBarsInTime(file: string): boolean {
+  return file.endsWith('.system.test.ts') && readFileSync(file, 'utf8').includes('within.ts');
+}
+
 async function tests(level: Level): Promise<void> {
-  const files = filesOf(level);
+  const { true: timed = [], false: others = [] } = Object.groupBy(filesOf(level), (file) =>
+    hasBarsInTime(file) ? 'true' : 'false',
+  );
+  await testFiles(level, others, AT_ONCE);
+  await testFiles(`${level}, with bars in time`, timed, 1);
+}
+
+async function testFiles(title: string, files: string[], concurrency: number): Promise<void> {
   if (files.length === 0) return;
-  console.log(`\n${level}: ${files.length} files`);
-  const stream = run({ files, concurrency: concurrency[level], timeout: FILE_LIMIT });
+  console.log(`\n${title}: ${files.length} files`);
+  const stream = run({ files, concurrency, timeout: FILE_LIMIT });
   clock.follow(stream, (file) =>
     fail({ where: file, name: file, text: `took over ${FILE_LIMIT / 1000} s and was ended` }),
   );
