@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { run, test } from 'node:test';
 import { FileClock } from './file-clock.ts';
 
@@ -12,7 +12,10 @@ const QUICK = "import { test } from 'node:test'; test('b', () => {});";
 test('a file that hangs is ended and told, and the next one runs', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'causeway-clock-'));
   try {
-    const files = [join(directory, 'hanging.test.mjs'), join(directory, 'quick.test.mjs')];
+    // Paths from here, as `npm test` gives them.
+    const files = ['hanging.test.mjs', 'quick.test.mjs'].map((name) =>
+      relative('.', join(directory, name)),
+    );
     writeFileSync(files[0]!, HANGING);
     writeFileSync(files[1]!, QUICK);
     const clock = new FileClock(1500);

@@ -4,13 +4,13 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 
-import { relative } from 'node:path';
+import { relative, resolve } from 'node:path';
 import type { run } from 'node:test';
 
 /** What a file has to end by itself after it was asked to, in ms: its clean-up takes away namespaces and processes. */
 const GRACE = 15_000;
 
-/** A file's events of node:test: those that are not of a test in it bear the file as name. */
+/** A file's events of node:test: those that are not of a test in it bear the file as name, as it was given. */
 interface FileEvent {
   readonly name: string;
   readonly file?: string | undefined;
@@ -39,7 +39,7 @@ export class FileClock {
   }
 
   #start({ name, file }: FileEvent, ended: (file: string) => void): void {
-    if (file === undefined || name !== file) return;
+    if (file === undefined || resolve(name) !== file) return;
     this.#started.set(file, performance.now());
     const end = (signal: NodeJS.Signals) => {
       ended(relative('.', file));
@@ -56,7 +56,7 @@ export class FileClock {
   }
 
   #stop({ name, file }: FileEvent): void {
-    if (file === undefined || name !== file) return;
+    if (file === undefined || resolve(name) !== file) return;
     clearTimeout(this.#timers.get(file));
     this.#timers.delete(file);
     const seconds = (performance.now() - (this.#started.get(file) ?? 0)) / 1000;
@@ -71,7 +71,8 @@ function endProcessesOf(file: string, signal: NodeJS.Signals): void {
       const status = readFileSync(`/proc/${pid}/status`, 'utf8');
       const parent = /^PPid:\t(\d+)$/m.exec(status)?.[1];
       const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-      if (Number(parent) === process.pid && words.includes(file)) process.kill(Number(pid), signal);
+      const runs = words.some((word) => resolve(word) === file);
+      if (Number(parent) === process.pid && runs) process.kill(Number(pid), signal);
     } catch {
       // It ended while it was being looked at.
     }
