@@ -37,18 +37,6 @@ inlined bool left_to_address(__u32 vni)
 	       identity_is_world(vni);
 }
 
-/* Whether that is a node by what is known of the host's address. Entries of pods bear the flag too: one that is an
- * endpoint itself, as a node may be, has to be its own home. */
-inlined bool is_node(const union addr *outer)
-{
-	const struct ipcache_entry *host = ipcache_lookup(outer);
-
-	if (!host || !(host->flags & IPCACHE_NO_MASQUERADE))
-		return false;
-	return host->identity == IDENTITY_REMOTE_NODE || host->identity == IDENTITY_KUBE_APISERVER ||
-	       addr_equal(&host->tunnel_endpoint, outer);
-}
-
 /* The sender's identity into p->source_identity; 0 or the reason to refuse it. The header is believed about what the
  * sending host holds: the entries that name it and, of a node, its pod CIDR and what nobody else has. Everything else
  * must be what is known of the source anyway: that a host speaks by its own address makes it nobody but who is known
@@ -74,14 +62,15 @@ noinline_subprogram int identify_sender(struct __sk_buff *ctx, struct packet *p)
 	nobody = known < IDENTITY_CLUSTER_FIRST || identity_is_world(known);
 	if (known == p->source_identity && (vni == known || nobody))
 		return 0;
-	if (left_to_address(vni) && addr_equal(&p->tuple.saddr, &tunnel.outer))
+	if (addr_equal(&p->tuple.saddr, &tunnel.outer) &&
+	    (left_to_address(vni) || (entry && entry->flags & IPCACHE_NODE)))
 		return 0;
 	if (entry && addr_equal(&entry->tunnel_endpoint, &tunnel.outer))
 		return 0;
 	if (!left_to_address(vni) && (!nobody || (entry && !addr_is_zero(&entry->tunnel_endpoint))))
 		return DROP_TUNNEL_SOURCE;
 	/* An address that nobody has told of yet, or for which the host forwards: by a node alone. */
-	return is_node(&tunnel.outer) ? 0 : DROP_TUNNEL_SOURCE;
+	return ipcache_is_node(&tunnel.outer) ? 0 : DROP_TUNNEL_SOURCE;
 }
 
 /* For an address that lives elsewhere by now: this node was its home, and others have yet to learn of it. */

@@ -68,14 +68,10 @@ inlined int refuse(void)
 noinline_subprogram struct service *node_port_called(const union addr *address, __be16 port, __u32 protocol)
 {
 	const struct endpoint *ep = endpoint_lookup(address);
-	const struct ipcache_entry *node;
 
 	if (ep)
 		return ep->flags & ENDPOINT_HOST ? node_port_lookup(address, port, protocol) : NULL;
-	node = ipcache_lookup(address);
-	return node && (node->identity == IDENTITY_REMOTE_NODE || node->identity == IDENTITY_KUBE_APISERVER) ?
-		       node_port_lookup(address, port, protocol) :
-		       NULL;
+	return ipcache_is_node(address) ? node_port_lookup(address, port, protocol) : NULL;
 }
 
 enum translation {

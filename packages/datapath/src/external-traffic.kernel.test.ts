@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
-import { Address } from '@causeway/ip';
+import { Address, Prefix } from '@causeway/ip';
 import { connect, NodeSite, type TestPod } from './testing/node-site.ts';
 import { addClient, type OutsideClient } from './testing/outside.ts';
 import { putService } from './testing/services.ts';
@@ -33,6 +33,19 @@ for (const tunnel of [false, true]) {
       near = a.addPod(2);
       far = b.addPod(2, 2002);
       connect(a, b);
+      // Nodes that are endpoints themselves are nodes no less.
+      for (const [here, there] of [
+        [a, b],
+        [b, a],
+      ] as const)
+        for (const family of FAMILIES)
+          here.datapath.ipcache.put(Prefix.host(there[family]), {
+            identity: 4001,
+            tunnelEndpoint: undefined,
+            noMasquerade: true,
+            isProtected: false,
+            isNode: true,
+          });
       client = undo.use(addClient(a, 1, [b]));
       nearServers = undo.use(echoServers(near.ns, PORT));
       farServers = undo.use(echoServers(far.ns, PORT));

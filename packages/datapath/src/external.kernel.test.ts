@@ -270,7 +270,16 @@ describe('services for clients outside', () => {
         const cidr = Prefix.from(client[family], family === 'ipv4' ? 24 : 64);
         const identity = 16_777_300;
         rig.datapath.ipcache.putAll([
-          [cidr, { identity, tunnelEndpoint: undefined, isProtected: false, noMasquerade: false }],
+          [
+            cidr,
+            {
+              identity,
+              tunnelEndpoint: undefined,
+              isProtected: false,
+              noMasquerade: false,
+              isNode: false,
+            },
+          ],
         ]);
         rig.putPod(two, { policyId: 77, policyRevision: 9, ingress: 'enforced' });
         const { verdict, counted, events } = send(family, syn(port));

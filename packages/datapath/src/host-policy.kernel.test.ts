@@ -185,7 +185,13 @@ for (const attachMode of ['tcx', 'clsact'] as const) {
       a.datapath.ipcache.putAll([
         [
           Prefix.host(b.ipv4),
-          { identity: 5001, tunnelEndpoint: undefined, noMasquerade: true, isProtected: false },
+          {
+            identity: 5001,
+            tunnelEndpoint: undefined,
+            noMasquerade: true,
+            isProtected: false,
+            isNode: true,
+          },
         ],
       ]);
       enforce([{ direction: 'egress', identity: 5001, port: OPEN }], 2);

@@ -43,6 +43,11 @@ export class IpcacheBatch {
     else end.set(tunnelEndpoint);
   }
 
+  /** Takes the last row back. */
+  removeLast(): void {
+    this.#count--;
+  }
+
   clear(): void {
     this.#count = 0;
   }

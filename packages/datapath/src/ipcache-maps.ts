@@ -17,6 +17,8 @@ export interface IpcacheValue {
   readonly tunnelEndpoint: Address | undefined;
   readonly noMasquerade: boolean;
   readonly isProtected: boolean;
+  /** A node's own address, whatever its identity: some things only a node may do. */
+  readonly isNode: boolean;
 }
 
 /** Above this many rows at once, comparing each with what is there costs more than asking policy anew. */
@@ -34,7 +36,8 @@ const encode = (value: IpcacheValue): IpcacheEntry => ({
   identity: value.identity,
   flags:
     (value.isProtected ? IpcacheFlag.protected : 0) |
-    (value.noMasquerade ? IpcacheFlag.noMasquerade : 0),
+    (value.noMasquerade ? IpcacheFlag.noMasquerade : 0) |
+    (value.isNode ? IpcacheFlag.node : 0),
   tunnelEndpoint: value.tunnelEndpoint ?? null,
 });
 
@@ -43,6 +46,7 @@ const decode = (entry: IpcacheEntry): IpcacheValue => ({
   tunnelEndpoint: entry.tunnelEndpoint ?? undefined,
   noMasquerade: (entry.flags & IpcacheFlag.noMasquerade) !== 0,
   isProtected: (entry.flags & IpcacheFlag.protected) !== 0,
+  isNode: (entry.flags & IpcacheFlag.node) !== 0,
 });
 
 const sameVerdict = (a: IpcacheEntry | undefined, b: IpcacheEntry): boolean =>

@@ -141,6 +141,7 @@ describe('identities over the tunnel', () => {
           tunnelEndpoint: tunnelEndpoint as Address,
           noMasquerade: true,
           isProtected: false,
+          isNode: false,
         },
       ]),
     );

@@ -3,9 +3,10 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { Address, Mac } from '@causeway/ip';
+import { Address, Mac, Prefix } from '@causeway/ip';
 import { BpfMap, Features } from '@causeway/linux';
 import { constantsOf, type DatapathConfig, type KernelTraits } from './config.ts';
+import type { IpcacheValue } from './ipcache-maps.ts';
 import { DEFAULT_OBJECTS, loadObjects, OBJECTS, type ObjectName } from './objects.ts';
 import { type DatapathOptions, openDatapath } from './open.ts';
 
@@ -152,6 +153,39 @@ describe('loading', () => {
     assert.throws(() => openDatapath(options()), { code: 'map-incompatible', message: /layout/ });
     openDatapath(options({ incompatibleMaps: 'replace' }))[Symbol.dispose]();
     openDatapath(options())[Symbol.dispose]();
+  });
+
+  test('maps of layout 1 are taken over, and nodes in them are known as before', () => {
+    const rows: [Prefix, IpcacheValue][] = [
+      ['192.0.2.2', 6, undefined],
+      ['2001:db8::7', 7, undefined],
+      ['192.0.2.3', 4001, '192.0.2.3'],
+      ['10.1.0.5', 4001, '192.0.2.3'],
+      ['192.0.2.9', 3005, undefined],
+    ].map(([address, identity, tunnel]) => [
+      Prefix.host(address as Address),
+      {
+        identity: identity as number,
+        tunnelEndpoint: tunnel as Address | undefined,
+        noMasquerade: true,
+        isProtected: false,
+        isNode: false,
+      },
+    ]);
+    {
+      using old = openDatapath(options());
+      old.ipcache.putAll(rows);
+      using map = BpfMap.openPinned(join(root, 'maps', 'runtime'));
+      const value = map.get(new Uint8Array(4))!;
+      value[12] = 1;
+      map.update(new Uint8Array(4), value);
+    }
+    for (let run = 0; run < 2; run++) {
+      using datapath = openDatapath(options());
+      const nodes = rows.map(([prefix]) => datapath.ipcache.get(prefix)?.isNode);
+      assert.deepEqual(nodes, [true, true, true, false, false]);
+      assert.equal(datapath.ipcache.get(rows[2]![0])?.identity, 4001);
+    }
   });
 
   test('objects that are missing, or differ from the declarations, are refused before anything changes', () => {

@@ -219,6 +219,7 @@ describe('masquerading', () => {
         tunnelEndpoint: undefined,
         noMasquerade: true,
         isProtected: false,
+        isNode: true,
       });
       assert.equal(
         out(family, { type: 'udp', sport: port++, dport: 53 }).frame.source,

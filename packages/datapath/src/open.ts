@@ -9,6 +9,7 @@ import { DatapathError } from './errors.ts';
 import { MonitorFlag } from './events.ts';
 import { type MapName, maps } from './maps/all.ts';
 import { LAYOUT_VERSION, UseFlag } from './maps/conntrack.ts';
+import { canMigrate, migrate } from './migrations.ts';
 import { DEFAULT_OBJECTS, loadObjects, type ObjectSet } from './objects.ts';
 import { type MapOf, TypedMap } from './typed-map.ts';
 
@@ -39,7 +40,7 @@ export interface DatapathOptions {
 /**
  * Loads the programs around the node's pinned maps (made now if they are not there), and puts the new
  * programs in the place of those of an earlier run, link by link, each exchange atomic. Connections,
- * endpoints and all else in the maps stay. Throws bad-config, objects-missing, layout-mismatch,
+ * endpoints and all else in the maps stay, brought to this layout where they are of an older one. Throws bad-config, objects-missing, layout-mismatch,
  * map-incompatible, program-refused, unsupported; nothing is changed then.
  */
 export function openDatapath(options: DatapathOptions): Datapath {
@@ -60,7 +61,7 @@ export function openDatapath(options: DatapathOptions): Datapath {
   const mapDirectory = join(options.bpffsRoot, 'maps');
   mkdirSync(mapDirectory, { recursive: true });
   const incompatible = options.incompatibleMaps ?? 'refuse';
-  if (existsSync(join(mapDirectory, maps.runtime.name)) && !sameLayout(mapDirectory)) {
+  if (existsSync(join(mapDirectory, maps.runtime.name)) && !usableLayout(mapDirectory)) {
     if (incompatible === 'refuse') {
       throw new DatapathError(
         'map-incompatible',
@@ -94,13 +95,13 @@ export function openDatapath(options: DatapathOptions): Datapath {
   return datapath;
 }
 
-/** Whether the pinned maps mean what this code means by them. */
-function sameLayout(directory: string): boolean {
+/** Whether the pinned maps mean what this code means by them, or can be brought to it. */
+function usableLayout(directory: string): boolean {
   using map = BpfMap.openPinned(join(directory, maps.runtime.name));
   if (map.info.valueSize !== maps.runtime.value.size) return false;
   const layout = new TypedMap(maps.runtime, map).get(0)?.layout;
   // 0: an earlier run ended before it got to write it.
-  return layout === LAYOUT_VERSION || layout === 0;
+  return layout === 0 || (layout !== undefined && canMigrate(layout, LAYOUT_VERSION));
 }
 
 function runtimeOf(objects: ObjectSet): MapOf<typeof maps.runtime> {
@@ -113,7 +114,8 @@ function runtimeOf(objects: ObjectSet): MapOf<typeof maps.runtime> {
  */
 function initialiseRuntime(objects: ObjectSet, dropEventsPerSecond: number): void {
   const runtime = runtimeOf(objects);
-  const { epoch, flags } = runtime.get(0)!;
+  const { epoch, flags, layout } = runtime.get(0)!;
+  if (layout !== 0) migrate(objects, layout, LAYOUT_VERSION);
   if ((flags & NEEDS_EXTERNAL) !== 0) objects.load('external');
   const uses = Object.values(UseFlag).reduce((sum, flag) => sum | flag, 0);
   runtime.set(0, {

@@ -141,7 +141,14 @@ except OSError as e:
       site.datapath.ipcache.putAll([
         [
           Prefix.host(address),
-          { identity: 6, tunnelEndpoint: undefined, noMasquerade: true, isProtected: false },
+          // It is an endpoint itself: its number does not tell that it is a node.
+          {
+            identity: 4001,
+            tunnelEndpoint: undefined,
+            noMasquerade: true,
+            isProtected: false,
+            isNode: true,
+          },
         ],
       ]);
     }

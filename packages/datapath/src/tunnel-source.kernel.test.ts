@@ -43,9 +43,12 @@ describe('who may speak as whom through a tunnel', () => {
       b.datapath.ipcache.putAll([
         [
           Prefix.host(ENDPOINT[family]),
-          { ...known, identity: 4001, tunnelEndpoint: ENDPOINT[family] },
+          { ...known, identity: 4001, tunnelEndpoint: undefined, isNode: true },
         ],
-        [Prefix.host(PLAIN_POD[family]), { ...known, identity: 3005, tunnelEndpoint: undefined }],
+        [
+          Prefix.host(PLAIN_POD[family]),
+          { ...known, identity: 3005, tunnelEndpoint: undefined, isNode: false },
+        ],
       ]);
     }
   });

@@ -47,6 +47,7 @@ async function world(tunnels: (name: string) => boolean = () => false) {
     tunnelEndpoint: undefined,
     noMasquerade: false,
     isProtected: false,
+    isNode: false,
   });
   const initial = tables.ipEntries.source('test');
   const { reconcilers, rewriteNodes } = ipcacheReconcilers({
@@ -103,6 +104,7 @@ test('entries are in the kernel in the turn after; what another run left goes on
     tunnelEndpoint,
     noMasquerade: false,
     isProtected: true,
+    isNode: false,
   });
   assert.equal(w.row('fd00::/64')?.identity, 301);
   assert.equal(w.row('10.9.9.9/32')?.identity, 1);
@@ -154,6 +156,36 @@ test('what is behind a node follows what becomes known of it, and the way that i
   await w.rewriteNodes([...w.tables.nodes.rows()]);
   assert.equal(w.row('10.0.0.1/32')?.tunnelEndpoint, undefined);
   assert.equal(w.row('10.0.0.3/32')?.tunnelEndpoint, '192.0.2.9', 'not a node that we know');
+});
+
+test('an address of a node is told as one by whatever identity it has, and whichever comes first', async () => {
+  await using w = await world();
+  const node = (podCIDRs: readonly Prefix[] = []) =>
+    w.tables.nodes.put({
+      cluster: 'east',
+      name: 'b',
+      addresses: ['192.0.2.2', '2001:db8::2'].map((text) => ({
+        type: 'InternalIP',
+        address: Address.parse(text),
+      })),
+      podCIDRs,
+      labels: {},
+    });
+  w.put('192.0.2.2', 300, '192.0.2.2');
+  await flush();
+  assert.equal(w.row('192.0.2.2/32')?.isNode, false);
+  node();
+  await flush();
+  w.put('2001:db8::2', 300, '192.0.2.2');
+  w.put('10.0.0.1', 300, '192.0.2.2');
+  await flush();
+  for (const address of ['192.0.2.2/32', '2001:db8::2/128']) {
+    assert.deepEqual([w.row(address)?.identity, w.row(address)?.isNode], [300, true], address);
+  }
+  assert.equal(w.row('10.0.0.1/32')?.isNode, false);
+  w.tables.nodes.delete('east/b');
+  await flush();
+  assert.equal(w.row('192.0.2.2/32')?.isNode, false);
 });
 
 test('a row that the kernel refuses is tried again, and the others stand', async () => {

@@ -138,6 +138,9 @@ export class EntryReconciler implements AsyncDisposable {
         way.endpointBytes,
       );
       ipEntries.writeAddress(winner, batch.keys, batch.keyOffset);
+      if (!resolver.mayBeNode(batch.keys, batch.keyOffset)) return;
+      batch.removeLast();
+      others.push(ipEntries.prefixAt(slot));
     });
     this.#counts.updates += batch.count;
     const errors = this.#options.maps.putHosts(batch);

@@ -64,12 +64,14 @@ test('native: workloads by their entry, nodes by their addresses, prefixes by po
     identity: 70_000,
     tunnelEndpoint: undefined,
     noMasquerade: true,
+    isNode: false,
     isProtected: false,
   });
   assert.deepEqual(at('192.0.2.2'), {
     identity: 6,
     tunnelEndpoint: undefined,
     noMasquerade: true,
+    isNode: true,
     isProtected: false,
   });
   assert.equal(at('192.0.2.1')?.identity, 1);
@@ -110,6 +112,7 @@ test("tunnel: to the node behind an entry, to a node's inner address, and to pod
     identity: 6,
     tunnelEndpoint: '192.0.2.2',
     noMasquerade: true,
+    isNode: true,
     isProtected: false,
   });
   assert.equal(at('192.0.2.2')?.tunnelEndpoint, undefined, 'a node itself is reached as it is');
@@ -117,12 +120,14 @@ test("tunnel: to the node behind an entry, to a node's inner address, and to pod
     identity: 0,
     tunnelEndpoint: '192.0.2.2',
     noMasquerade: false,
+    isNode: false,
     isProtected: false,
   });
   assert.deepEqual(at('10.1.2.128/25'), {
     identity: 0x0100_0002,
     tunnelEndpoint: '192.0.2.2',
     noMasquerade: false,
+    isNode: false,
     isProtected: false,
   });
   assert.equal(at('10.1.1.0/24'), undefined, 'the own CIDR is no tunnel');
@@ -140,6 +145,7 @@ test('the own cluster wins an address; protected sockets carry what the trie say
     identity: 0,
     tunnelEndpoint: undefined,
     noMasquerade: false,
+    isNode: false,
     isProtected: true,
   });
   cidrs.put({ prefix: Prefix.parse('203.0.113.0/24'), identity: 0x0100_0001, labels: '' });

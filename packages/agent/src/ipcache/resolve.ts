@@ -13,6 +13,8 @@ export interface IpcacheValue {
   readonly tunnelEndpoint: Address | undefined;
   readonly noMasquerade: boolean;
   readonly isProtected: boolean;
+  /** A node's own address, whatever its identity. */
+  readonly isNode: boolean;
 }
 
 /** What is to be done with what is for the entries of one host. */
@@ -49,6 +51,8 @@ export class IpcacheResolver implements Disposable {
   /** Ways to hosts that were asked for; they are kept true, so that what changes can be told. */
   readonly #ways = new Map<Address, HostWay>();
   #moved = new Set<Address>();
+  /** Hashes of nodes' addresses, with how many have each. */
+  readonly #nodeHashes = new Map<number, number>();
 
   constructor(context: ResolveContext) {
     this.#context = context;
@@ -62,7 +66,8 @@ export class IpcacheResolver implements Disposable {
     const isProtected = this.#isProtected(prefix);
     if (entry !== undefined) {
       const { tunnelEndpoint, noMasquerade } = this.wayTo(entry.hostIP);
-      return { identity: entry.identity, tunnelEndpoint, noMasquerade, isProtected };
+      const { identity } = entry;
+      return { identity, tunnelEndpoint, noMasquerade, isProtected, isNode: this.#isNode(prefix) };
     }
     if (Prefix.isHost(prefix)) {
       const address = Prefix.address(prefix);
@@ -79,6 +84,7 @@ export class IpcacheResolver implements Disposable {
       tunnelEndpoint,
       noMasquerade: false,
       isProtected,
+      isNode: false,
     };
   }
 
@@ -95,7 +101,8 @@ export class IpcacheResolver implements Disposable {
 
   #nodeAddress(node: NodeRow, address: Address): Omit<IpcacheValue, 'isProtected'> {
     if (this.#isOwn(node)) {
-      return { identity: RESERVED.host, tunnelEndpoint: undefined, noMasquerade: true };
+      const here = { identity: RESERVED.host, tunnelEndpoint: undefined } as const;
+      return { ...here, noMasquerade: true, isNode: true };
     }
     const internal = node.addresses.some(
       (each) => each.type === 'CiliumInternalIP' && each.address === address,
@@ -105,11 +112,33 @@ export class IpcacheResolver implements Disposable {
       // A node's gateway addresses lie in its pod CIDRs and are reached as its pods are.
       tunnelEndpoint: internal ? this.#nodeTunnel(node) : undefined,
       noMasquerade: true,
+      isNode: true,
     };
   }
 
   #isOwn(node: NodeRow): boolean {
     return node.cluster === this.#context.cluster && node.name === this.#context.node;
+  }
+
+  #isNode(prefix: Prefix): boolean {
+    return (
+      Prefix.isHost(prefix) &&
+      this.#context.tables.nodes.count('address', Prefix.address(prefix)) > 0
+    );
+  }
+
+  /** Whether the 16 bytes may be a node's address: never wrongly false, and cheap to ask of a million entries. */
+  mayBeNode(bytes: DataView, offset: number): boolean {
+    return this.#nodeHashes.has(hashOf(bytes, offset));
+  }
+
+  #countNode(node: NodeRow, change: 1 | -1): void {
+    for (const { address } of node.addresses) {
+      const hash = hashOf(new DataView(Address.toBytes16(address).buffer), 0);
+      const count = (this.#nodeHashes.get(hash) ?? 0) + change;
+      if (count > 0) this.#nodeHashes.set(hash, count);
+      else this.#nodeHashes.delete(hash);
+    }
   }
 
   #isProtected(prefix: Prefix): boolean {
@@ -208,6 +237,8 @@ export class IpcacheResolver implements Disposable {
         }
         if (change.type === 'put') this.#known.set(change.key, change.row);
         else this.#known.delete(change.key);
+        if (before !== undefined) this.#countNode(before, -1);
+        if (change.type === 'put') this.#countNode(change.row, 1);
         if (change.type === 'put' && this.#isTunnelled(change.row)) {
           for (const prefix of change.row.podCIDRs) {
             this.#podCidrs.set(prefix, nodeKey(change.row.cluster, change.row.name));
@@ -233,6 +264,11 @@ const hostWay = (tunnelEndpoint: Address | undefined, noMasquerade: boolean): Ho
   endpointBytes: tunnelEndpoint && Address.toBytes16(tunnelEndpoint),
   noMasquerade,
 });
+
+const hashOf = (bytes: DataView, at: number): number =>
+  Math.imul(bytes.getUint32(at) ^ Math.imul(bytes.getUint32(at + 4), 0x9e3779b1), 0x85ebca6b) ^
+  Math.imul(bytes.getUint32(at + 8), 0xc2b2ae35) ^
+  bytes.getUint32(at + 12);
 
 const NO_WAY = hostWay(undefined, false);
 

@@ -97,6 +97,7 @@ export class FakeDatapath implements NodeDatapath {
           tunnelEndpoint: end.some((byte) => byte !== 0) ? Addresses.fromBytes(end) : undefined,
           noMasquerade: (flags & 2) !== 0,
           isProtected: (flags & 1) !== 0,
+          isNode: (flags & 4) !== 0,
         });
       }
       return undefined;

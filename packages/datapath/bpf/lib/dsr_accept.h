@@ -17,13 +17,9 @@ noinline_subprogram int dsr_accept(struct __sk_buff *ctx, struct packet *p)
 	if (!(p->flags & PACKET_HAS_PORTS) || !dsr_read(ctx, p, &virtual))
 		return 0;
 	service = service_lookup(&virtual.address, virtual.port, p->tuple.protocol);
-	if (!service && runtime_uses(USE_NODE_PORTS)) {
-		const struct ipcache_entry *node = ipcache_lookup(&virtual.address);
-
-		/* Of a node only: nobody shall choose the address that a pod of ours speaks with. */
-		if (node && (node->identity == IDENTITY_REMOTE_NODE || node->identity == IDENTITY_KUBE_APISERVER))
-			service = node_port_lookup(&virtual.address, virtual.port, p->tuple.protocol);
-	}
+	/* Of a node only: nobody shall choose the address that a pod of ours speaks with. */
+	if (!service && runtime_uses(USE_NODE_PORTS) && ipcache_is_node(&virtual.address))
+		service = node_port_lookup(&virtual.address, virtual.port, p->tuple.protocol);
 	if (!service || !(service->flags & SERVICE_EXTERNAL))
 		return 0;
 	reason = dsr_strip(ctx, p);

@@ -17,6 +17,7 @@ struct ipcache_prefix {
 enum ipcache_flag {
 	IPCACHE_PROTECTED = 1, /* look into `protected` before a pod reaches it */
 	IPCACHE_NO_MASQUERADE = 2,
+	IPCACHE_NODE = 4, /* a node's own address, whatever its identity */
 };
 
 struct ipcache_entry {
@@ -50,6 +51,14 @@ inlined struct ipcache_entry *ipcache_lookup(const union addr *address)
 		return exact;
 	__builtin_memcpy(prefix.address, address, sizeof(prefix.address));
 	return bpf_map_lookup_elem(&ipcache_cidr, &prefix);
+}
+
+/* Whether the address is another node's; one that is an endpoint itself has a number like any workload. */
+inlined bool ipcache_is_node(const union addr *address)
+{
+	const struct ipcache_entry *entry = ipcache_lookup(address);
+
+	return entry && entry->flags & IPCACHE_NODE;
 }
 
 inlined __u32 world_identity(bool ipv6)

@@ -106,8 +106,11 @@ export type Runtime = StructValue<typeof runtime.value>;
 /** enum runtime_flag of bpf/lib/runtime.h, those that are not about monitoring. */
 export const UseFlag = { external: 256, nodePorts: 512, egress: 1024 } as const;
 
-/** Grows when a map's meaning changes while its sizes do not: maps of another number are not taken over. */
-export const LAYOUT_VERSION = 1;
+/**
+ * Grows when a map's meaning changes while its sizes do not. Maps of another number are taken over where
+ * `migrations.ts` knows how, else they are not.
+ */
+export const LAYOUT_VERSION = 2;
 
 export const eventBudget = declareMap({
   name: 'event_budget',

@@ -12,7 +12,7 @@ import {
 import { declareMap } from '../map-declaration.ts';
 
 /** enum ipcache_flag of bpf/lib/ipcache.h */
-export const IpcacheFlag = { protected: 1, noMasquerade: 2 } as const;
+export const IpcacheFlag = { protected: 1, noMasquerade: 2, node: 4 } as const;
 
 const entry = struct({ identity: u32, flags: u32, tunnelEndpoint: optionalAddress });
 export type IpcacheEntry = StructValue<typeof entry>;

@@ -261,6 +261,7 @@ export class NodeSite implements Disposable {
       tunnelEndpoint: tunnelled ? tunnelEndpoint : undefined,
       noMasquerade: true,
       isProtected: false,
+      isNode: identity === 6,
     });
     this.datapath.ipcache.putAll([
       [Prefix.host(other.ipv4), value(6, false)],
