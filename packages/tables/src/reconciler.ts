@@ -32,6 +32,8 @@ export interface Operations<Row, K> {
     batch: readonly Target<Row, K>[],
     signal: AbortSignal,
   ): Promise<BatchResult> | Promise<void>;
+  /** Rows are about to be compared with the world again: what is remembered of it is to be looked at anew. */
+  renew?(): void;
   /** Takes away what is out there and not among these rows. Called only when the table is initialized. */
   prune?(rows: readonly Row[], signal: AbortSignal): Promise<void>;
 }
@@ -196,6 +198,7 @@ export class Reconciler<Row, K extends TableKey = string> implements AsyncDispos
   reapply(key: K): boolean {
     const entry = this.#table.entry(key);
     if (!entry) return false;
+    this.#options.operations.renew?.();
     this.#enqueue({ type: 'update', key, ...entry, attempts: 0 });
     this.#wake.open();
     return true;
@@ -289,6 +292,7 @@ export class Reconciler<Row, K extends TableKey = string> implements AsyncDispos
       this.#counts.refreshes++;
       this.#refreshDue = now + (this.#options.refreshInterval ?? Number.POSITIVE_INFINITY);
       this.#pruneDue = now;
+      this.#options.operations.renew?.();
       for (const key of this.#table.keys()) {
         const entry = this.#table.entry(key);
         if (entry && !this.#queue.has(key))

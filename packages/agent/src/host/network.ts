@@ -22,11 +22,11 @@ import type { MovedAddress, RoutedNode } from './routes.ts';
 import { kernelSysctls, sysctlOperations } from './sysctls.ts';
 import { type HostTables, hostTables } from './tables.ts';
 
-/** What nobody reports is looked for this often: an address or setting that somebody took away. */
 /** A plan that takes longer is followed by a rest. */
 const DEAR_MS = 25;
 /** Longest rest between plans. */
 const MAX_REST_MS = 2_000;
+/** What nobody reports is looked for this often: an address or setting that somebody took away. */
 const REFRESH_MS = 60_000;
 
 export interface HostNetworkOptions {
@@ -97,8 +97,6 @@ export class HostNetwork implements AsyncDisposable {
       name: 'routes',
       table: this.tables.routes,
       operations: routeOperations(socket),
-      // Each batch looks at all routes that stand.
-      batchSize: 5000,
     });
     this.#routes = routes as never;
     this.#reconcilers = [

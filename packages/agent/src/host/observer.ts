@@ -4,12 +4,12 @@ import { causewayProtocol, type RtEvent, RtMonitor, type RtSocket } from '@cause
 import type { Table } from '@causeway/tables';
 import type { DeviceView } from './devices.ts';
 import { HOST_DEVICE, HOST_PEER, isOwnDevice, isPodDevice, VXLAN_DEVICE } from './names.ts';
+import { MAIN_TABLE } from './route-view.ts';
 
 /** Events come in crowds; what they say is looked at once they have settled. */
 const SETTLE_MS = 30;
 /** Until what broke is tried again. */
 const RETRY_MS = 1_000;
-const MAIN_TABLE = 254;
 
 export interface ObserverOptions {
   readonly socket: RtSocket;
@@ -37,6 +37,7 @@ export class HostObserver implements Disposable {
   #follow(): RtMonitor {
     return new RtMonitor({
       groups: ['link', 'address', 'route'],
+      ownRoutes: causewayProtocol,
       onEvent: (event) => this.#event(event),
       onError: (error) => this.#broken(error),
     });
@@ -72,9 +73,9 @@ export class HostObserver implements Disposable {
         this.#mark('both');
         return;
       case 'route':
-        if (event.route.protocol === causewayProtocol) {
-          if (event.change === 'deleted') this.#mark('drift');
-        } else if (event.route.destination === undefined) this.#mark('devices');
+        // Of ours only deletions are told.
+        if (event.route.protocol === causewayProtocol) this.#mark('drift');
+        else if (event.route.destination === undefined) this.#mark('devices');
         return;
       case 'resync':
         this.#mark('both');
@@ -125,8 +126,7 @@ export function readDevices(socket: RtSocket): DeviceView[] {
     if (gateway === undefined) return;
     gateways.set(ifindex, [...(gateways.get(ifindex) ?? []), Address.fromBytes(gateway)]);
   };
-  for (const route of socket.routes({ table: MAIN_TABLE })) {
-    if (route.destination !== undefined || route.prefixLength !== 0) continue;
+  for (const route of socket.routes({ table: MAIN_TABLE, prefixLength: 0 })) {
     leads(route.ifindex, route.via);
     for (const hop of route.nextHops) leads(hop.ifindex, hop.via);
   }

@@ -1,16 +1,9 @@
 import { Address, Prefix } from '@causeway/ip';
-import {
-  causewayProtocol,
-  type Route,
-  type RouteSpec,
-  type RtSocket,
-  request,
-} from '@causeway/linux';
+import { causewayProtocol, type NetlinkError, type RouteSpec, type RtSocket, request } from '@causeway/linux';
 import type { Operations } from '@causeway/tables';
 import { HOST_DEVICE } from './names.ts';
+import { MAIN_TABLE, RouteView } from './route-view.ts';
 import type { DesiredRoute } from './routes.ts';
-
-const MAIN_TABLE = 254;
 
 /**
  * Routes of the main table that carry our protocol number. Those of anybody else, also for the same
@@ -18,12 +11,7 @@ const MAIN_TABLE = 254;
  * row says so.
  */
 export function routeOperations(socket: RtSocket): Operations<DesiredRoute, string> {
-  const observed = (): Map<Prefix, Route> =>
-    new Map(
-      socket
-        .routes({ protocol: causewayProtocol, table: MAIN_TABLE })
-        .map((route) => [prefixOf(route), route] as const),
-    );
+  const view = new RouteView(socket);
 
   /** One question for a batch, however many of its routes lead to the device. */
   const hostDevice = (): (() => number | undefined) => {
@@ -60,71 +48,63 @@ export function routeOperations(socket: RtSocket): Operations<DesiredRoute, stri
   };
 
   return {
+    renew: () => view.forget(),
     async update(batch) {
-      const have = observed();
       const host = hostDevice();
       const results: (Error | undefined)[] = batch.map(() => undefined);
-      const indexes: number[] = [];
-      const requests = [];
-      for (const [index, { row }] of batch.entries()) {
+      const asked: { readonly at: number; readonly prefix: Prefix; readonly spec: RouteSpec }[] = [];
+      for (const [at, { row }] of batch.entries()) {
+        const { prefix } = row;
         try {
           const spec = specOf(row, host);
-          const present = have.get(row.prefix);
-          if (present !== undefined && same(present, spec)) continue;
-          if (present !== undefined) requests.push(request.replaceRoute(spec));
-          else requests.push(request.addRoute(spec));
-          indexes.push(index);
+          if (!view.stands(prefix, spec)) asked.push({ at, prefix, spec });
         } catch (error) {
-          results[index] = error as Error;
+          results[at] = error as Error;
         }
       }
-      socket.tryApply(requests).forEach((error, at) => {
-        results[indexes[at]!] = error;
-      });
+      const requests = asked.map(({ prefix, spec }) =>
+        view.has(prefix) ? request.replaceRoute(spec) : request.addRoute(spec),
+      );
+      const errors = socket.tryApply(requests);
+      for (const [index, { at, prefix, spec }] of asked.entries()) {
+        results[at] = errors[index];
+        if (errors[index] === undefined) view.made(prefix, spec);
+      }
+      // The kernel has something else than was seen.
+      if (errors.some((error) => error !== undefined)) view.forget();
       return results;
     },
     async delete(batch) {
-      const have = observed();
-      for (const { row } of batch) {
-        const present = have.get(row.prefix);
-        if (present !== undefined) socket.apply(request.deleteRoute(deletion(present)));
-      }
+      return remove(batch.map(({ row }) => row.prefix));
     },
     async prune(rows) {
       const wanted = new Set(rows.map(({ prefix }) => prefix));
-      for (const [prefix, route] of observed()) {
-        if (!wanted.has(prefix)) socket.apply(request.deleteRoute(deletion(route)));
-      }
+      const gone = [...view.prefixes()].filter((prefix) => !wanted.has(prefix));
+      const failure = remove(gone).find((error) => error !== undefined);
+      if (failure !== undefined) throw failure;
     },
   };
+
+  /** Takes away those that stand, and tells of each that the kernel keeps. */
+  function remove(prefixes: readonly Prefix[]): (NetlinkError | undefined)[] {
+    const standing = prefixes.filter((prefix) => view.has(prefix));
+    const errors = socket.tryApply(standing.map((prefix) => request.deleteRoute(deletion(prefix))));
+    const failed = new Map<Prefix, NetlinkError>();
+    for (const [index, prefix] of standing.entries()) {
+      const error = errors[index];
+      if (error === undefined || error.code === 'not-found') view.gone(prefix);
+      else failed.set(prefix, error);
+    }
+    if (failed.size > 0) view.forget();
+    return prefixes.map((prefix) => failed.get(prefix));
+  }
 }
 
-function prefixOf(route: Route): Prefix {
-  const zero = route.family === 4 ? new Uint8Array(4) : new Uint8Array(16);
-  return Prefix.from(Address.fromBytes(route.destination ?? zero), route.prefixLength);
-}
-
-function same(present: Route, wanted: RouteSpec): boolean {
-  if (present.type !== (wanted.type ?? 'unicast')) return false;
-  // IPv6 says "lo" of a route that leads nowhere, IPv4 nothing.
-  if (wanted.type === 'unreachable') return true;
-  return (
-    present.ifindex === wanted.ifindex &&
-    equal(present.via, wanted.via) &&
-    equal(present.source, wanted.source) &&
-    (present.mtu ?? 0) === (wanted.mtu ?? 0)
-  );
-}
-
-const equal = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
-  a === undefined || b === undefined ? a === b : Buffer.compare(a, b) === 0;
-
-const deletion = (route: Route): RouteSpec => ({
-  family: route.family,
-  ...(route.destination === undefined ? {} : { destination: route.destination }),
-  prefixLength: route.prefixLength,
-  table: route.table,
-  protocol: route.protocol,
-  ...(route.ifindex === undefined ? {} : { ifindex: route.ifindex }),
-  ...(route.metric === undefined ? {} : { metric: route.metric }),
+/** Of ours alone, whichever metric the kernel has given it. */
+const deletion = (prefix: Prefix): RouteSpec => ({
+  family: Prefix.family(prefix) === 'ipv4' ? 4 : 6,
+  destination: Address.toBytes(Prefix.address(prefix)),
+  prefixLength: Prefix.length(prefix),
+  table: MAIN_TABLE,
+  protocol: causewayProtocol,
 });

@@ -2,7 +2,7 @@ import koffi from 'koffi';
 import { callError, invalidArgument } from '../errors.ts';
 import type { Fd } from '../fd.ts';
 import type { Netns } from '../netns.ts';
-import { setSocketOption } from '../socket-options.ts';
+import { attachSocketFilter, setSocketOption } from '../socket-options.ts';
 import { AddressType, decodeAddress, type InterfaceAddress } from './address.ts';
 import { addressFamily } from './family.ts';
 import { decodeLink, type Link, LinkType } from './link.ts';
@@ -39,6 +39,8 @@ export interface RtMonitorOptions {
   /** If it throws, the monitor closes and onError is told. */
   readonly onEvent: (event: RtEvent) => void;
   readonly onError?: (error: unknown) => void;
+  /** New routes of this rtm_protocol are not told of: who writes thousands need not hear of each. Deletions are. */
+  readonly ownRoutes?: number;
   /** Bytes that the kernel keeps for us while we are busy; 4 MiB by default. */
   readonly receiveBuffer?: number;
 }
@@ -67,6 +69,7 @@ export class RtMonitor implements Disposable {
     this.#fd = openRouteSocket(options.ns, nonBlocking);
     try {
       setSocketOption(this.#fd.number, receiveBufferForce, options.receiveBuffer ?? 4 << 20);
+      if (options.ownRoutes !== undefined) passOverNewRoutes(this.#fd, options.ownRoutes);
       bindRouteSocket(this.#fd);
       for (const name of options.groups) {
         if (!(name in groups)) throw invalidArgument('monitor', `no group ${name}`, name);
@@ -116,6 +119,27 @@ export class RtMonitor implements Disposable {
       this.#options.onError?.(error);
     }
   }
+}
+
+/** Has the kernel drop the news before they take room in the socket's buffer. */
+function passOverNewRoutes(fd: Fd, protocol: number): void {
+  // Classic BPF (linux/filter.h) over struct nlmsghdr and struct rtmsg; a notification is a datagram of its own.
+  const loadHalf = 0x28;
+  const loadByte = 0x30;
+  const jumpIfEqual = 0x15;
+  const verdict = 0x06;
+  const typeOffset = 4;
+  const protocolOffset = 16 + 5;
+  // Loads are in network order, the type is in the host's.
+  const newRoute = RouteMessageType.new << 8;
+  attachSocketFilter(fd.number, [
+    { code: loadHalf, value: typeOffset },
+    { code: jumpIfEqual, otherwise: 3, value: newRoute },
+    { code: loadByte, value: protocolOffset },
+    { code: jumpIfEqual, otherwise: 1, value: protocol },
+    { code: verdict, value: 0 },
+    { code: verdict, value: 0xffff_ffff },
+  ]);
 }
 
 /** One notification; undefined for kinds that are not listed above. */

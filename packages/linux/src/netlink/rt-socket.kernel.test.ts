@@ -383,6 +383,35 @@ test('the monitor tells of every kind of change', async () => {
   monitor.close();
 });
 
+test('new routes of a protocol are left out by the kernel; what others make and what goes is told', async () => {
+  const { index: ifindex } = rt.link({ name: 'cw0123456789' })!;
+  const spec = (third: number, protocol: number) =>
+    ({ family: 4, destination: ip(`10.6.${third}.0`), prefixLength: 24, ifindex, protocol }) as const;
+  const told: string[] = [];
+  const complete = Promise.withResolvers<void>();
+  using monitor = new RtMonitor({
+    ns: host,
+    groups: ['route'],
+    ownRoutes: causewayProtocol,
+    onEvent: (event) => {
+      if (event.type !== 'route' || event.route.destination?.[1] !== 6) return;
+      told.push(`${event.change} ${event.route.protocol} ${event.route.destination[2]}`);
+      if (told.length === 3) complete.resolve();
+    },
+    onError: complete.reject,
+  });
+  const [ours, others] = [spec(1, causewayProtocol), spec(2, 4)];
+  rt.apply([request.addRoute(ours), request.addRoute(others)]);
+  assert.equal(rt.routes({ family: 4, ifindex, prefixLength: 24 }).length >= 2, true);
+  assert.deepEqual(rt.routes({ family: 4, ifindex, prefixLength: 25 }), []);
+  rt.apply([request.deleteRoute(ours), request.deleteRoute(others)]);
+  const late = setTimeout(() => complete.reject(new Error(`told ${told}`)), 20_000);
+  await complete.promise;
+  clearTimeout(late);
+  monitor.close();
+  assert.deepEqual(told, ['new 4 2', `deleted ${causewayProtocol} 1`, 'deleted 4 2']);
+});
+
 test('events lost are told as resync', async () => {
   const resync = Promise.withResolvers<string>();
   using monitor = new RtMonitor({

@@ -26,6 +26,8 @@ export interface RouteFilter {
   readonly table?: number;
   readonly protocol?: number;
   readonly ifindex?: number;
+  /** The kernel does not filter by it; others are passed over before they are decoded. */
+  readonly prefixLength?: number;
 }
 
 /** Everything rtnetlink of one network namespace, synchronously. */
@@ -90,6 +92,9 @@ export class RtSocket implements Disposable {
   /** The kernel filters; routes of other tables than main are included unless `table` says one. */
   routes(filter: RouteFilter = {}): Route[] {
     const families: IpVersion[] = filter.family === undefined ? [4, 6] : [filter.family];
+    const { prefixLength } = filter;
+    const decode = (payload: Uint8Array): Route | undefined =>
+      prefixLength === undefined || payload[1] === prefixLength ? decodeRoute(payload) : undefined;
     return families.flatMap((family) => {
       const header = (writer: ByteWriter) => {
         writeRouteHeader(writer, {
@@ -99,7 +104,7 @@ export class RtSocket implements Disposable {
         writeAttributes(writer, routeTable, { oif: filter.ifindex, table: filter.table });
       };
       try {
-        return this.#dump(RouteMessageType.get, 'routes', 0, header, decodeRoute);
+        return this.#dump(RouteMessageType.get, 'routes', 0, header, decode);
       } catch (error) {
         // A table that never had a route is no error: it has none.
         if (filter.table !== undefined && (error as NetlinkError).errno === 2) return [];
