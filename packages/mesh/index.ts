@@ -65,6 +65,7 @@ export { IpEntries } from './src/entries/ip-entries.ts';
 export { rawEntry } from './src/entries/places.ts';
 export { MeshError, type MeshErrorCode } from './src/errors.ts';
 export { admitPeer, dismissPeer, setUpAuth } from './src/expose/auth.ts';
+export { CILIUM_DIRECTORY, ciliumFiles } from './src/expose/cilium-form.ts';
 export {
   etcdTlsArguments,
   type ProxyFiles,
@@ -109,6 +110,7 @@ export {
   PEERS,
   type PeerRecord,
   peerRecord,
+  RENEWED,
   recoveryOf,
   TOKENS,
   type TokenRecord,

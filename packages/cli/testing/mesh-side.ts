@@ -122,6 +122,7 @@ export class MeshSide implements AsyncDisposable {
               caFile: join(this.directory, 'trust.crt'),
               revokedFile: join(this.directory, 'revoked.pem'),
               root: { certFile, keyFile },
+              pki: this.directory,
             },
           },
         } as never,

@@ -140,6 +140,12 @@ export const operatorConfig = z.strictObject({
            * until `causeway mesh expose` or `leave` is run.
            */
           root: z.strictObject({ certFile: file, keyFile: file }).optional(),
+          /**
+           * The directory of `causeway mesh expose`, authority's key and all: with it and `root` what came with an
+           * invitation that nobody took, and certificates of who left or renewed, are revoked within seconds. Without it the
+           * next `causeway mesh` command does that.
+           */
+          pki: file.optional(),
         })
         .optional(),
     })

@@ -147,13 +147,17 @@ export class TestCluster implements AsyncDisposable {
   }
 
   /** An invitation, with user and certificate. */
-  async invite(peer: string, minutes = 60): Promise<JoinToken> {
+  async invite(
+    peer: string,
+    minutes = 60,
+    type: 'invite' | 'renew' = 'invite',
+  ): Promise<JoinToken> {
     const { admitPeer } = await import('@causeway/mesh');
     await admitPeer(this.etcd.auth, this.name, peer);
     const { certificate, key } = await this.directory.issuePeer(peer, this.now);
     const { facts } = await readOwnSide(this.kv, this.store, this.name);
     return giveToken(this.kv, {
-      type: 'invite',
+      type,
       peer,
       from: facts,
       offer: {

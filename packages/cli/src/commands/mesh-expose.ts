@@ -11,7 +11,7 @@ import {
   setUpAuth,
   shellText,
 } from '@causeway/mesh';
-import { sweepLeft } from '@causeway/operator';
+import { type Swept, sweepPeers } from '@causeway/operator';
 import { CliError } from '../errors.ts';
 import { printJson, printLine } from '../output/print.ts';
 import type { Invocation } from '../program/invocation.ts';
@@ -47,7 +47,7 @@ export async function meshExpose(invocation: Invocation): Promise<void> {
     own: { user: ownUser(directory.cluster), tls: { caFile, certFile, keyFile } },
     proxies,
     store,
-    restart: toRestart(options.rotate === true || options.retire === true, written),
+    next: nextSteps(invocation, directory, written, now),
   };
   if (json) {
     printJson(report);
@@ -55,8 +55,10 @@ export async function meshExpose(invocation: Invocation): Promise<void> {
   }
   printLine(`certificates of ${report.cluster} in ${report.directory}`);
   printLine(report.written.length === 0 ? '  all good' : `  written: ${report.written.join(', ')}`);
-  for (const each of newest(directory))
-    printLine(`  ${each.user}: ${daysLeft(new Date(each.notAfter), now)} days left`);
+  for (const { user, notAfter, good } of newest(directory, now))
+    printLine(
+      `  ${user}: ${daysLeft(new Date(notAfter), now)} days left${good > 1 ? `, ${good} certificates are good: "causeway mesh revoke" leaves the last` : ''}`,
+    );
   printLine('\netcd is to be started with:');
   printLine(`  ${etcd.join(' ').replaceAll(' --', ' \\\n  --')}`);
   printLine('\nagents and operators reach it with (etcd.tls):');
@@ -64,14 +66,37 @@ export async function meshExpose(invocation: Invocation): Promise<void> {
   for (const { peer, command, unit } of proxies)
     printLine(`\nthe proxy for ${peer} (${unit}):\n  ${command}`);
   printLine(`\n${store.text}`);
-  if (report.restart.length > 0)
-    printLine(`restart ${report.restart.join(', ')}: they read these files at their start only`);
+  for (const [i, step] of report.next.entries())
+    printLine(`${i === 0 ? '\nto be done now, in this order:\n' : ''}  ${i + 1}. ${step}`);
 }
 
-/** Programs that read what was written at their start only. etcd and proxies read their own certificate anew. */
-function toRestart(authority: boolean, written: readonly string[]): readonly string[] {
-  if (authority) return ['etcd', 'proxies', 'operators'];
-  return written.includes('server.crt') ? ['operators'] : [];
+/**
+ * What is left to do by hand. etcd, its proxies and the operators' join endpoint read authorities at their start only; etcd
+ * and proxies read their own certificate and the revocations at each handshake, agents theirs at each connection.
+ */
+function nextSteps(
+  { options }: Invocation,
+  directory: StoreDirectory,
+  written: readonly string[],
+  now: Date,
+): readonly string[] {
+  const restart =
+    'restart etcd, then the proxies, then the operators: they know authorities from their start';
+  if (options.rotate === true) {
+    const behind = directory.behind(now).map((user) => user.replace(/^remote-/, ''));
+    return [
+      restart,
+      'give agents and operators elsewhere trust.crt and their certificate; agents read them by themselves',
+      ...behind.map(
+        (peer) => `give ${peer} new certificates: causeway mesh token --for ${peer} --renew`,
+      ),
+      'causeway mesh expose --retire',
+    ];
+  }
+  if (options.retire === true || written.includes('trust.crt')) return [restart];
+  return written.includes('server.crt')
+    ? ['restart the operators: their join endpoint reads its certificate at their start']
+    : [];
 }
 
 async function settle(invocation: Invocation, now: Date) {
@@ -159,6 +184,7 @@ async function giveUsers(
   readonly ready: boolean;
   readonly text: string;
   readonly removed: readonly string[];
+  readonly renewed: readonly string[];
 }> {
   await using own = openOwnStore(invocation);
   const { kv, auth, directory } = own;
@@ -166,28 +192,35 @@ async function giveUsers(
   try {
     await setUpAuth(auth, cluster);
     for (const { peer } of proxies) await admitPeer(auth, cluster, peer);
-    const removed = await sweepLeft({ kv, auth, directory, now: () => now });
+    const swept = await sweepPeers({ kv, auth, directory, now: () => now });
     const users = `root, ${ownUser(cluster)}, ${localUser(cluster)}`;
-    const gone = removed.length === 0 ? '' : `; removed those who left: ${removed.join(', ')}`;
     return {
       ready: true,
-      text: `the store has its users (${users}) and asks for them${gone}`,
-      removed,
+      text: `the store has its users (${users}) and asks for them${sweptInWords(swept)}`,
+      ...swept,
     };
   } catch (error) {
     if ((error as { code?: unknown }).code !== 'unavailable') throw error;
     const text = `the store does not answer yet: ${(error as Error).message}\nstart etcd as above, then run this again for its users and roles`;
-    return { ready: false, text, removed: [] };
+    return { ready: false, text, removed: [], renewed: [] };
   }
 }
 
-/** The certificate of each user that lasts the longest. */
-function newest(directory: StoreDirectory) {
-  const byUser = new Map<string, { user: string; notAfter: string }>();
-  for (const each of directory.issued) {
-    if (each.revoked !== undefined) continue;
-    const known = byUser.get(each.user);
-    if (known === undefined || known.notAfter < each.notAfter) byUser.set(each.user, each);
+function sweptInWords({ removed, renewed }: Swept): string {
+  const gone = removed.length === 0 ? '' : `; removed those who left: ${removed.join(', ')}`;
+  const old = renewed.length === 0 ? '' : `; took back old certificates: ${renewed.join(', ')}`;
+  return gone + old;
+}
+
+/** When each user's last certificate ends, and how many it has beside those of proxies. */
+function newest(directory: StoreDirectory, now: Date) {
+  const byUser = new Map<string, { user: string; notAfter: string; good: number }>();
+  for (const { user, notAfter, revoked, of } of directory.issued) {
+    if (revoked !== undefined || new Date(notAfter) < now) continue;
+    const known = byUser.get(user) ?? { user, notAfter, good: 0 };
+    if (known.notAfter < notAfter) known.notAfter = notAfter;
+    if (of === undefined && user.startsWith('remote-')) known.good++;
+    byUser.set(user, known);
   }
   return [...byUser.values()];
 }

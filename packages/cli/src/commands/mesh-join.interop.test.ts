@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join as joinPath } from 'node:path';
 import { after, before, test } from 'node:test';
-import { connectKv } from '@causeway/etcd';
-import { clusterConfigKey, openToken } from '@causeway/mesh';
-import { secretValue } from '@causeway/resources';
+import { connectKv, systemClock } from '@causeway/etcd';
+import { clusterConfigKey, openToken, PeerDirectory, type PeerList } from '@causeway/mesh';
+import { type Secret, secretValue } from '@causeway/resources';
 import { MeshSide } from '../../testing/mesh-side.ts';
 
 let east: MeshSide;
@@ -52,6 +54,11 @@ async function about(side: MeshSide): Promise<string[]> {
   return [...keys, ...(await auth.users()).filter((user) => user.startsWith('remote-'))];
 }
 
+function tlsOf(secret: Secret) {
+  const text = (name: string) => secretValue(secret, name) ?? '';
+  return { ca: text('ca.crt'), cert: text('tls.crt'), key: text('tls.key') };
+}
+
 test('a newer invitation takes back what came with the one before', async () => {
   const offered = ({ token, code }: Token) => openToken(token, code).offer;
   const first = offered(await invite());
@@ -86,9 +93,7 @@ test('an invitation is taken once, and both sides read each other by what they g
     assert.deepEqual(object.spec.endpoints, [peer.etcd.endpoint]);
     const ref = { namespace: 'kube-system', name: object.spec.secretName ?? '' };
     const secret = await own.store.get('Secret', ref);
-    const text = (name: string) => secretValue(secret, name) ?? '';
-    const tls = { ca: text('ca.crt'), cert: text('tls.crt'), key: text('tls.key') };
-    await using kv = connectKv({ endpoints: object.spec.endpoints, tls });
+    await using kv = connectKv({ endpoints: object.spec.endpoints, tls: tlsOf(secret) });
     assert.ok(await kv.get(clusterConfigKey(peer.name)));
     await assert.rejects(kv.list('causeway/registry/'), /permission denied/);
   }
@@ -105,15 +110,36 @@ test('an invitation is taken once, and both sides read each other by what they g
   assert.match(resumed, /no join was interrupted/);
 });
 
+test('renewed, the former certificates are taken back once the new ones are in use', async () => {
+  const held = () => west.store.get('Secret', { namespace: 'kube-system', name: 'mesh-east' });
+  const before = await held();
+  const renewed = JSON.parse((await join(await invite('--renew'), '--json')).out);
+  assert.deepEqual([renewed.type, renewed.told], ['joined', { type: 'told' }]);
+  const after = await held();
+  assert.notEqual(secretValue(after, 'tls.crt'), secretValue(before, 'tls.crt'));
+  for (const [secret, good] of [
+    [before, false],
+    [after, true],
+  ] as const) {
+    await using kv = connectKv({
+      endpoints: [east.etcd.endpoint],
+      tls: tlsOf(secret),
+      deadline: 3000,
+    });
+    const asked = kv.get(clusterConfigKey('east'));
+    if (good) assert.ok(await asked);
+    else await assert.rejects(asked);
+  }
+});
+
 test('leave takes it back on both sides', async () => {
   const report = JSON.parse(await west.done('leave', 'east', '--json'));
   assert.deepEqual(report, { peer: 'east', told: { type: 'told' }, userRemoved: true });
   assert.deepEqual(await about(west), []);
-  // East's operator removes the user; the certificates are revoked by who has the authority's key.
-  assert.deepEqual(await about(east), ['causeway/mesh/left/west']);
-  const { store } = JSON.parse(await east.done('expose', '--json'));
-  assert.deepEqual(store.removed, ['west']);
+  // East's operator has the authority's key: nothing is left for the next command.
   assert.deepEqual(await about(east), []);
+  const { store } = JSON.parse(await east.done('expose', '--json'));
+  assert.deepEqual(store.removed, []);
   assert.equal((await west.run('leave', 'east')).code, 3);
 });
 
@@ -162,6 +188,43 @@ test('what does not fit is a table, and neither side has written anything', asyn
   );
 });
 
+test('a cluster that runs Cilium is given files, which our own reader of such files takes', async () => {
+  const out = joinPath(east.directory, 'for-north');
+  const first = JSON.parse(await east.done('invite', 'north', '--out', out, '--at', out, '--json'));
+  assert.deepEqual(first.files, [
+    'east',
+    'east.etcd-client-ca.crt',
+    'east.etcd-client.crt',
+    'east.etcd-client.key',
+  ]);
+  const read = async () => {
+    const { promise, resolve } = Promise.withResolvers<PeerList>();
+    await using _source = new PeerDirectory({
+      directory: out,
+      clock: systemClock,
+      onList: resolve,
+    });
+    const { peers, bad } = await promise;
+    assert.deepEqual([bad, peers.map(({ name }) => name)], [[], ['east']]);
+    const { endpoints, tls = {} } = peers[0]!;
+    const [ca, cert, key] = [tls.caFile, tls.certFile, tls.keyFile].map((file) =>
+      readFileSync(file ?? '', 'utf8'),
+    );
+    return connectKv({ endpoints, tls: { ca: ca!, cert: cert!, key: key! }, deadline: 3000 });
+  };
+  await using before = await read();
+  assert.ok(await before.get(clusterConfigKey('east')));
+  await assert.rejects(before.list('causeway/registry/'), /permission denied/);
+
+  await east.done('invite', 'north', '--out', out, '--at', out);
+  const { revoked } = JSON.parse(await east.done('revoke', 'north', '--json'));
+  assert.equal(revoked.length, 1);
+  await using after = await read();
+  assert.ok(await after.get(clusterConfigKey('east')));
+  await east.done('leave', 'north');
+  assert.equal((await east.run('revoke', 'north')).code, 3);
+});
+
 test('by hand, renewed, and left while the other side is gone', async () => {
   await east.stopOperator();
   const token = await invite();
@@ -181,6 +244,10 @@ test('by hand, renewed, and left while the other side is gone', async () => {
   assert.equal(renewed.code, 0, renewed.err);
   const now = await west.store.get('Secret', { namespace: 'kube-system', name: 'mesh-east' });
   assert.notEqual(secretValue(now, 'tls.crt'), secretValue(before, 'tls.crt'));
+  // East's operator is away and did not hear of it: somebody says it there.
+  assert.match(renewed.out, /east was not told .*"causeway mesh revoke west" there/);
+  const { revoked } = JSON.parse(await east.done('revoke', 'west', '--json'));
+  assert.equal(revoked.length, 1);
 
   await east.etcd.stop();
   const { code, out, err } = await west.run('leave', 'east');
@@ -199,6 +266,9 @@ test('wrong options are refused by name', async () => {
     [['join'], 2, /which token/],
     [['join', 'x', '--code', 'y'], 2, /not a token/],
     [['token', '--for', 'West'], 2, /must be 1 to 32/],
+    [['invite', 'north'], 2, /--out/],
+    [['invite', 'north', '--out', '/tmp/x', '--at', 'here'], 2, /not an absolute path/],
+    [['invite', 'west', '--out', '/tmp/x'], 2, /is this cluster itself/],
   ];
   for (const [words, code, text] of refusals) {
     const result = await west.run(...words);

@@ -1,25 +1,19 @@
 import { randomUUID } from 'node:crypto';
-import {
-  admitPeer,
-  type CheckRow,
-  type JoinToken,
-  openToken,
-  peerUser,
-  sealToken,
-} from '@causeway/mesh';
+import { admitPeer, type CheckRow, type JoinToken, openToken, sealToken } from '@causeway/mesh';
 import {
   acceptReturn,
+  atWork,
   giveToken,
   JoinClient,
-  type JoinReport,
   joinMesh,
   joinOneWay,
   leaveMesh,
+  type RenewReport,
   readOwnSide,
   recoverJoins,
   renewPeer,
   returnToken,
-  sweepLeft,
+  sweepPeers,
   viewPeer,
 } from '@causeway/operator';
 import { oneTimeCode } from '@causeway/pki';
@@ -61,9 +55,11 @@ export async function meshToken(invocation: Invocation): Promise<void> {
     );
   }
   const way = ownWay(invocation, own);
-  await sweepLeft({ kv, auth, directory, now });
+  await sweepPeers({ kv, auth, directory, now });
+  // What an operator takes back of an earlier invitation is not to be of this one.
+  await using _mine = await atWork(kv, peer);
   // An earlier invitation is void from now on: what came with it would else be good until its certificate ends.
-  if (!joined) await directory.revoke(peerUser(peer), now());
+  if (!joined) await directory.revokeClients(peer, now());
   await admitPeer(auth, directory.cluster, peer);
   const { certificate, key } = await directory.issuePeer(peer, now());
   const token = await giveToken(kv, {
@@ -113,9 +109,9 @@ export async function meshJoin(invocation: Invocation, args: readonly string[]):
   }
   const token = readToken(invocation, args[0]);
   // Else what is about to be given would go with what the peer left behind.
-  await sweepLeft({ kv, auth, directory, now });
+  await sweepPeers({ kv, auth, directory, now });
   const { cluster } = directory;
-  const byHand = { kv, store, cluster, now, uid, view: viewPeer };
+  const byHand = { kv, store, cluster, now, uid, view: viewPeer, client };
   if (token.type === 'return') return show(invocation, cluster, await acceptReturn(token, byHand));
   if (token.type === 'renew') return show(invocation, cluster, await renewPeer(token, byHand));
   const joining = {
@@ -123,7 +119,6 @@ export async function meshJoin(invocation: Invocation, args: readonly string[]):
     auth,
     directory,
     accept,
-    client,
     own: { ...way.offer, join: way.join },
   };
   if (invocation.options.oneWay !== true)
@@ -188,9 +183,16 @@ function readToken(invocation: Invocation, argument: string | undefined): JoinTo
   return openToken(argument === undefined ? (line.split('\n')[0] ?? '') : line, code);
 }
 
-function show(invocation: Invocation, own: string, report: JoinReport): void {
-  const { type, peer, mine, theirs } = report;
-  if (invocation.json) printJson({ type, peer, mine, theirs: theirs ?? null });
+function show(invocation: Invocation, own: string, report: RenewReport): void {
+  const { type, peer, mine, theirs, told } = report;
+  if (invocation.json)
+    printJson({
+      type,
+      peer,
+      mine,
+      theirs: theirs ?? null,
+      ...(told === undefined ? {} : { told }),
+    });
   else {
     printLine(`${peer} as ${own} sees it:`);
     printRows(mine);
@@ -200,7 +202,13 @@ function show(invocation: Invocation, own: string, report: JoinReport): void {
     }
   }
   if (type === 'joined') {
-    if (!invocation.json) printLine(`\n${own} and ${peer} are joined`);
+    if (invocation.json) return;
+    printLine(`\n${own} and ${peer} are joined`);
+    if (told?.type === 'told') printLine(`${peer} takes the former certificates back`);
+    if (told?.type === 'not-told')
+      printLine(
+        `${peer} was not told (${told.why}): "causeway mesh revoke ${own}" there takes the former certificates back`,
+      );
     return;
   }
   const wrong = [...mine, ...(theirs ?? [])].filter(({ state }) => state === 'failed');

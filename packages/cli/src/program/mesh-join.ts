@@ -3,10 +3,11 @@ import { runs } from './invocation.ts';
 
 const expose = () => import('../commands/mesh-expose.ts');
 const join = () => import('../commands/mesh-join.ts');
+const files = () => import('../commands/mesh-peer-files.ts');
 
 const PKI = '/etc/causeway/mesh';
 
-/** `expose`, `token`, `join`, `leave`: run where the directory of the store's certificates is. */
+/** `expose`, `token`, `invite`, `join`, `revoke`, `leave`: run where the directory of the store's certificates is. */
 export function addMeshJoin(mesh: Command): void {
   runs(
     pki(mesh.command('expose'))
@@ -43,6 +44,22 @@ export function addMeshJoin(mesh: Command): void {
       .option('--passphrase-file <file>', 'open it by this in place of a new code')
       .option('--renew', 'new certificates for a cluster that has joined'),
     async () => (await join()).meshToken,
+  );
+  runs(
+    pki(mesh.command('invite'))
+      .description('write what a cluster that runs Cilium needs to read this one, in its form')
+      .argument('<cluster>', 'its name')
+      .requiredOption('--out <directory>', 'where the files go')
+      .option('--at <directory>', 'where it will have them; default: where Cilium has them')
+      .option('--endpoints <urls>', "how this peer reaches the store, such as its proxy's address"),
+    async () => (await files()).meshInvite,
+  );
+  runs(
+    pki(mesh.command('revoke'))
+      .description('take back all certificates of a peer but the one given last')
+      .argument('<cluster>')
+      .option('--all', 'that one too'),
+    async () => (await files()).meshRevoke,
   );
   runs(
     pki(mesh.command('join'))

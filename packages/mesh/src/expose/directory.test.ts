@@ -67,11 +67,18 @@ test('each peer has an authority of its own, which its proxy trusts alone', asyn
   const own = readFileSync(files.own.certificate, 'utf8');
   assert.match(own, /^-----BEGIN X509 CERTIFICATE-----/);
   assert.equal(inspectCertificate(own).subject, 'remote-west');
-  const serials = await directory.revoke('remote-west', start);
-  assert.equal(serials.length, 2);
-  assert.deepEqual(await directory.revoke('remote-west', start), []);
+  const again = inspectCertificate((await directory.issuePeer('west', start)).certificate);
+  assert.deepEqual(await directory.revokeClients('west', start, again.serial), [
+    inspectCertificate(west.certificate).serial,
+  ]);
+  assert.deepEqual(await directory.revokeClients('west', start), [again.serial]);
+  assert.deepEqual(await directory.revokeClients('west', start), []);
+  const revoked = () =>
+    StoreDirectory.open(directory.path).issued.filter((each) => each.revoked).length;
+  assert.equal(revoked(), 2, 'the proxy goes on serving');
   await directory.removePeer('north', start);
-  assert.equal(StoreDirectory.open(directory.path).issued.filter((each) => each.revoked).length, 4);
+  assert.equal(revoked(), 4);
+  assert.deepEqual(directory.clientsOf('west', start), []);
   const args = proxyArguments(files, {
     listen: '192.0.2.1:23790',
     endpoints: ['https://192.0.2.1:2379'],
@@ -92,7 +99,7 @@ test('who opened the directory before others changed it takes nothing of theirs 
   const { directory } = await settle('h');
   const other = StoreDirectory.open(directory.path);
   await other.issuePeer('north', start);
-  await other.revoke('remote-north', start);
+  await other.revokeClients('north', start);
   await directory.issuePeer('west', start);
   await Promise.all([other.issuePeer('south', start), directory.issuePeer('west', start)]);
   const { issued } = StoreDirectory.open(directory.path);
@@ -102,8 +109,11 @@ test('who opened the directory before others changed it takes nothing of theirs 
     ['north', 'south', 'west'].map((peer) => of(peer).length),
     [2, 2, 3],
   );
-  assert.ok(of('north').every(({ revoked }) => revoked !== undefined));
-  assert.equal((await directory.revoke('remote-south', start)).length, 2);
+  assert.deepEqual(
+    of('north').map(({ revoked }) => revoked !== undefined),
+    [false, true],
+  );
+  assert.equal((await directory.revokeClients('south', start)).length, 1);
 });
 
 test('a change of authority ends when all have certificates of the new one', async () => {

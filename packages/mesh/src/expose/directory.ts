@@ -1,7 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { FileLock } from '@causeway/linux';
+import { readdirSync } from 'node:fs';
 import {
   Authority,
   type Credentials,
@@ -13,16 +10,13 @@ import { MeshError } from '../errors.ts';
 import { localUser, ownUser, peerUser, ROOT_USER } from '../join/roles.ts';
 import { isClusterName } from '../keys.ts';
 import type { ProxyFiles, ServerFiles } from './command-lines.ts';
-import { type Exposure, type Ledger, ledgerSchema, withoutExpired } from './ledger.ts';
+import { CertificateFiles } from './files.ts';
+import { type Exposure, type Issued, type Ledger, ledgerSchema, withoutExpired } from './ledger.ts';
 
 const AUTHORITY_DAYS = 3650;
 /** What browsers and most sites hold for the longest that a certificate should live. */
 const LEAF_DAYS = 397;
-/** Certificates are made anew when less than this part of their time is left. */
-const RENEW_PART = 1 / 3;
 const DAY_MS = 86_400_000;
-const LOCK_MS = 30_000;
-const LOCK_LOOK_MS = 20;
 
 export interface CreateOptions {
   readonly cluster: string;
@@ -58,11 +52,11 @@ export interface SettleReport {
  * | `ledger.json` | what was issued, and taken back |
  */
 export class StoreDirectory {
-  readonly path: string;
+  readonly #files: CertificateFiles;
   #ledger: Ledger;
 
-  private constructor(directory: string, ledger: Ledger) {
-    this.path = directory;
+  private constructor(files: CertificateFiles, ledger: Ledger) {
+    this.#files = files;
     this.#ledger = ledger;
   }
 
@@ -80,9 +74,10 @@ export class StoreDirectory {
         cluster,
       );
     }
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    using _alone = await lockDirectory(directory);
-    const old = StoreDirectory.#read(directory);
+    const files = new CertificateFiles(directory);
+    files.makeDirectory();
+    using _alone = await files.lock();
+    const old = readLedger(files);
     if (old !== undefined && old.cluster !== cluster) {
       throw new MeshError(
         'foreign-store',
@@ -90,7 +85,7 @@ export class StoreDirectory {
         cluster,
       );
     }
-    const made = new StoreDirectory(directory, {
+    const made = new StoreDirectory(files, {
       version: 1,
       cluster,
       names: [...names],
@@ -104,8 +99,9 @@ export class StoreDirectory {
 
   /** Throws MeshError `not-exposed`, `bad-value`. */
   static open(directory: string): StoreDirectory {
-    const ledger = StoreDirectory.#read(directory);
-    if (ledger !== undefined) return new StoreDirectory(directory, ledger);
+    const files = new CertificateFiles(directory);
+    const ledger = readLedger(files);
+    if (ledger !== undefined) return new StoreDirectory(files, ledger);
     throw new MeshError(
       'not-exposed',
       `${directory} holds no certificates of a store: run "causeway mesh expose" first`,
@@ -113,27 +109,20 @@ export class StoreDirectory {
     );
   }
 
-  static #read(directory: string): Ledger | undefined {
-    const file = path.join(directory, 'ledger.json');
-    const text = readIfThere(file);
-    if (text === undefined) return undefined;
-    try {
-      return ledgerSchema.parse(JSON.parse(text));
-    } catch (cause) {
-      throw new MeshError('bad-value', `${file} is not a ledger: ${String(cause)}`, file);
-    }
-  }
-
   /** Nobody else changes the directory meanwhile, and what others have changed before is known. */
   async #alone(): Promise<Disposable> {
-    const lock = await lockDirectory(this.path);
+    const lock = await this.#files.lock();
     try {
-      this.#ledger = StoreDirectory.#read(this.path) ?? this.#ledger;
+      this.#ledger = readLedger(this.#files) ?? this.#ledger;
     } catch (error) {
       lock[Symbol.dispose]();
       throw error;
     }
     return lock;
+  }
+
+  get path(): string {
+    return this.#files.path;
   }
 
   get cluster(): string {
@@ -155,11 +144,11 @@ export class StoreDirectory {
 
   /** The authorities that peers have to know, PEM. */
   get trust(): string {
-    return this.#text('trust.crt');
+    return this.#files.text('trust.crt');
   }
 
   file(...parts: readonly string[]): string {
-    return path.join(this.path, ...parts);
+    return this.#files.file(...parts);
   }
 
   serverFiles(): ServerFiles {
@@ -203,14 +192,25 @@ export class StoreDirectory {
     return credentials;
   }
 
-  /** Takes back all that was issued for a user. New connections with it are refused at once. */
-  async revoke(user: string, now: Date): Promise<readonly string[]> {
-    using _alone = await this.#alone();
-    return this.#revoke(user, now);
+  /** Certificates of a peer's own programs that are good, the last one given last. Its proxy's is not among them. */
+  clientsOf(peer: string, now: Date): Ledger['issued'] {
+    return withoutExpired(this.#ledger, now).issued.filter(
+      (each) => isClient(each, peer) && !each.revoked,
+    );
   }
 
-  async #revoke(user: string, now: Date): Promise<readonly string[]> {
-    const gone = this.#ledger.issued.filter((each) => each.user === user && !each.revoked);
+  /**
+   * Takes back what a peer's own programs hold, but for the certificate of one serial. New connections with the others
+   * are refused at once. Returns their serials.
+   */
+  async revokeClients(peer: string, now: Date, keep?: string): Promise<readonly string[]> {
+    using _alone = await this.#alone();
+    return this.#revoke((each) => isClient(each, peer) && each.serial !== keep, now);
+  }
+
+  async #revoke(which: (each: Issued) => boolean, now: Date): Promise<readonly string[]> {
+    const gone = this.#ledger.issued.filter((each) => !each.revoked && which(each));
+    if (gone.length === 0) return [];
     for (const each of gone) each.revoked = now.toISOString();
     await this.#writeRevoked(await this.#authority(), now);
     this.#save();
@@ -220,8 +220,8 @@ export class StoreDirectory {
   /** Takes back all of a peer's, its proxy's too, and forgets its authority. */
   async removePeer(peer: string, now: Date): Promise<void> {
     using _alone = await this.#alone();
-    await this.#revoke(peerUser(peer), now);
-    rmSync(this.file('peers', peerName(peer)), { recursive: true, force: true });
+    await this.#revoke(({ user }) => user === peerUser(peer), now);
+    this.#files.remove(`peers/${peerName(peer)}`);
   }
 
   /**
@@ -243,13 +243,23 @@ export class StoreDirectory {
       days: AUTHORITY_DAYS,
     });
     const cross = await old.crossSign(authority, { now, days: AUTHORITY_DAYS });
-    this.#write('trust.crt', authority.certificate + old.certificate);
-    this.#write('cross.crt', cross);
-    this.#writeKey('ca', credentials);
+    this.#files.write('trust.crt', authority.certificate + old.certificate);
+    this.#files.write('cross.crt', cross);
+    this.#files.writeCredentials('ca', credentials);
     const written = await this.#issueOwn(authority, now, true);
     await this.#writeRevoked(authority, now);
     this.#save();
     return { written: ['ca.crt', 'trust.crt', 'cross.crt', ...written] };
+  }
+
+  /** Users whose good certificates are all under an authority that is being replaced. */
+  behind(now: Date): readonly string[] {
+    const current = inspectCertificate(this.#files.text('ca.crt')).fingerprint;
+    const good = withoutExpired(this.#ledger, now).issued.filter((each) => !each.revoked);
+    const renewed = new Set(
+      good.filter((each) => each.authority === current).map((each) => each.user),
+    );
+    return [...new Set(good.map(({ user }) => user))].filter((user) => !renewed.has(user)).sort();
   }
 
   /** Ends the time of the old authority. Throws MeshError `in-use` while certificates under it are good. */
@@ -257,13 +267,9 @@ export class StoreDirectory {
     using _alone = await this.#alone();
     const authority = await this.#authority();
     const current = authority.info.fingerprint;
-    const good = withoutExpired(this.#ledger, now).issued.filter((each) => !each.revoked);
-    const renewed = new Set(
-      good.filter((each) => each.authority === current).map((each) => each.user),
-    );
-    const held = new Set(good.map((each) => each.user).filter((user) => !renewed.has(user)));
-    if (held.size > 0 && !options.force) {
-      const users = [...held].sort().join(', ');
+    const held = this.behind(now);
+    if (held.length > 0 && !options.force) {
+      const users = held.join(', ');
       throw new MeshError(
         'in-use',
         `certificates under the old authority are still good: ${users}; give these new tokens first, or force it`,
@@ -274,11 +280,11 @@ export class StoreDirectory {
       ...this.#ledger,
       issued: this.#ledger.issued.filter((each) => each.authority === current),
     };
-    this.#write('trust.crt', authority.certificate);
-    rmSync(this.file('cross.crt'), { force: true });
+    this.#files.write('trust.crt', authority.certificate);
+    this.#files.remove('cross.crt');
     for (const peer of readdirSync(this.file('peers'))) {
-      const [own = ''] = splitCertificates(this.#text(`peers/${peer}/ca.crt`));
-      this.#write(`peers/${peer}/clients.crt`, own);
+      const [own = ''] = splitCertificates(this.#files.text(`peers/${peer}/ca.crt`));
+      this.#files.write(`peers/${peer}/clients.crt`, own);
     }
     const written = await this.#issueOwn(authority, now, true);
     this.#save();
@@ -290,34 +296,34 @@ export class StoreDirectory {
     names: readonly string[],
     now: Date,
   ): Promise<readonly string[]> {
-    mkdirSync(this.file('users'), { recursive: true, mode: 0o700 });
-    mkdirSync(this.file('peers'), { recursive: true, mode: 0o700 });
+    this.#files.makeDirectory('users');
+    this.#files.makeDirectory('peers');
     const written: string[] = [];
     let authority: Authority;
     if (site !== undefined) {
       authority = await openSite(site);
-      if (this.#readText('ca.crt') !== site.certificate) {
-        this.#writeKey('ca', site);
-        this.#write('trust.crt', site.certificate);
+      if (this.#files.read('ca.crt') !== site.certificate) {
+        this.#files.writeCredentials('ca', site);
+        this.#files.write('trust.crt', site.certificate);
         written.push('ca.crt', 'trust.crt');
       }
-    } else if (this.#readText('ca.crt') === undefined) {
+    } else if (this.#files.read('ca.crt') === undefined) {
       const made = await Authority.create(authorityName(this.cluster, now), {
         now,
         days: AUTHORITY_DAYS,
       });
       authority = made.authority;
-      this.#writeKey('ca', made.credentials);
-      this.#write('trust.crt', made.credentials.certificate);
+      this.#files.writeCredentials('ca', made.credentials);
+      this.#files.write('trust.crt', made.credentials.certificate);
       written.push('ca.crt', 'trust.crt');
     } else authority = await this.#authority();
-    const server = this.#readText('server.crt');
+    const server = this.#files.read('server.crt');
     const same =
       server !== undefined &&
       sameNames(inspectCertificate(server).names, names) &&
       written.length === 0;
     written.push(...(await this.#issueOwn(authority, now, !same)));
-    if (this.#readText('revoked.pem') === undefined || written.includes('ca.crt')) {
+    if (this.#files.read('revoked.pem') === undefined || written.includes('ca.crt')) {
       await this.#writeRevoked(authority, now);
       written.push('revoked.pem');
     }
@@ -329,18 +335,18 @@ export class StoreDirectory {
   async #issueOwn(authority: Authority, now: Date, all: boolean): Promise<string[]> {
     const validity = { now, days: LEAF_DAYS };
     const written: string[] = [];
-    if (all || !this.#isFresh('server', now)) {
+    if (all || !this.#files.isFresh('server', now)) {
       const { certificate, key } = await authority.issueServer(this.names, validity);
-      const cross = this.#readText('cross.crt') ?? '';
-      this.#writeKey('server', { certificate: certificate + cross, key });
+      const cross = this.#files.read('cross.crt') ?? '';
+      this.#files.writeCredentials('server', { certificate: certificate + cross, key });
       written.push('server.crt');
     }
     for (const user of [ROOT_USER, ownUser(this.cluster), localUser(this.cluster)]) {
       const name = `users/${user}`;
-      if (!all && this.#isFresh(name, now)) continue;
+      if (!all && this.#files.isFresh(name, now)) continue;
       const credentials = await authority.issueClient(user, validity);
       this.#record(credentials, user);
-      this.#writeKey(name, credentials);
+      this.#files.writeCredentials(name, credentials);
       written.push(`${name}.crt`);
     }
     return written;
@@ -349,22 +355,23 @@ export class StoreDirectory {
   async #peerAuthority(peer: string, now: Date): Promise<Authority> {
     const name = `peers/${peerName(peer)}/ca`;
     const root = await this.#authority();
-    if (this.#isFresh(name, now) && this.#isUnder(name, root)) {
-      const authority = await Authority.open(this.#credentials(name));
-      if (!this.#isFresh(`peers/${peer}/proxy`, now)) await this.#issueProxy(peer, authority, now);
+    if (this.#files.isFresh(name, now) && this.#isUnder(name, root)) {
+      const authority = await Authority.open(this.#files.credentials(name));
+      if (!this.#files.isFresh(`peers/${peer}/proxy`, now))
+        await this.#issueProxy(peer, authority, now);
       return authority;
     }
     const { authority, credentials } = await root.issueAuthority(`causeway mesh ${peer}`, {
       now,
       days: AUTHORITY_DAYS,
     });
-    mkdirSync(this.file('peers', peer), { recursive: true, mode: 0o700 });
+    this.#files.makeDirectory('peers', peer);
     // Until the old root is retired, what it signed through the peer's former authority is good.
-    const former = this.#readText(`${name}.crt`) ?? '';
-    this.#writeKey(name, credentials);
+    const former = this.#files.read(`${name}.crt`) ?? '';
+    this.#files.writeCredentials(name, credentials);
     const [own = ''] = splitCertificates(credentials.certificate);
     const [old = ''] = splitCertificates(former);
-    this.#write(`peers/${peer}/clients.crt`, own + old);
+    this.#files.write(`peers/${peer}/clients.crt`, own + old);
     await this.#issueProxy(peer, authority, now);
     this.#save();
     return authority;
@@ -379,17 +386,17 @@ export class StoreDirectory {
   async #issueProxy(peer: string, authority: Authority, now: Date): Promise<void> {
     const validity = { now, days: LEAF_DAYS };
     const { certificate, key } = await authority.issueClient(peerUser(peer), validity);
-    this.#record({ certificate, key }, peerUser(peer));
+    this.#record({ certificate, key }, peerUser(peer), 'proxy');
     const nameless = await authority.issueServer(['proxy.invalid'], validity);
     const [first = ''] = splitCertificates(nameless.certificate);
     const lead = first.replaceAll(' CERTIFICATE', ' X509 CERTIFICATE');
-    this.#writeKey(`peers/${peer}/proxy`, { certificate: lead + certificate, key });
+    this.#files.writeCredentials(`peers/${peer}/proxy`, { certificate: lead + certificate, key });
   }
 
   #isUnder(name: string, root: Authority): boolean {
     try {
       checkCredentials({
-        ...this.#credentials(name),
+        ...this.#files.credentials(name),
         authority: root.certificate,
         now: root.info.notBefore,
       });
@@ -399,89 +406,36 @@ export class StoreDirectory {
     return true;
   }
 
-  #isFresh(name: string, now: Date): boolean {
-    const text = this.#readText(`${name}.crt`);
-    if (text === undefined || this.#readText(`${name}.key`) === undefined) return false;
-    const { notBefore, notAfter } = inspectCertificate(text);
-    const whole = notAfter.getTime() - notBefore.getTime();
-    return notAfter.getTime() - now.getTime() > whole * RENEW_PART;
-  }
-
   async #writeRevoked(authority: Authority, now: Date): Promise<void> {
     const revoked = this.#ledger.issued.flatMap(({ serial, revoked: at }) =>
       at === undefined ? [] : [{ serial, at: new Date(at) }],
     );
-    this.#write(
+    this.#files.write(
       'revoked.pem',
       await authority.revocationList(revoked, { now, days: AUTHORITY_DAYS }),
     );
   }
 
   #authority(): Promise<Authority> {
-    return Authority.open(this.#credentials('ca'));
+    return Authority.open(this.#files.credentials('ca'));
   }
 
-  #record({ certificate }: Credentials, user: string): void {
+  #record({ certificate }: Credentials, user: string, of?: 'proxy'): void {
     const { serial, notAfter } = inspectCertificate(certificate);
-    const root = inspectCertificate(this.#text('ca.crt'));
+    const root = inspectCertificate(this.#files.text('ca.crt'));
     this.#ledger.issued.push({
       serial,
       user,
       authority: root.fingerprint,
       notAfter: notAfter.toISOString(),
+      ...(of === undefined ? {} : { of }),
     });
     this.#save();
   }
 
-  #credentials(name: string): Credentials {
-    return { certificate: this.#text(`${name}.crt`), key: this.#text(`${name}.key`) };
-  }
-
-  #text(name: string): string {
-    const text = this.#readText(name);
-    if (text !== undefined) return text;
-    throw new MeshError(
-      'not-exposed',
-      `${this.file(name)} is missing: run "causeway mesh expose"`,
-      name,
-    );
-  }
-
-  #readText(name: string): string | undefined {
-    return readIfThere(this.file(name));
-  }
-
-  #writeKey(name: string, { certificate, key }: Credentials): void {
-    this.#write(`${name}.key`, key);
-    this.#write(`${name}.crt`, certificate);
-  }
-
   #save(): void {
-    this.#write('ledger.json', `${JSON.stringify(this.#ledger, undefined, 2)}\n`);
+    this.#files.write('ledger.json', `${JSON.stringify(this.#ledger, undefined, 2)}\n`);
   }
-
-  /** In one step: whoever reads finds the old text or the new. */
-  #write(name: string, text: string): void {
-    const file = this.file(name);
-    const mode = /\.(key|json)$/.test(name) ? 0o600 : 0o644;
-    writeFileSync(`${file}.new`, text, { mode });
-    renameSync(`${file}.new`, file);
-  }
-}
-
-/** Programs change a directory for as long as signing takes, so that whoever comes meanwhile waits. Throws MeshError `in-use`. */
-async function lockDirectory(directory: string): Promise<Disposable> {
-  const file = path.join(directory, 'lock');
-  for (let waited = 0; waited < LOCK_MS; waited += LOCK_LOOK_MS) {
-    const lock = FileLock.tryAcquire(file);
-    if (lock !== undefined) return lock;
-    await sleep(LOCK_LOOK_MS);
-  }
-  throw new MeshError(
-    'in-use',
-    `another program changes ${directory}: process ${FileLock.holder(file) ?? 'unknown'}`,
-    directory,
-  );
 }
 
 /** The site's authority, if it will do. Throws MeshError `bad-value`, PkiError. */
@@ -509,6 +463,9 @@ async function openSite(site: Credentials): Promise<Authority> {
 export const daysLeft = (notAfter: Date, now: Date): number =>
   Math.floor((notAfter.getTime() - now.getTime()) / DAY_MS);
 
+const isClient = ({ user, of }: Issued, peer: string): boolean =>
+  user === peerUser(peer) && of === undefined;
+
 const defined = (exposure: Exposure | undefined) => (exposure === undefined ? {} : { exposure });
 
 const authorityName = (cluster: string, now: Date): string =>
@@ -523,11 +480,14 @@ function peerName(peer: string): string {
   throw new MeshError('bad-key', `cluster name ${JSON.stringify(peer)} must be ${rule}`, peer);
 }
 
-function readIfThere(file: string): string | undefined {
+/** Throws MeshError `bad-value`. */
+function readLedger(files: CertificateFiles): Ledger | undefined {
+  const text = files.read('ledger.json');
+  if (text === undefined) return undefined;
   try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
+    return ledgerSchema.parse(JSON.parse(text));
+  } catch (cause) {
+    const file = files.file('ledger.json');
+    throw new MeshError('bad-value', `${file} is not a ledger: ${String(cause)}`, file);
   }
 }

@@ -138,11 +138,20 @@ test('revoked, expired and unknown certificates are refused, and a dismissed use
   await kv.get('cilium/.heartbeat');
 
   // A new handshake with what was revoked fails, without a restart of etcd.
-  await store.directory.revoke(peerUser('west'), now);
+  await store.directory.revokeClients('west', now);
   await using again = store.connectAs(west);
   await turnedAway(again);
   await using renewed = store.connectAs(await store.directory.issuePeer('west', now));
   await renewed.get('cilium/.heartbeat');
+
+  // The peer's proxy is no holder of what was taken back.
+  const given = await store.directory.issuePeer('west', now);
+  const { endpoint } = await store.proxy('west');
+  await using through = store.connectAs(given, endpoint);
+  await connected(through);
+  await through.get('cilium/.heartbeat');
+  await using shut = store.connectAs(west, endpoint);
+  await turnedAway(shut);
 
   const past = new Date(now.getTime() - 398 * 86_400_000);
   const elsewhere = await Authority.create('elsewhere', { now, days: 1 });
@@ -159,9 +168,17 @@ test('a change of authority keeps those who know the old one until it is retired
   const trustBefore = store.directory.trust;
   const before = await store.admit('west');
   await store.directory.rotate(now);
+  const after = await store.directory.issuePeer('west', now);
+  assert.deepEqual(store.directory.behind(now), []);
+  // Authorities are read when etcd starts: until then it takes the old one's certificates only.
+  {
+    await using early = store.connectAs(after);
+    await turnedAway(early);
+    await using still = store.connectAs(before);
+    await still.get('cilium/.heartbeat', { deadline: 20_000 });
+  }
   await store.etcd.stop();
   store.etcd.start();
-  const after = await store.directory.issuePeer('west', now);
   for (const credentials of [before, after]) {
     await using kv = store.connectAs(credentials);
     await kv.get('cilium/.heartbeat', { deadline: 20_000 });

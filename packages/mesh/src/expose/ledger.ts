@@ -9,7 +9,11 @@ const issued = z.strictObject({
   notAfter: z.iso.datetime(),
   /** When it was taken back. */
   revoked: z.iso.datetime().exactOptional(),
+  /** A peer's proxy, which stays with us; absent: whoever the user is. */
+  of: z.literal('proxy').exactOptional(),
 });
+
+export type Issued = z.infer<typeof issued>;
 
 const urls = z.array(z.url({ protocol: /^https?$/ })).max(64);
 

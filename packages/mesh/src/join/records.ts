@@ -13,6 +13,11 @@ export const JOINS = `${ROOT}joins/`;
 export const PEERS = `${ROOT}peers/`;
 /** Peers that have left while nobody was there who may remove their user and revoke their certificates. */
 export const LEFT = `${ROOT}left/`;
+/**
+ * Peers that have taken new certificates into use, with the serial of the one that counts: the others are to be revoked
+ * by whoever has the authority's key.
+ */
+export const RENEWED = `${ROOT}renewed/`;
 /** On a lease: somebody works on the join. */
 export const AT_WORK = `${ROOT}at-work/`;
 
@@ -23,6 +28,8 @@ export const tokenRecord = z.strictObject({
   peer: z.string(),
   /** SHA-256 of the secret, base64url; of given ones. */
   secretHash: z.string().exactOptional(),
+  /** Of given ones that renew: the serial of the certificate that came with it. */
+  renews: z.string().exactOptional(),
   /** Of given ones: checks whose failure is meant. */
   accept: z.array(z.string()).exactOptional(),
   expiresAt: z.iso.datetime(),

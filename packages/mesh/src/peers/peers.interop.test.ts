@@ -141,7 +141,7 @@ test("certificates: a stranger's, an expired one, a renewed one, and a user that
   assert.equal(t.table.get('east')?.counts.services, 20);
   assert.equal(t.tables.ipEntries.get('east', '10.7.0.9')?.identity, (7 << 16) | 300);
 
-  await east.directory.revoke('remote-own', new Date());
+  await east.directory.revokeClients('own', new Date());
   await east.etcd.stop();
   east.etcd.start();
   await until('a revoked one is refused', () => t.state('east') === 'stale', t.rows);

@@ -16,6 +16,7 @@ import {
   type ResourceStore,
 } from '@causeway/resources';
 import { OperatorError } from '../errors.ts';
+import type { JoinClient, JoinClientOptions } from './client.ts';
 import { type OwnSide, readOwnSide } from './facts.ts';
 import type { JoinReport } from './joining.ts';
 import {
@@ -27,6 +28,7 @@ import {
   secretName,
   secretOf,
 } from './objects.ts';
+import { NOWHERE_TO_TELL, type Told, tellPeer } from './telling.ts';
 import { checkUsable, givenToken } from './tokens.ts';
 
 /** What the side that gave the invitation needs, where its operator was out of reach. */
@@ -58,6 +60,12 @@ export interface ByHandOptions {
   readonly now: () => Date;
   readonly uid: () => string;
   readonly view: (offer: StoreOffer, cluster: string, now: Date) => Promise<PeerView>;
+  readonly client: (options: JoinClientOptions) => Pick<JoinClient, 'renewed'>;
+}
+
+export interface RenewReport extends JoinReport {
+  /** Whether the giver knows that its former certificates are needed no more. */
+  readonly told?: Told;
 }
 
 /** The other half of a join by hand: in one transaction, if everything fits. */
@@ -104,8 +112,11 @@ export async function acceptReturn(token: JoinToken, options: ByHandOptions): Pr
   });
 }
 
-/** New certificates, or another way, to a peer that stays what it is. Nothing changes unless they work. */
-export async function renewPeer(token: JoinToken, options: ByHandOptions): Promise<JoinReport> {
+/**
+ * New certificates, or another way, to a peer that stays what it is. Nothing changes unless they work; then the peer is
+ * told, so that it takes the former ones back.
+ */
+export async function renewPeer(token: JoinToken, options: ByHandOptions): Promise<RenewReport> {
   const { kv, cluster, now, view } = options;
   const { from, offer } = token;
   checkToken(token, cluster, now());
@@ -167,8 +178,14 @@ export async function renewPeer(token: JoinToken, options: ByHandOptions): Promi
       }),
     ],
   });
-  if (succeeded) return { type: 'joined', peer: from.name, mine, theirs: undefined };
-  throw new OperatorError('lost-race', `others changed ${from.name} meanwhile`, {
-    hint: 'try again',
-  });
+  if (!succeeded)
+    throw new OperatorError('lost-race', `others changed ${from.name} meanwhile`, {
+      hint: 'try again',
+    });
+  const { join: urls, id: tokenId, secret } = token;
+  const told =
+    urls.length === 0
+      ? NOWHERE_TO_TELL
+      : await tellPeer(() => options.client({ urls, ca: offer.ca }).renewed({ tokenId, secret }));
+  return { type: 'joined', peer: from.name, mine, theirs: undefined, told };
 }

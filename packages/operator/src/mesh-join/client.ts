@@ -43,6 +43,11 @@ export class JoinClient {
     await this.#ask('/v1/mesh/join/abort', { ...bearer });
   }
 
+  /** The certificates that came with a token that renews are in use. */
+  async renewed(bearer: Bearer): Promise<void> {
+    await this.#ask('/v1/mesh/join/renewed', { ...bearer });
+  }
+
   /** @param cluster our own name, which the certificate proves. */
   leave(cluster: string): Promise<{ readonly userRemoved: boolean }> {
     return this.#ask(`/v1/mesh/peers/${cluster}/leave`, {});

@@ -13,7 +13,7 @@ import { type IsRevoked, loadRevocations } from '@causeway/pki';
 import { z } from 'zod';
 import type { OperatorConfig } from '../config.ts';
 import { OperatorError } from '../errors.ts';
-import type { Inviting } from './inviting.ts';
+import type { Bearer, Inviting } from './inviting.ts';
 
 /** Facts of a cluster and its credentials; a stranger sends no more than this. */
 const MAX_BODY = 2 * 1024 * 1024;
@@ -25,17 +25,19 @@ const commitBody = z.strictObject({
   ...bearer,
   join: z.array(z.url({ protocol: /^https$/ }).max(2048)).max(16),
 });
-const abortBody = z.strictObject(bearer);
+const bearerBody = z.strictObject(bearer);
 
 export interface EndpointParts {
   readonly inviting: Inviting;
   /** A peer says that it leaves, and has shown that it is that peer. */
   readonly leave: (peer: string) => Promise<{ readonly userRemoved: boolean }>;
+  /** A peer's programs have what came with a token that renews. */
+  readonly renewed: (bearer: Bearer) => Promise<void>;
   readonly onError: (error: unknown, request: { method: string; path: string }) => void;
 }
 
 /** What other clusters may ask of this one. A token's secret or the peer's certificate says who asks. */
-export function joinApi({ inviting, leave, onError }: EndpointParts): Api {
+export function joinApi({ inviting, leave, renewed, onError }: EndpointParts): Api {
   const api = createApi({ program: 'operator', requestBytes: MAX_BODY, onError });
   api.post('/v1/mesh/join/check', async (c) => {
     const { tokenId, secret, facts } = await readBody(c, checkBody);
@@ -51,8 +53,12 @@ export function joinApi({ inviting, leave, onError }: EndpointParts): Api {
     return c.json({ committed: true });
   });
   api.post('/v1/mesh/join/abort', async (c) => {
-    await inviting.abort(await readBody(c, abortBody));
+    await inviting.abort(await readBody(c, bearerBody));
     return c.json({ aborted: true });
+  });
+  api.post('/v1/mesh/join/renewed', async (c) => {
+    await renewed(await readBody(c, bearerBody));
+    return c.json({ renewed: true });
   });
   api.post('/v1/mesh/peers/:peer/leave', async (c) => c.json(await leave(c.req.param('peer'))));
   return api;

@@ -7,6 +7,7 @@ import {
   type JoinRecord,
   type PeerView,
   passes,
+  RENEWED,
   type StoreOffer,
 } from '@causeway/mesh';
 import type { ResourceStore } from '@causeway/resources';
@@ -117,6 +118,29 @@ export class Inviting {
       if (succeeded) return;
     }
     throw lostRace(tokenId);
+  }
+
+  /** The peer's programs have the certificates that came with a token that renews: those before count no more. */
+  async renewed({ tokenId, secret }: Bearer): Promise<void> {
+    const { kv, now } = this.#options;
+    const token = await givenToken(kv, tokenId, secret);
+    const { renews, peer, usedAt } = token.value;
+    // It was done, and the answer was lost.
+    if (usedAt !== undefined) return;
+    if (renews === undefined)
+      throw new OperatorError(
+        'unknown-token',
+        'the token is an invitation, and renews nothing',
+        {},
+      );
+    const { succeeded } = await kv.txn({
+      compare: [token.compare],
+      success: [
+        { type: 'put', key: RENEWED + peer, value: renews },
+        putToken(tokenId, { ...token.value, usedAt: now().toISOString() }),
+      ],
+    });
+    if (!succeeded) throw lostRace(peer);
   }
 
   /** The other side has given it up. Throws OperatorError `token-used` if it was committed. */

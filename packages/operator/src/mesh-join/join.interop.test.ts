@@ -56,7 +56,9 @@ before(async () => {
     await using auth = east.auth();
     return { userRemoved: await forgetPeer(peer, { kv, auth, directory: east.directory, now }) };
   };
-  const api = joinApi({ inviting, leave, onError: (error) => assert.fail(String(error)) });
+  const renewed: typeof inviting.renewed = (bearer) => inviting.renewed(bearer);
+  const onError = (error: unknown) => assert.fail(String(error));
+  const api = joinApi({ inviting, leave, renewed, onError });
   const { server, trust, revoked } = east.directory.serverFiles();
   endpoint = await listenForJoins(api, {
     address: '127.0.0.1',
@@ -161,7 +163,7 @@ for (const [step, expected] of outcomes) {
 
 test('only the peer itself can say that it leaves', async () => {
   const old = await east.directory.issuePeer('west', now());
-  await east.directory.revoke('remote-west', now());
+  await east.directory.revokeClients('west', now());
   const token = await invite();
   assert.equal((await joinMesh(token, joining())).type, 'joined');
   const { kv, auth } = asRoot(west);

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JoinToken } from '@causeway/mesh';
+import { inspectCertificate } from '@causeway/pki';
 import { secretValue } from '@causeway/resources';
 import { TestCluster, uid } from '../../testing/join-world.ts';
 import { OperatorError } from '../errors.ts';
 import { acceptReturn, renewPeer, returnToken } from './by-hand.ts';
 import { type JoiningOptions, type JoinStep, joinMesh, joinOneWay } from './joining.ts';
-import { leaveMesh, sweepLeft } from './leaving.ts';
+import { leaveMesh, sweepPeers } from './leaving.ts';
 import { recoverJoins } from './recovery.ts';
 import { forgetTokens } from './tokens.ts';
 
@@ -252,8 +253,8 @@ test('who undoes a join without the rights to end its user leaves that to who ha
   const operator = { ...west.recovery(() => inviting), auth: undefined, directory: undefined };
   assert.equal((await recoverJoins(operator))[0]?.what, 'undone');
   const { kv, directory } = west;
-  const swept = await sweepLeft({ kv, auth: west.etcd.auth, directory, now: () => west.now });
-  assert.deepEqual(swept, ['east']);
+  const swept = await sweepPeers({ kv, auth: west.etcd.auth, directory, now: () => west.now });
+  assert.deepEqual(swept.removed, ['east']);
   assert.deepEqual((await west.dump()).users, before.users);
   const given = directory.issued.filter(({ user }) => user === 'remote-east');
   assert.ok(given.length > 0 && given.every(({ revoked }) => revoked !== undefined));
@@ -270,11 +271,11 @@ test('what came with an invitation that nobody took goes when its time ends', as
   await forgetTokens(kv, auth, minutes(61));
   assert.equal(await auth.rolesOf('remote-west'), undefined);
   const sweeping = { kv, auth, directory, now: () => minutes(62) };
-  assert.deepEqual(await sweepLeft(sweeping), ['west']);
+  assert.deepEqual((await sweepPeers(sweeping)).removed, ['west']);
   assert.ok(directory.issued.every(({ user, revoked }) => user !== 'remote-west' || revoked));
   // Once is enough, and a new invitation is another.
   await forgetTokens(kv, auth, minutes(63));
-  assert.deepEqual(await sweepLeft(sweeping), []);
+  assert.deepEqual((await sweepPeers(sweeping)).removed, []);
   await east.invite('west');
   await forgetTokens(kv, auth, minutes(59));
   assert.ok(await auth.rolesOf('remote-west'));
@@ -288,8 +289,8 @@ test('a peer that joined keeps what came with its invitation, whatever else was 
   const now = new Date(east.now.getTime() + 61 * 60_000);
   await forgetTokens(east.kv, east.etcd.auth, now);
   const { kv, directory } = east;
-  const swept = await sweepLeft({ kv, auth: east.etcd.auth, directory, now: () => now });
-  assert.deepEqual(swept, []);
+  const swept = await sweepPeers({ kv, auth: east.etcd.auth, directory, now: () => now });
+  assert.deepEqual(swept.removed, []);
   await assertPeers(all);
 });
 
@@ -358,6 +359,7 @@ test('by hand: one side, a token back, the other side; and new certificates late
     now: () => east.now,
     uid,
     view: east.view(west),
+    client: () => west.inviting(east),
   };
   const report = await acceptReturn(back, byHand);
   assert.equal(report.type, 'joined');
@@ -365,16 +367,49 @@ test('by hand: one side, a token back, the other side; and new certificates late
   await assert.rejects(acceptReturn(back, byHand), refusedWith('token-used'));
 
   const before = await west.store.get('Secret', { namespace: 'kube-system', name: 'mesh-east' });
-  const renew = { ...(await east.invite('west')), type: 'renew' as const };
+  const renew = await east.invite('west', 60, 'renew');
   const here = {
     ...byHand,
     kv: west.kv,
     store: west.store,
     cluster: 'west',
     view: west.view(east),
+    client: () => east.inviting(west),
   };
-  assert.equal((await renewPeer(renew, here)).type, 'joined');
+  const renewed = await renewPeer(renew, here);
+  assert.deepEqual([renewed.type, renewed.told?.type], ['joined', 'told']);
   const after = await west.store.get('Secret', { namespace: 'kube-system', name: 'mesh-east' });
   assert.notEqual(secretValue(after, 'tls.crt'), secretValue(before, 'tls.crt'));
   await assert.rejects(renewPeer(renew, here), refusedWith('token-used'));
+
+  // Now that the new one is in use, the giver takes those before it back: its operator, or the next command there.
+  const { kv, directory } = east;
+  const sweeping = { kv, auth: east.etcd.auth, directory, now: () => east.now };
+  assert.equal(directory.clientsOf('west', east.now).length, 2);
+  assert.deepEqual(await sweepPeers(sweeping), { removed: [], renewed: ['west'] });
+  const { serial } = inspectCertificate(secretValue(after, 'tls.crt') ?? '');
+  assert.deepEqual(
+    directory.clientsOf('west', east.now).map((each) => each.serial),
+    [serial],
+  );
+  assert.deepEqual(await sweepPeers(sweeping), { removed: [], renewed: [] });
+});
+
+test('a renewal of which the giver hears nothing takes nothing back, neither old nor new', async () => {
+  await using all = await world();
+  const { east, west, token } = all;
+  await joinMesh(token, west.joining(east, east.inviting(west)));
+  const renew = await east.invite('west', 60, 'renew');
+  const { kv, store, name: cluster } = west;
+  const report = await renewPeer(renew, {
+    ...{ kv, store, cluster, uid, now: () => west.now, view: west.view(east) },
+    client: () => ({ renewed: () => Promise.reject(new Error('no way there')) }),
+  });
+  assert.deepEqual(report.told, { type: 'not-told', why: 'no way there' });
+  const later = new Date(east.now.getTime() + 61 * 60_000);
+  await forgetTokens(east.kv, east.etcd.auth, later);
+  const { auth } = east.etcd;
+  const swept = await sweepPeers({ ...east, auth, now: () => later });
+  assert.deepEqual(swept, { removed: [], renewed: [] });
+  assert.equal(east.directory.clientsOf('west', later).length, 2);
 });

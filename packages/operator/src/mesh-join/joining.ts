@@ -1,6 +1,5 @@
-import { absent, type Kv, type Lease, type StoreAuth } from '@causeway/etcd';
+import { absent, type Kv, type StoreAuth } from '@causeway/etcd';
 import {
-  AT_WORK,
   admitPeer,
   type CheckName,
   type CheckRow,
@@ -12,12 +11,12 @@ import {
   LEFT,
   type PeerView,
   passes,
-  peerUser,
   type StoreDirectory,
   type StoreOffer,
 } from '@causeway/mesh';
 import type { ResourceStore } from '@causeway/resources';
 import { OperatorError } from '../errors.ts';
+import { atWork, busy } from './at-work.ts';
 import type { JoinClient, JoinClientOptions } from './client.ts';
 import { type OwnSide, readOwnSide } from './facts.ts';
 import {
@@ -31,9 +30,6 @@ import {
   removePeer,
   tokenKey,
 } from './objects.ts';
-
-/** Seconds for which a join whose program died is nobody else's. */
-const AT_WORK_SECONDS = 15;
 
 /** Steps at which a test may end the program. */
 export type JoinStep = 'checked' | 'begun' | 'admitted' | 'prepared' | 'decided' | 'committed';
@@ -199,7 +195,7 @@ async function begin(
 async function ownOffer(peer: string, options: JoiningOptions): Promise<StoreOffer> {
   const { kv, auth, directory, own, now } = options;
   // What an invitation gave that this peer never took would else be good again.
-  await directory.revoke(peerUser(peer), now());
+  await directory.revokeClients(peer, now());
   await kv.delete(LEFT + peer);
   await admitPeer(auth, directory.cluster, peer);
   const { certificate, key } = await directory.issuePeer(peer, now());
@@ -241,25 +237,6 @@ async function decide(token: JoinToken, { kv, now, uid }: JoiningOptions): Promi
   });
   if (!succeeded) throw busy(peer);
 }
-
-/** While it is held nobody else looks after the join. */
-export async function atWork(kv: Kv, peer: string): Promise<AsyncDisposable> {
-  const key = AT_WORK + peer;
-  const lease: Lease = await kv.lease(AT_WORK_SECONDS);
-  const { succeeded } = await kv.txn({
-    compare: [absent(key)],
-    success: [{ type: 'put', key, value: '', lease: lease.id }],
-  });
-  if (succeeded) return { [Symbol.asyncDispose]: () => lease.revoke().catch(() => {}) };
-  await lease.revoke();
-  throw busy(peer);
-}
-
-const busy = (peer: string): OperatorError =>
-  new OperatorError('join-busy', `another join with ${peer} is under way, or was interrupted`, {
-    value: peer,
-    hint: 'wait half a minute and try again; what was interrupted is then undone or finished first',
-  });
 
 const used = (when: string): OperatorError =>
   new OperatorError('token-used', `this cluster has used the token already: ${when}`, {

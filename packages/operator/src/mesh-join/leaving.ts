@@ -1,18 +1,21 @@
-import { messageWithCauses } from '@causeway/daemon';
-import type { Kv, StoreAuth, TxnOperation } from '@causeway/etcd';
+import { type Kv, type StoreAuth, type TxnOperation, unchanged } from '@causeway/etcd';
 import {
+  AT_WORK,
   dismissPeer,
   LEFT,
   PEERS,
   type PeerRecord,
   peerRecord,
   peerUser,
+  RENEWED,
   type StoreDirectory,
 } from '@causeway/mesh';
 import { decodeObject, secretValue } from '@causeway/resources';
 import { OperatorError } from '../errors.ts';
+import { atWork } from './at-work.ts';
 import type { JoinClient, JoinClientOptions } from './client.ts';
 import { peerKey, readJoin, removeJoin, removePeer, secretKey, tokenKey } from './objects.ts';
+import { NOWHERE_TO_TELL, type Told, tellPeer } from './telling.ts';
 import { listTokens } from './tokens.ts';
 
 export interface LeavingOptions {
@@ -26,8 +29,7 @@ export interface LeavingOptions {
 
 export interface LeaveReport {
   readonly peer: string;
-  /** Whether the other side knows; why not. */
-  readonly told: { readonly type: 'told' } | { readonly type: 'not-told'; readonly why: string };
+  readonly told: Told;
   /** Whether it can read our store no more, but for watches that run. */
   readonly userRemoved: boolean;
 }
@@ -67,6 +69,7 @@ export async function forgetPeer(
       ...removePeer(peer),
       removeJoin(peer),
       noteLeft(peer, { auth, directory, now }),
+      { type: 'delete', key: RENEWED + peer },
       ...tokens.slice(0, 100).map(({ id }) => ({ type: 'delete', key: tokenKey(id) }) as const),
     ],
   });
@@ -88,23 +91,43 @@ export const noteLeft = (
     ? { type: 'put', key: LEFT + peer, value: now().toISOString() }
     : { type: 'delete', key: LEFT + peer };
 
-/** Removes users and revokes certificates of those who left while nobody could. Returns their names. */
-export async function sweepLeft({
-  kv,
-  auth,
-  directory,
-  now,
-}: Pick<LeavingOptions, 'kv' | 'directory' | 'now'> & { readonly auth: StoreAuth }): Promise<
-  readonly string[]
-> {
-  const { entries } = await kv.list(LEFT, { keysOnly: true });
-  const peers = entries.map(({ key }) => key.slice(LEFT.length));
-  for (const peer of peers) {
+export interface SweepOptions {
+  readonly kv: Kv;
+  readonly auth: StoreAuth;
+  readonly directory: StoreDirectory;
+  readonly now: () => Date;
+}
+
+export interface Swept {
+  /** Peers that have left. */
+  readonly removed: readonly string[];
+  /** Peers whose former certificates were taken back. */
+  readonly renewed: readonly string[];
+}
+
+/** Does what waits for who is `root` and has the authority's key: users and certificates of who left, or renewed. */
+export async function sweepPeers({ kv, auth, directory, now }: SweepOptions): Promise<Swept> {
+  const removed: string[] = [];
+  const renewed: string[] = [];
+  for (const { key } of (await kv.list(LEFT, { keysOnly: true })).entries) {
+    const peer = key.slice(LEFT.length);
+    if ((await kv.get(AT_WORK + peer)) !== undefined) continue;
+    await using _mine = await atWork(kv, peer);
+    // It may have been invited again meanwhile.
+    if ((await kv.get(key)) === undefined) continue;
     await dismissPeer(auth, peer);
-    await directory?.removePeer(peer, now());
-    await kv.delete(LEFT + peer);
+    await directory.removePeer(peer, now());
+    await kv.delete(key);
+    removed.push(peer);
   }
-  return peers;
+  for (const entry of (await kv.list(RENEWED)).entries) {
+    const peer = entry.key.slice(RENEWED.length);
+    await directory.revokeClients(peer, now(), entry.text);
+    // A newer one that was told of meanwhile is for the next sweep.
+    await kv.txn({ compare: [unchanged(entry)], success: [{ type: 'delete', key: entry.key }] });
+    renewed.push(peer);
+  }
+  return { removed, renewed };
 }
 
 async function tell(
@@ -114,24 +137,19 @@ async function tell(
   client: LeavingOptions['client'],
 ): Promise<LeaveReport['told']> {
   const urls = record?.join ?? [];
-  if (urls.length === 0) return { type: 'not-told', why: 'no address of its operators is known' };
   const entry = await kv.get(secretKey(peer));
   const decoded = entry === undefined ? undefined : decodeObject('Secret', entry);
   const secret = decoded?.type === 'object' ? decoded.object : undefined;
   const [ca, certificate, key] = ['ca.crt', 'tls.crt', 'tls.key'].map((name) =>
     secret === undefined ? undefined : secretValue(secret, name),
   );
+  if (urls.length === 0) return NOWHERE_TO_TELL;
   if (ca === undefined || certificate === undefined || key === undefined)
     return {
       type: 'not-told',
       why: `its Secret is gone, by which ${cluster} would be known there`,
     };
-  try {
-    await client({ urls, ca, certificate, key }).leave(cluster);
-    return { type: 'told' };
-  } catch (error) {
-    return { type: 'not-told', why: messageWithCauses(error) };
-  }
+  return tellPeer(() => client({ urls, ca, certificate, key }).leave(cluster));
 }
 
 async function readPeer(kv: Kv, peer: string): Promise<PeerRecord | undefined> {

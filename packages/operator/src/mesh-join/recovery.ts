@@ -9,8 +9,8 @@ import {
   type StoreDirectory,
 } from '@causeway/mesh';
 import type { OperatorError } from '../errors.ts';
+import { atWork } from './at-work.ts';
 import type { JoinClient, JoinClientOptions } from './client.ts';
-import { atWork } from './joining.ts';
 import { noteLeft } from './leaving.ts';
 import { readJoin, removeJoin, removePeer } from './objects.ts';
 

@@ -3,9 +3,9 @@ import type { GuardedListener } from '@causeway/daemon';
 import type { OperatorConfig } from '../config.ts';
 import type { Operator } from '../operator.ts';
 import { type EndpointParts, joinApi, listenForJoins } from './endpoint.ts';
-import { Inviting } from './inviting.ts';
-import { forgetPeer } from './leaving.ts';
-import { rootAuth } from './root.ts';
+import { type Bearer, Inviting } from './inviting.ts';
+import { forgetPeer, sweepPeers } from './leaving.ts';
+import { ownDirectory, rootAuth } from './root.ts';
 import { viewPeer } from './view.ts';
 
 export interface JoinServing {
@@ -34,7 +34,21 @@ export function serveJoins({
   });
   const leave = async (peer: string) => {
     await using auth = rootAuth(config);
-    return { userRemoved: await forgetPeer(peer, { kv, auth, directory: undefined, now }) };
+    return {
+      userRemoved: await forgetPeer(peer, {
+        kv,
+        auth,
+        directory: ownDirectory(config),
+        now,
+      }),
+    };
   };
-  return listenForJoins(joinApi({ inviting, leave, onError }), join);
+  const renewed = async (bearer: Bearer) => {
+    await inviting.renewed(bearer);
+    await using auth = rootAuth(config);
+    const directory = ownDirectory(config);
+    if (auth !== undefined && directory !== undefined)
+      await sweepPeers({ kv, auth, directory, now });
+  };
+  return listenForJoins(joinApi({ inviting, leave, renewed, onError }), join);
 }

@@ -11,6 +11,7 @@ import {
   type TokenRecord,
   tokenRecord,
 } from '@causeway/mesh';
+import { inspectCertificate } from '@causeway/pki';
 import { OperatorError } from '../errors.ts';
 import { joinKey, peerKey, putToken, readToken, type Stored, tokenKey } from './objects.ts';
 
@@ -42,6 +43,7 @@ export async function giveToken(kv: Kv, about: NewToken): Promise<JoinToken> {
     type: 'given',
     peer,
     secretHash: hashOf(secret),
+    ...(type === 'renew' ? { renews: inspectCertificate(offer.certificate).serial } : {}),
     accept: [...accept],
     expiresAt,
   };
@@ -136,8 +138,10 @@ async function endInvitation(
 ): Promise<void> {
   const token = await readToken(kv, id);
   if (token === undefined) return;
-  const { type, peer, usedAt, endedAt } = token.value;
+  const { type, peer, usedAt, endedAt, renews } = token.value;
   if (type !== 'given' || usedAt !== undefined || endedAt !== undefined) return;
+  // Whether the peer took it and could not say so nobody knows here: to guess wrong would cut it off.
+  if (renews !== undefined) return;
   const at = now.toISOString();
   const { succeeded } = await kv.txn({
     compare: [token.compare, absent(peerKey(peer)), absent(joinKey(peer))],

@@ -78,6 +78,6 @@ test('what is wrong with a store that was offered shows, each by itself, and not
     entries.map((entry) => entry.key),
     [clusterConfigKey('east')],
   );
-  await store.directory.revoke(peerUser('west'), now);
+  await store.directory.revokeClients('west', now);
   assert.match(await look(), /^refused: it took the connection and refused the call/);
 });
