@@ -5,7 +5,7 @@ import {
   type StateDirectory,
 } from '@causeway/daemon';
 import { absent, type Compare, type Kv, type KvEntry, type TxnOperation } from '@causeway/etcd';
-import { Address } from '@causeway/ip';
+import { Address, type Prefix } from '@causeway/ip';
 import {
   CLAIMS,
   type Claim,
@@ -17,6 +17,7 @@ import {
   ownerText,
   parseClaim,
 } from '@causeway/ipam';
+import { decodePodCidr, podCidrKey } from '@causeway/resources';
 import type { Database, Table } from '@causeway/tables';
 import { z } from 'zod';
 import { AgentError } from '../errors.ts';
@@ -49,7 +50,10 @@ export const claimTable = (database: Database): ClaimTable =>
     ],
   });
 
-/** The copy in the run directory of claims that concern this node: with it they count while the store is away. */
+/**
+ * The copy in the run directory of claims that concern this node, those in its CIDRs among them: with it they count
+ * while the store is away, also after a restart.
+ */
 export const claimRecord: RecordKind<ClaimRow> = {
   format: 'causeway-address-claim',
   version: 1,
@@ -77,6 +81,10 @@ export interface ClaimStoreOptions {
   readonly table: ClaimTable;
   readonly state: StateDirectory<ClaimRow>;
   readonly node: string;
+  /** The CIDR of this node that holds the address; `recorded`: its record in the store says whose it is. */
+  readonly covering: (
+    address: Address,
+  ) => { readonly cidr: Prefix; readonly recorded: boolean } | undefined;
   readonly log: Log;
 }
 
@@ -88,6 +96,8 @@ export class ClaimStore implements AsyncDisposable {
   readonly #running: Promise<void>;
   readonly #stop = new AbortController();
   readonly #kept = new Set<string>();
+  /** What is being written to the run directory; each rejects where that fails. */
+  readonly #writing = new Map<Address, Promise<void>>();
   /** Addresses of records that nobody can read: kept out of use. */
   readonly #unreadable = new Set<Address>();
   #synced = false;
@@ -116,16 +126,22 @@ export class ClaimStore implements AsyncDisposable {
     return this.#unreadable;
   }
 
-  /** Reads all of them again, and not what a watch may be late with. */
+  /** Reads all of them again, and not what a watch may be late with; done once what concerns this node is remembered. */
   async read(signal: AbortSignal): Promise<void> {
     for await (const { entries } of this.#options.kv.pages(CLAIMS, { signal })) {
       this.table.database.write(() => {
         for (const entry of entries) this.#see(entry);
       });
     }
+    await Promise.all(this.#writing.values());
   }
 
-  /** @throws KvError when the store does not answer, AgentError `busy` if others are always faster. */
+  /**
+   * A claim that is made anew in a CIDR that the operator gave stands or falls with the CIDR's record: a node that has
+   * not heard yet that its CIDR was taken from it makes none behind the back of the one that has it now.
+   *
+   * @throws KvError when the store does not answer, AgentError `busy` if others are always faster.
+   */
   async change(changes: readonly ClaimChange[], signal?: AbortSignal): Promise<ClaimOutcome> {
     const { kv } = this.#options;
     const call = signal === undefined ? {} : { signal };
@@ -149,6 +165,11 @@ export class ClaimStore implements AsyncDisposable {
             ? absent(key)
             : { type: 'mod', key, operator: '=', revision: entry.modRevision },
         );
+        if (entry === undefined && result.type === 'write') {
+          const held = await this.#holdsBlock(address, call);
+          if (held?.type === 'refused') return held;
+          if (held !== undefined) compare.push(held);
+        }
         claims.push(result.type === 'delete' ? undefined : result.claim);
         if (result.type === 'write')
           success.push({ type: 'put', key, value: encodeClaim(result.claim) });
@@ -176,10 +197,37 @@ export class ClaimStore implements AsyncDisposable {
     });
   }
 
+  /** What must still be so when a claim of the address is made; undefined: it lies in no CIDR that has a record. */
+  async #holdsBlock(
+    address: Address,
+    call: { signal?: AbortSignal },
+  ): Promise<Compare | ClaimRefusal | undefined> {
+    const { covering, kv, node } = this.#options;
+    const block = covering(address);
+    if (block === undefined || !block.recorded) return undefined;
+    const key = podCidrKey(block.cidr);
+    const entry = await kv.get(key, call);
+    const holder = entry && decodePodCidr(entry)?.node;
+    if (entry !== undefined && holder === node) {
+      return { type: 'mod', key, operator: '=', revision: entry.modRevision };
+    }
+    return {
+      type: 'refused',
+      code: 'block-taken',
+      message: `${address} is of ${block.cidr}, which the store says is of ${holder ?? 'no node'}`,
+      by: holder,
+      hint: `it goes on once the operator has given ${block.cidr} to ${node} again, or the pod has another address`,
+    };
+  }
+
   /** A row from wherever it was heard of; an older one than is known changes nothing. */
   keep(row: ClaimRow): void {
-    const before = this.table.get(row.claim.address);
-    if (before === undefined || before.revision <= row.revision) this.#hold(row);
+    const { address } = row.claim;
+    const before = this.table.get(address);
+    if (before !== undefined && before.revision > row.revision) return;
+    // Read again and again, as for each CIDR that comes.
+    if (before?.revision === row.revision && this.#kept.has(address)) return;
+    this.#hold(row);
   }
 
   /** A claim as it is here while the store is away: what the store has instead does not count until both were compared. */
@@ -188,17 +236,23 @@ export class ClaimStore implements AsyncDisposable {
   }
 
   #hold(row: ClaimRow): void {
-    const { node, state, log } = this.#options;
+    const { node, covering, state, log } = this.#options;
     const { address, at, home, from, standby } = row.claim;
     this.table.put(row);
-    const concerns = [at, home, from, standby?.node].includes(node);
+    const named = [at, home, from, standby?.node].includes(node);
+    const concerns = named || covering(address) !== undefined;
     if (!concerns && !this.#kept.has(address)) return;
     const done = concerns ? state.write(address, row) : state.remove(address);
     if (concerns) this.#kept.add(address);
     else this.#kept.delete(address);
-    done.catch((error) =>
-      log.error({ address, error: messageWithCauses(error) }, 'a claim cannot be remembered'),
-    );
+    this.#writing.set(address, done);
+    done
+      .catch((error) =>
+        log.error({ address, error: messageWithCauses(error) }, 'a claim cannot be remembered'),
+      )
+      .finally(() => {
+        if (this.#writing.get(address) === done) this.#writing.delete(address);
+      });
   }
 
   #forget(address: Address): void {

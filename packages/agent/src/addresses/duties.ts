@@ -18,6 +18,7 @@ import type { EndpointTable } from '../endpoints/table.ts';
 import type { MovedAddress } from '../host/routes.ts';
 import type { ClaimChange, ClaimStore } from './claims.ts';
 import { type FixedAddresses, holderOf } from './fixed.ts';
+import type { Covering } from './keeper.ts';
 
 /** How soon what waits for the speaker, the store or a pod's interface is looked at again. */
 const STEP_MS = 200;
@@ -43,7 +44,7 @@ export interface DutiesOptions {
   readonly pool: NodeAddressPool;
   readonly endpoints: EndpointTable;
   /** The address lies in a pod CIDR of this node, and whether the others are told of that one. */
-  readonly covering: (address: Address) => { readonly announced: boolean } | undefined;
+  readonly covering: (address: Address) => Covering | undefined;
   /** Claims of explicit addresses in this node's CIDRs that nobody has made yet. */
   readonly reservable: () => Iterable<ClaimChange>;
   readonly connected: () => boolean;
@@ -164,7 +165,7 @@ export class ClaimDuties implements AsyncDisposable {
     ports: DutyPorts,
     claim: Claim,
     duty: ClaimDuty,
-    cover: { readonly announced: boolean } | undefined,
+    cover: Covering | undefined,
   ): 'waits' | undefined | ((stored: Claim | undefined) => ClaimStep) {
     const { node, endpoints, fixed } = this.#options;
     const { address, at, epoch, holder, standby } = claim;

@@ -6,7 +6,8 @@ import { after, test } from 'node:test';
 import { StateDirectory, silentLog } from '@causeway/daemon';
 import { memoryEtcd, systemClock } from '@causeway/etcd';
 import { type Address, type Family, Prefix } from '@causeway/ip';
-import { claimKey, decodeClaim, releaseClaim } from '@causeway/ipam';
+import { type Claim, claimKey, decodeClaim, releaseClaim, takeClaim } from '@causeway/ipam';
+import { encodePodCidr, podCidrKey } from '@causeway/resources';
 import { Database } from '@causeway/tables';
 import { clusterTables } from '../cluster/tables.ts';
 import { NodeAddressPool } from '../endpoints/pool.ts';
@@ -27,7 +28,7 @@ after(async () => {
 });
 
 /** A node's part in addresses that stay, over the store of all tests. */
-function life(node: string, cidrs: readonly string[]) {
+function life(node: string, cidrs: readonly string[], recorded = false) {
   const kv = etcd.connect();
   const database = new Database({ freeze: true });
   const stop = new AbortController();
@@ -41,6 +42,10 @@ function life(node: string, cidrs: readonly string[]) {
     table: claimTable(database),
     state: new StateDirectory(path.join(directory, node), claimRecord),
     node,
+    covering(address) {
+      const cidr = prefixes.find((each) => Prefix.contains(each, address));
+      return cidr && { cidr, recorded };
+    },
     log: silentLog,
   });
   const state = { connected: true };
@@ -56,11 +61,11 @@ function life(node: string, cidrs: readonly string[]) {
     covers: (address) => prefixes.some((each) => Prefix.contains(each, address)),
     connected: () => state.connected,
   });
-  const take = async (container: string, wish: FixedWish) => {
+  const take = async (container: string, wish: FixedWish, asked = BOTH) => {
     const owner = { containerId: container, ifname: 'eth0' };
     const any = (families: readonly Family[]) =>
       pool.give(owner, Object.fromEntries(families.map((family) => [family, 'any'])));
-    return (await fixed.take(owner, wish, BOTH, any)).addresses;
+    return (await fixed.take(owner, wish, asked, any)).addresses;
   };
   const release = async (
     container: string,
@@ -220,6 +225,56 @@ test('what changed while the store was away is not undone by what the store says
 
   const moved = { ...stored, at: 'elsewhere', holder: 'c3/eth0', epoch: stored.epoch + 1 };
   assert.deepEqual(catchUp(moved, stored), { type: 'same', claim: moved }, 'moved on since');
+});
+
+test('no claim is made in a CIDR that another node has by now, also not one that waited for the store', async () => {
+  const cidr = Prefix.parse('10.12.0.0/28');
+  await using a = life('unaware', [cidr], true);
+  const give = (node: string) => {
+    const record = {
+      cidr,
+      pool: 'p',
+      node,
+      since: '2026-01-01T00:00:00Z',
+      state: 'given',
+    } as const;
+    return a.kv.put(podCidrKey(cidr), encodePodCidr(record));
+  };
+  const ask = (container: string) => a.take(container, wishFor(podOf(container)), ['ipv4']);
+  await assert.rejects(ask('c1'), { code: 'address-held', message: /is of no node/ });
+  await give('unaware');
+  const { ipv4 } = await ask('c1');
+  await give('another');
+  await assert.rejects(ask('c2'), { code: 'address-held', message: /which .* is of another/ });
+  assert.equal(a.pool.stats()[0]?.used, 1n, 'what was given for it has gone back');
+
+  a.state.connected = false;
+  const waiting = await ask('c3');
+  const { claim } = a.claims.table.get(waiting.ipv4!)!;
+  const late = {
+    address: claim.address,
+    step: (stored: Claim | undefined) => catchUp(stored, claim),
+  };
+  const outcome = await a.claims.change([late]);
+  assert.equal(outcome.type === 'refused' && outcome.code, 'block-taken');
+  assert.equal(await a.kv.get(claimKey(claim.address)), undefined);
+  assert.ok(await a.kv.get(claimKey(ipv4!)), 'what was made before stands');
+});
+
+test('claims of others in a CIDR that has come here are remembered, for a restart while the store is away', async () => {
+  const address = '10.13.0.3' as Address;
+  const cidrs = ['10.13.0.0/28'];
+  {
+    await using far = life('far-away', []);
+    const owner = podOf('traveller');
+    const wish = { address, owner, partner: null, home: null, ttlSeconds: 60, reservation: null };
+    const place = { node: 'far-away', holder: 'c1/eth0' };
+    await far.claims.change([{ address, step: (claim) => takeClaim(claim, wish, place) }]);
+    await using a = life('new-home', cidrs);
+    await a.claims.read(new AbortController().signal);
+  }
+  const state = new StateDirectory(path.join(directory, 'new-home'), claimRecord);
+  assert.equal(state.load().records.get(address)?.claim.at, 'far-away');
 });
 
 test('a hand-over takes nothing of another namespace, whatever a pod claims to have for addresses', async () => {

@@ -50,6 +50,15 @@ export interface KeeperPorts {
   readonly onTaken: () => void;
 }
 
+/** A CIDR of this node that holds an address. */
+export interface Covering {
+  readonly cidr: Prefix;
+  /** The others are told of it. */
+  readonly announced: boolean;
+  /** The operator gave it, and its record says whose it is. */
+  readonly recorded: boolean;
+}
+
 export interface BlockKeeperOptions {
   readonly node: string;
   /** What the store says of this node, or said last. */
@@ -96,12 +105,14 @@ export class BlockKeeper implements Disposable {
     return this.#blocks.filter(({ phase }) => !LEAVING.has(phase)).map(({ cidr }) => cidr);
   }
 
-  /** The CIDR of this node that holds the address, and whether the others are told of it. */
-  covering(address: Address): { readonly announced: boolean } | undefined {
-    for (const { cidr, phase } of this.#blocks) {
+  /** The CIDR of this node that holds the address. */
+  covering(address: Address): Covering | undefined {
+    for (const block of this.#blocks) {
+      const { cidr, phase } = block;
       if (LEAVING.has(phase)) continue;
       if (!Prefix.contains(cidr, address)) continue;
-      return { announced: phase === 'ready' || phase === 'draining' || phase === 'lost' };
+      const announced = phase === 'ready' || phase === 'draining' || phase === 'lost';
+      return { cidr, announced, recorded: !isStatic(block) };
     }
     return undefined;
   }

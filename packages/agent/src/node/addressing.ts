@@ -71,6 +71,7 @@ export class Addressing implements AsyncDisposable {
       table: claimTable(foundation.database),
       state: new StateDirectory(path.join(config.runDir, 'state/claims'), claimRecord),
       node,
+      covering: (address) => blocks.covering(address),
       log,
     });
     this.pool = new NodeAddressPool(families, () => clock.now(), restMs);
@@ -169,6 +170,9 @@ export class Addressing implements AsyncDisposable {
       onRoutes,
     });
     store.addressing.reservations.onCommit(() => this.duties.look());
+    this.claims.table.onCommit(() => {
+      if (blocks.blocks.some(({ phase }) => phase === 'taken')) this.#stopTaken();
+    });
     foundation.ownNode.onCommit(() => this.duties.look());
     blocks.restored();
     this.#stopTaken();
@@ -251,9 +255,11 @@ export class Addressing implements AsyncDisposable {
     for (const { record } of [...endpoints.rows()]) {
       const addresses = addressList(record) as Address[];
       const block = taken.find(({ cidr }) => addresses.some((each) => Prefix.contains(cidr, each)));
-      const claimed = addresses.some(
-        (each) => this.claims.table.get(each)?.claim.at === config.node.name,
-      );
+      // A claim that the store has not heard of says nothing: it is refused where another has the CIDR.
+      const claimed = addresses.some((each) => {
+        const row = this.claims.table.get(each);
+        return row?.claim.at === config.node.name && row.revision > 0;
+      });
       if (block !== undefined && !claimed) {
         const reason = `${TAKEN} ${block.cidr} is of the node ${block.holder} now`;
         if (record.stopped !== reason) manager().stop(record.id, reason).catch(failed);

@@ -58,6 +58,7 @@ export interface ClaimRefusal {
     | 'claim-moved'
     | 'claim-in-use'
     | 'no-standby'
+    | 'block-taken'
     | 'foreign-home';
   readonly message: string;
   /** Who holds the address, as a person would name him. */

@@ -44,6 +44,17 @@ const worlds = {
     ops: 2,
     left: { ...NOTHING, want: 2, pods: 1, crash: 1 },
   },
+  'an agent that crashes, with claims in its blocks': {
+    ...ipv4,
+    nodes: 1,
+    left: { ...NOTHING, want: 2, pods: 2, crash: 1, claim: 1 },
+  },
+  'blocks taken by force, with claims in them': {
+    ...ipv4,
+    large: 30,
+    range: Prefix.parse('10.0.0.0/30'),
+    left: { ...NOTHING, want: 2, pods: 2, force: 1, claim: 1 },
+  },
   'a range that is closed': { ...ipv6, left: { ...NOTHING, want: 2, pods: 1, close: 1 } },
   'blocks taken by force': { ...ipv4, left: { ...NOTHING, want: 2, pods: 1, force: 1 } },
 } as const satisfies Record<string, World>;
@@ -79,6 +90,12 @@ const faults: readonly [Fault, World, RegExp][] = [
   ['forget-records', worlds['a leader deposed without knowing it'], /at rest/],
   ['no-quarantine', withoutClaims, /in its rest/],
   ['use-claims-unknown', worlds['blocks given back, with claims in them'], /kept for its claim/],
+  [
+    'forget-claims',
+    worlds['an agent that crashes, with claims in its blocks'],
+    /kept for its claim/,
+  ],
+  ['claim-unrecorded', worlds['blocks taken by force, with claims in them'], /kept for its claim/],
   ['give-back-in-use', withoutClaims, /a pod|pod .* runs in/],
   ['never-release', withoutClaims, /at rest/],
   ['use-unrecorded', worlds['blocks taken by force'], /uses .* has/],

@@ -98,6 +98,16 @@ function stop(state: State, index: number, cidr: Prefix): void {
   host.resting = host.resting.filter(outside);
 }
 
+/** The agent starts anew. What stands in the run directory stays: blocks with their phases, claims in them, pods, rests. */
+export function restart(world: World, host: Host): void {
+  const remembered = (address: string) =>
+    world.fault !== 'forget-claims' &&
+    host.blocks.some(({ cidr }) => Prefix.contains(cidr, address as Address));
+  host.blocks = host.blocks.map((block) => ({ ...block, drain: false }));
+  host.claims = host.claims.filter(remembered);
+  host.claimsKnown = false;
+}
+
 /** The speaker does what it was last told. */
 export function speak(host: Host): boolean {
   const before = host.announced;

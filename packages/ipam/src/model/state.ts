@@ -83,6 +83,8 @@ export type Fault =
   | 'no-quarantine'
   | 'use-unrecorded'
   | 'use-claims-unknown'
+  | 'forget-claims'
+  | 'claim-unrecorded'
   | 'give-back-in-use'
   | 'ignore-taken'
   | 'forget-records'

@@ -4,6 +4,7 @@ import {
   live,
   remove,
   rest,
+  restart,
   speak,
   syncClaims,
   syncObject,
@@ -128,6 +129,10 @@ function disturbances(world: World, state: State): Action[] {
       actions.push({ name: `${pod} ends`, run: always((next) => remove(next, index, pod)) });
       some('claim', `${pod} is claimed`, (next) => {
         if (next.store.claims.includes(pod)) return false;
+        // The transaction holds only while the block's record names the node, whatever the node has heard.
+        const given = ([cidr, node]: State['store']['records'][number]) =>
+          node === index && Prefix.contains(cidr, pod as Address);
+        if (!next.store.records.some(given) && world.fault !== 'claim-unrecorded') return false;
         next.store.claims = sorted([...next.store.claims, pod]);
         for (const one of next.hosts) one.claimsKnown = one.claimsKnown && one === mine(next);
         mine(next).claims = sorted([...mine(next).claims, pod]);
@@ -143,10 +148,7 @@ function disturbances(world: World, state: State): Action[] {
       });
     }
     some('crash', `n${index} crashes`, (next) => {
-      // What stands in the run directory stays: blocks with their phases, pods, and what rests.
-      mine(next).blocks = host.blocks.map((block) => ({ ...block, drain: false }));
-      mine(next).claims = [];
-      mine(next).claimsKnown = false;
+      restart(world, mine(next));
       return true;
     });
     some('want', `n${index} wants more`, (next) => {
