@@ -1,6 +1,6 @@
 import { callError, invalidArgument } from './errors.ts';
 import { lastErrno, libc } from './ffi/libc.ts';
-import { addressOf, cString, struct } from './ffi/memory.ts';
+import { cString } from './ffi/memory.ts';
 
 export interface SocketOptionId {
   readonly level: number;
@@ -20,7 +20,6 @@ export const SocketOption = {
   reusePort: { level: socketLevel, name: 15 },
   peerCredentials: { level: socketLevel, name: 17 },
   bindToDevice: { level: socketLevel, name: 25 },
-  attachFilter: { level: socketLevel, name: 26 },
   receiveBufferForce: { level: socketLevel, name: 33 },
   mark: { level: socketLevel, name: 36 },
   cookie: { level: socketLevel, name: 57 },
@@ -74,31 +73,6 @@ export function setSocketOption(
   if (libc.setsockopt(fd, option.level, option.name, bytes, bytes.length) < 0) {
     throw callError('set socket option', lastErrno(), `${option.level}/${option.name}`);
   }
-}
-
-/** struct sock_filter: one instruction of classic BPF; jumps count from the next one. */
-export interface FilterInstruction {
-  readonly code: number;
-  /** Where a comparison that holds goes on. */
-  readonly then?: number;
-  readonly otherwise?: number;
-  readonly value: number;
-}
-
-/** SO_ATTACH_FILTER: what the program gives 0 for never reaches the socket. */
-export function attachSocketFilter(fd: number, program: readonly FilterInstruction[]): void {
-  const instructions = struct(8 * program.length);
-  for (const [index, { code, then = 0, otherwise = 0, value }] of program.entries()) {
-    instructions.view.setUint16(8 * index, code, true);
-    instructions.view.setUint8(8 * index + 2, then);
-    instructions.view.setUint8(8 * index + 3, otherwise);
-    instructions.view.setUint32(8 * index + 4, value, true);
-  }
-  // struct sock_fprog
-  const { bytes, view } = struct(16);
-  view.setUint16(0, program.length, true);
-  view.setBigUint64(8, addressOf(instructions.bytes), true);
-  setSocketOption(fd, SocketOption.attachFilter, bytes);
 }
 
 /** SO_PEERCRED: who is at the other end of a Unix socket, as of its connect(). */

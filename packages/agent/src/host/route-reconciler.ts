@@ -1,5 +1,11 @@
 import { Address, Prefix } from '@causeway/ip';
-import { causewayProtocol, type NetlinkError, type RouteSpec, type RtSocket, request } from '@causeway/linux';
+import {
+  causewayProtocol,
+  type NetlinkError,
+  type RouteSpec,
+  type RtSocket,
+  request,
+} from '@causeway/linux';
 import type { Operations } from '@causeway/tables';
 import { HOST_DEVICE } from './names.ts';
 import { MAIN_TABLE, RouteView } from './route-view.ts';
@@ -52,7 +58,8 @@ export function routeOperations(socket: RtSocket): Operations<DesiredRoute, stri
     async update(batch) {
       const host = hostDevice();
       const results: (Error | undefined)[] = batch.map(() => undefined);
-      const asked: { readonly at: number; readonly prefix: Prefix; readonly spec: RouteSpec }[] = [];
+      const asked: { readonly at: number; readonly prefix: Prefix; readonly spec: RouteSpec }[] =
+        [];
       for (const [at, { row }] of batch.entries()) {
         const { prefix } = row;
         try {

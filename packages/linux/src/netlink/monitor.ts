@@ -2,7 +2,8 @@ import koffi from 'koffi';
 import { callError, invalidArgument } from '../errors.ts';
 import type { Fd } from '../fd.ts';
 import type { Netns } from '../netns.ts';
-import { attachSocketFilter, setSocketOption } from '../socket-options.ts';
+import { attachSocketFilter, type FilterInstruction, filterStep } from '../socket-filter.ts';
+import { setSocketOption } from '../socket-options.ts';
 import { AddressType, decodeAddress, type InterfaceAddress } from './address.ts';
 import { addressFamily } from './family.ts';
 import { decodeLink, type Link, LinkType } from './link.ts';
@@ -69,7 +70,9 @@ export class RtMonitor implements Disposable {
     this.#fd = openRouteSocket(options.ns, nonBlocking);
     try {
       setSocketOption(this.#fd.number, receiveBufferForce, options.receiveBuffer ?? 4 << 20);
-      if (options.ownRoutes !== undefined) passOverNewRoutes(this.#fd, options.ownRoutes);
+      if (options.ownRoutes !== undefined) {
+        attachSocketFilter(this.#fd.number, withoutNewRoutes(options.ownRoutes));
+      }
       bindRouteSocket(this.#fd);
       for (const name of options.groups) {
         if (!(name in groups)) throw invalidArgument('monitor', `no group ${name}`, name);
@@ -121,25 +124,19 @@ export class RtMonitor implements Disposable {
   }
 }
 
-/** Has the kernel drop the news before they take room in the socket's buffer. */
-function passOverNewRoutes(fd: Fd, protocol: number): void {
-  // Classic BPF (linux/filter.h) over struct nlmsghdr and struct rtmsg; a notification is a datagram of its own.
-  const loadHalf = 0x28;
-  const loadByte = 0x30;
-  const jumpIfEqual = 0x15;
-  const verdict = 0x06;
-  const typeOffset = 4;
-  const protocolOffset = 16 + 5;
-  // Loads are in network order, the type is in the host's.
-  const newRoute = RouteMessageType.new << 8;
-  attachSocketFilter(fd.number, [
-    { code: loadHalf, value: typeOffset },
-    { code: jumpIfEqual, otherwise: 3, value: newRoute },
-    { code: loadByte, value: protocolOffset },
-    { code: jumpIfEqual, otherwise: 1, value: protocol },
-    { code: verdict, value: 0 },
-    { code: verdict, value: 0xffff_ffff },
-  ]);
+/** Has the kernel drop the news of new routes with this rtm_protocol. */
+function withoutNewRoutes(protocol: number): readonly FilterInstruction[] {
+  const { loadByte, skipIfEqual, accept, refuse } = filterStep;
+  // Offsets in struct nlmsghdr and struct rtmsg behind it; a notification is a datagram of its own. The
+  // type's low byte tells it from every other kind: of those above 255 there are none.
+  return [
+    loadByte(4),
+    skipIfEqual(RouteMessageType.new, 0, 3),
+    loadByte(16 + 5),
+    skipIfEqual(protocol, 0, 1),
+    refuse,
+    accept,
+  ];
 }
 
 /** One notification; undefined for kinds that are not listed above. */

@@ -386,7 +386,13 @@ test('the monitor tells of every kind of change', async () => {
 test('new routes of a protocol are left out by the kernel; what others make and what goes is told', async () => {
   const { index: ifindex } = rt.link({ name: 'cw0123456789' })!;
   const spec = (third: number, protocol: number) =>
-    ({ family: 4, destination: ip(`10.6.${third}.0`), prefixLength: 24, ifindex, protocol }) as const;
+    ({
+      family: 4,
+      destination: ip(`10.6.${third}.0`),
+      prefixLength: 24,
+      ifindex,
+      protocol,
+    }) as const;
   const told: string[] = [];
   const complete = Promise.withResolvers<void>();
   using monitor = new RtMonitor({
