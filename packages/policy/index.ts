@@ -34,6 +34,8 @@ export {
   type RuleOrigin,
   ruleName,
   type Section,
+  type SubjectLabels,
+  type SubjectSelector,
 } from './src/model.ts';
 export type { NearMiss, Unmet } from './src/near-miss.ts';
 export { type Parsed, parseCidrGroup, parsePolicy } from './src/parse/parse.ts';

@@ -3,7 +3,15 @@ import type { Prefix } from '@causeway/ip';
 import { Compiler } from './compiler.ts';
 import type { PolicyDiff, PrefixChange, RuleRow } from './diff.ts';
 import { type IdentityView, reservedIdentities } from './identity-view.ts';
-import type { CidrGroup, NamedPort, Policy, PolicyRef } from './model.ts';
+import {
+  type CidrGroup,
+  forNodes,
+  type NamedPort,
+  type Policy,
+  type PolicyRef,
+  policyName,
+  type SubjectLabels,
+} from './model.ts';
 import { type Parsed, parseCidrGroup, parsePolicy } from './parse/parse.ts';
 import { PeerPorts } from './peer-ports.ts';
 import { PolicySet, type PolicySetSpec } from './policy-set.ts';
@@ -134,6 +142,11 @@ export class PolicyEngine {
     for (const { id, dropped } of this.sets()) if (dropped > 0) yield { policyId: id, dropped };
   }
 
+  /** Names of policies for nodes; with `who`, of those that bind it as a node. */
+  *nodePolicies(who?: SubjectLabels): Generator<string> {
+    for (const policy of this.#book.policies()) if (forNodes(policy, who)) yield policyName(policy);
+  }
+
   rule(ruleId: number): RuleRow | undefined {
     return this.#book.row(ruleId);
   }
@@ -177,8 +190,8 @@ export class PolicyEngine {
     return this.#cache.selectorCount;
   }
 
-  applicable(labels: LabelSet): Applicable {
-    return this.#book.applicable(labels);
+  applicable(who: SubjectLabels): Applicable {
+    return this.#book.applicable(who);
   }
 
   suppose<T>(

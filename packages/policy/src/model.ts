@@ -1,4 +1,4 @@
-import type { CompiledSelector } from '@causeway/identity';
+import type { CompiledSelector, LabelSet } from '@causeway/identity';
 import type { Prefix } from '@causeway/ip';
 
 /** As in the datapath's policy key: `ingress` is 0, `egress` is 1. */
@@ -65,9 +65,30 @@ export interface Rule {
   readonly ports: readonly PortMatch[];
 }
 
+/**
+ * Whom rules are for: endpoints by their labels, or nodes that are endpoints themselves by the labels of their Node
+ * (Cilium's host policies). A node is an endpoint by its labels, too, if it was given any.
+ */
+export interface SubjectSelector {
+  readonly type: 'endpoints' | 'nodes';
+  readonly selector: CompiledSelector;
+}
+
+/** What decides which subjects somebody is among. */
+export interface SubjectLabels {
+  readonly labels: LabelSet;
+  /** Of the Node, for an endpoint that is a node itself. */
+  readonly nodeLabels?: LabelSet | undefined;
+}
+
+export function binds({ type, selector }: SubjectSelector, who: SubjectLabels): boolean {
+  if (type === 'endpoints') return selector.matches(who.labels);
+  return who.nodeLabels !== undefined && selector.matches(who.nodeLabels);
+}
+
 /** The rules of one spec, with whom they are for. */
 export interface Section {
-  readonly subject: CompiledSelector;
+  readonly subject: SubjectSelector;
   /** Directions that turn to default deny for the subject. */
   readonly defaultDeny: readonly Direction[];
   readonly rules: readonly Rule[];
@@ -79,6 +100,12 @@ export interface Policy extends PolicyRef {
   readonly audit: boolean;
   readonly sections: readonly Section[];
 }
+
+/** Whether some of it is for nodes; with `who`, for that one. */
+export const forNodes = ({ sections }: Policy, who?: SubjectLabels): boolean =>
+  sections.some(
+    ({ subject }) => subject.type === 'nodes' && (who === undefined || binds(subject, who)),
+  );
 
 /** A CiliumCIDRGroup, normalised. */
 export interface CidrGroup {

@@ -15,7 +15,11 @@ import { PolicyError } from './refusal.ts';
 /** One end of a question: an endpoint of this node, a number, labels, or an address. */
 export type Party =
   | { readonly endpoint: number }
-  | { readonly identity: number }
+  | {
+      readonly identity: number;
+      /** Of its Node, if it is a node that is an endpoint itself. */
+      readonly nodeLabels?: LabelSet | undefined;
+    }
   | { readonly labels: LabelSet }
   /** An address or prefix outside the cluster. Addresses of pods are the caller's to look up. */
   | { readonly cidr: string };
@@ -55,7 +59,10 @@ export function resolveParty(engine: PolicyEngine, party: Party, index: number):
     if (view === undefined) {
       throw new PolicyError('unknown-party', party, `no identity ${party.identity} is known`);
     }
-    return known(engine, view);
+    const side = known(engine, view);
+    const { nodeLabels } = party;
+    const subject = side.subject && { ...side.subject, nodeLabels };
+    return nodeLabels === undefined ? side : { ...side, subject };
   }
   if ('labels' in party) {
     const view = engine.identityOf(party.labels);

@@ -1,25 +1,24 @@
-import type { LabelSet } from '@causeway/identity';
 import { ORIGINS_PER_ENTRY, OVERFLOW_RULE, type SetLimits, unlimited } from './budget.ts';
 import type { PolicyEntry, PolicyEntryKey, PolicyInfo, PolicySetChange } from './diff.ts';
 import { allows, type Entry, type EntryOrigin, EntryTable } from './entry.ts';
 import { directionBit, type L4, packL4, unpackL4 } from './l4.ts';
 import { ENTRY_FLAGS, type Enforcement, type EntryValue, type PolicyView } from './lookup.ts';
-import type { Direction, NamedPort } from './model.ts';
+import type { Direction, NamedPort, SubjectLabels } from './model.ts';
 
 /** What tells one compiled set from another. */
-export interface PolicySetSpec {
-  readonly labels: LabelSet;
+export interface PolicySetSpec extends SubjectLabels {
   readonly namedPorts: readonly NamedPort[];
-  /** The endpoint is in audit mode: every rule counts as audited for it. */
+  /** Nothing is denied to the endpoint: every rule counts as audited for it. */
   readonly audit: boolean;
 }
 
 /** `k8s:app=db;...|http/6=8080|audit`: equal for endpoints that can share a set. */
-export function policySetKey({ labels, namedPorts, audit }: PolicySetSpec): string {
+export function policySetKey({ labels, nodeLabels, namedPorts, audit }: PolicySetSpec): string {
   const ports = namedPorts
     .map((each) => `${each.name.toLowerCase()}/${each.protocol}=${each.port}`)
     .sort();
-  return `${labels.text}|${ports.join(',')}|${audit ? 'audit' : ''}`;
+  const node = nodeLabels === undefined ? '' : `|node ${nodeLabels.text}`;
+  return `${labels.text}|${ports.join(',')}|${audit ? 'audit' : ''}${node}`;
 }
 
 /**

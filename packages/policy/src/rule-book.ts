@@ -1,16 +1,10 @@
-import {
-  type CompiledSelector,
-  LABEL_SOURCES,
-  type LabelSet,
-  LabelSet as Labels,
-  label,
-} from '@causeway/identity';
+import { LABEL_SOURCES, LabelSet as Labels, label } from '@causeway/identity';
 import type { Prefix } from '@causeway/ip';
 import { OVERFLOW_RULE } from './budget.ts';
 import { type Compiler, LOCALHOST_RULE } from './compiler.ts';
 import type { PolicyDiff, RuleRow } from './diff.ts';
-import type { CidrGroup, Policy, PolicyRef } from './model.ts';
-import { policyName, ruleName } from './model.ts';
+import type { CidrGroup, Policy, PolicyRef, SubjectLabels, SubjectSelector } from './model.ts';
+import { binds, policyName, ruleName } from './model.ts';
 import type { PolicySet } from './policy-set.ts';
 import { PrefixCounts } from './prefix-counts.ts';
 import {
@@ -82,7 +76,7 @@ export class RuleBook {
       for (const set of subject.sets) this.#compiler.section(set, installed, 1);
       for (const rule of section.rules) {
         const name = ruleName(rule.origin);
-        const signature = ruleSignature(policy, subject.selector.key, rule);
+        const signature = ruleSignature(policy, subjectKey(subject.who), rule);
         const before = old?.rules.get(name);
         if (before?.signature === signature) rules.set(name, before);
         else {
@@ -153,19 +147,20 @@ export class RuleBook {
     }
   }
 
-  #subject(selector: CompiledSelector): Subject {
-    const known = this.#subjects.get(selector.key);
+  #subject(who: SubjectSelector): Subject {
+    const key = subjectKey(who);
+    const known = this.#subjects.get(key);
     if (known !== undefined) return known;
-    const subject: Subject = { selector, rules: new Set(), sections: new Set(), sets: new Set() };
+    const subject: Subject = { who, rules: new Set(), sections: new Set(), sets: new Set() };
     for (const set of this.#sets()) {
-      if (selector.matches(set.spec.labels)) subject.sets.add(set);
+      if (binds(who, set.spec)) subject.sets.add(set);
     }
-    this.#subjects.set(selector.key, subject);
+    this.#subjects.set(key, subject);
     return subject;
   }
 
-  #dropSubject({ selector, rules, sections }: Subject): void {
-    if (rules.size === 0 && sections.size === 0) this.#subjects.delete(selector.key);
+  #dropSubject({ who, rules, sections }: Subject): void {
+    if (rules.size === 0 && sections.size === 0) this.#subjects.delete(subjectKey(who));
   }
 
   setCidrGroup(group: CidrGroup): void {
@@ -205,11 +200,11 @@ export class RuleBook {
     }
   }
 
-  /** Compiles all that selects the set's labels into it, and keeps it up to date from now on. */
+  /** Compiles all that is for the set's endpoints into it, and keeps it up to date from now on. */
   fill(set: PolicySet): void {
     this.#compiler.begin(set);
     for (const subject of this.#subjects.values()) {
-      if (!subject.selector.matches(set.spec.labels)) continue;
+      if (!binds(subject.who, set.spec)) continue;
       subject.sets.add(set);
       for (const section of subject.sections) this.#compiler.section(set, section, 1);
       for (const rule of subject.rules) this.#compiler.rule(set, rule, 1);
@@ -251,9 +246,9 @@ export class RuleBook {
     return { added, removed };
   }
 
-  /** What applies to pods of these labels. */
-  applicable(labels: LabelSet): Applicable {
-    const found = [...this.#subjects.values()].filter((each) => each.selector.matches(labels));
+  /** What applies to endpoints of these labels. */
+  applicable(who: SubjectLabels): Applicable {
+    const found = [...this.#subjects.values()].filter((each) => binds(each.who, who));
     return {
       sections: found.flatMap((each) => [...each.sections]),
       rules: found.flatMap((each) => [...each.rules]),
@@ -277,9 +272,9 @@ export class RuleBook {
     const newNames: string[] = [];
     try {
       for (const policy of change.set) {
-        for (const { subject: selector, defaultDeny, rules } of policy.sections) {
+        for (const { subject: who, defaultDeny, rules } of policy.sections) {
           const subject: Subject = {
-            selector,
+            who,
             rules: new Set(),
             sections: new Set(),
             sets: new Set(),
@@ -294,23 +289,23 @@ export class RuleBook {
         }
       }
       const byId = new Map(newRules.map((each) => [each.ruleId, ruleRow(each)]));
-      const of = <E extends { readonly subject: Subject }>(list: Iterable<E>, labels: LabelSet) =>
-        [...list].filter((each) => each.subject.selector.matches(labels));
+      const of = <E extends { readonly subject: Subject }>(list: Iterable<E>, who: SubjectLabels) =>
+        [...list].filter((each) => binds(each.subject.who, who));
       return use({
         prefixes: [...new Set(newRules.flatMap((each) => each.prefixes))],
         rule: (ruleId) => byId.get(ruleId) ?? this.row(ruleId),
-        changed: (labels) => ({
-          sections: of([...goneSections, ...newSections], labels),
-          rules: of([...goneRules, ...newRules], labels),
+        changed: (who) => ({
+          sections: of([...goneSections, ...newSections], who),
+          rules: of([...goneRules, ...newRules], who),
         }),
-        applicable: (labels) => {
-          const now = this.applicable(labels);
+        applicable: (who) => {
+          const now = this.applicable(who);
           return {
             sections: [
               ...now.sections.filter((each) => !goneSections.has(each)),
-              ...of(newSections, labels),
+              ...of(newSections, who),
             ],
-            rules: [...now.rules.filter((each) => !goneRules.has(each)), ...of(newRules, labels)],
+            rules: [...now.rules.filter((each) => !goneRules.has(each)), ...of(newRules, who)],
           };
         },
       });
@@ -320,6 +315,9 @@ export class RuleBook {
     }
   }
 }
+
+const subjectKey = ({ type, selector }: SubjectSelector): string =>
+  type === 'endpoints' ? selector.key : `nodes ${selector.key}`;
 
 /** The sections and rules that are for somebody. */
 export interface Applicable {
@@ -332,8 +330,8 @@ export interface Supposition {
   /** Prefixes that the change's rules speak of. */
   readonly prefixes: readonly Prefix[];
   rule(ruleId: number): RuleRow | undefined;
-  /** What the change takes away from or gives to pods of these labels. */
-  changed(labels: LabelSet): Applicable;
+  /** What the change takes away from or gives to endpoints of these labels. */
+  changed(who: SubjectLabels): Applicable;
   /** What would apply to them. */
-  applicable(labels: LabelSet): Applicable;
+  applicable(who: SubjectLabels): Applicable;
 }

@@ -3,7 +3,7 @@ import type { Prefix } from '@causeway/ip';
 import type { RuleRow } from './diff.ts';
 import type { EntryOrigin } from './entry.ts';
 import { directionBit, type L4, packL4, portPrefixes } from './l4.ts';
-import type { CidrGroup, Direction, NamedPort, Policy, Rule } from './model.ts';
+import type { CidrGroup, Direction, NamedPort, Policy, Rule, SubjectSelector } from './model.ts';
 import { ruleName } from './model.ts';
 import type { PolicySet } from './policy-set.ts';
 import { PROTOCOL } from './protocols.ts';
@@ -11,7 +11,7 @@ import { cidrMatch, type PeerMatch, type PeerNode, type SelectorCache } from './
 
 /** Everyone whom some sections name as subject. */
 export interface Subject {
-  readonly selector: CompiledSelector;
+  readonly who: SubjectSelector;
   readonly rules: Set<InstalledRule>;
   readonly sections: Set<InstalledSection>;
   readonly sets: Set<PolicySet>;

@@ -1,20 +1,14 @@
-import type { LabelSet } from '@causeway/identity';
 import type { EntryBudget } from './budget.ts';
 import type { EndpointPolicy, PolicySetChange } from './diff.ts';
-import type { NamedPort } from './model.ts';
 import { PolicySet, type PolicySetSpec, policySetKey } from './policy-set.ts';
 import type { RuleBook } from './rule-book.ts';
 import type { PolicySettings } from './settings.ts';
 import { StableIds } from './stable-ids.ts';
 
 /** A local endpoint, as far as policy looks at it. */
-export interface PolicyEndpoint {
+export interface PolicyEndpoint extends PolicySetSpec {
   readonly id: number;
   readonly identity: number;
-  readonly labels: LabelSet;
-  readonly namedPorts: readonly NamedPort[];
-  /** Nothing is denied to it, everything that would be is reported. */
-  readonly audit: boolean;
 }
 
 interface KnownEndpoint {
@@ -87,9 +81,13 @@ export class SetTable {
       known.endpoints.add(endpoint.id);
       return known.set;
     }
-    const { labels, namedPorts, audit } = endpoint;
+    const { labels, nodeLabels, namedPorts, audit } = endpoint;
     const limits = { entries: this.#settings.maxEntriesPerSet, shared: this.#budget };
-    const set = new PolicySet(this.#ids.take(key), { labels, namedPorts, audit }, limits);
+    const set = new PolicySet(
+      this.#ids.take(key),
+      { labels, nodeLabels, namedPorts, audit },
+      limits,
+    );
     book.fill(set);
     this.#sets.set(key, { set, endpoints: new Set([endpoint.id]) });
     return set;

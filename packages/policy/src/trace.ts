@@ -92,7 +92,7 @@ function setFor(engine: PolicyEngine, { subject }: Side, peer: Side): PolicySet 
   if (subject === undefined) return undefined;
   const registered = engine.setOf(subject);
   if (registered !== undefined && !peer.stranger) return registered;
-  return engine.pairSet(subject, engine.applicable(subject.labels), peer.view);
+  return engine.pairSet(subject, engine.applicable(subject), peer.view);
 }
 
 function traceDirection(
@@ -140,7 +140,7 @@ const portsFor = (engine: PolicyEngine, direction: Direction, subject: Side, pee
   direction === 'ingress' ? (subject.subject?.namedPorts ?? []) : engine.portsOf(peer.view.id);
 
 const rulesFor = (engine: PolicyEngine, { subject }: Side) =>
-  subject === undefined ? [] : engine.applicable(subject.labels).rules;
+  subject === undefined ? [] : engine.applicable(subject).rules;
 
 function matching(
   engine: PolicyEngine,

@@ -3,7 +3,7 @@ import type { RuleRow } from './diff.ts';
 import type { PolicyEngine } from './engine.ts';
 import type { IdentityView } from './identity-view.ts';
 import { lookupVerdict, type Verdict } from './lookup.ts';
-import type { Direction, Policy, PolicyRef } from './model.ts';
+import { type Direction, forNodes, type Policy, type PolicyRef, policyName } from './model.ts';
 import { parsePolicy } from './parse/parse.ts';
 import { FIRST_STRANGER, resolveParty } from './party.ts';
 import { type PolicySet, type PolicySetSpec, policySetKey } from './policy-set.ts';
@@ -55,6 +55,8 @@ export interface WhatIf {
   /** Pairs that were looked at; `truncated` if there were more than that. */
   readonly looked: number;
   readonly truncated: boolean;
+  /** Policies of the change that select nodes: they bind a node only where it is an endpoint itself. */
+  readonly forNodes: readonly string[];
 }
 
 /** Peers for whom something may differ; undefined: everybody. */
@@ -74,6 +76,8 @@ interface Member {
   readonly party: WhatIfParty;
   readonly view: IdentityView;
   readonly stranger: boolean;
+  /** What its own policy hangs on, if that is known here. */
+  readonly subject: PolicySetSpec | undefined;
   /** Made when first asked for: most members are nobody's concern. */
   readonly bound: () => Bound | undefined;
 }
@@ -96,6 +100,7 @@ export function whatIf(
   { maxPairs = DEFAULT_MAX_PAIRS }: WhatIfOptions = {},
 ): WhatIf {
   const set = readManifests(engine, change.manifests ?? []);
+  const names = set.filter((each) => forNodes(each)).map(policyName);
   return engine.suppose({ set, remove: change.remove ?? [] }, (after) => {
     const members = gather(engine, after);
     const touched = new Set(members.filter((each) => isTouched(each, after)));
@@ -112,7 +117,7 @@ export function whatIf(
             const sending = peer.bound()?.concerned.egress;
             if (sending === undefined || sending.has(changed.view.id)) continue;
           }
-          if (looked >= maxPairs) return { pairs, looked, truncated: true };
+          if (looked >= maxPairs) return { pairs, looked, truncated: true, forNodes: names };
           looked++;
           const [from, to] = direction === 'egress' ? [changed, peer] : [peer, changed];
           const traffic = compare(engine, from, to, after);
@@ -120,13 +125,14 @@ export function whatIf(
         }
       }
     }
-    return { pairs, looked, truncated: false };
+    return { pairs, looked, truncated: false, forNodes: names };
   });
 }
 
-function isTouched({ bound, view }: Member, after: Supposition): boolean {
-  const { sections, rules } = after.changed(view.labels);
-  return (sections.length > 0 || rules.length > 0) && bound() !== undefined;
+function isTouched({ subject }: Member, after: Supposition): boolean {
+  if (subject === undefined) return false;
+  const { sections, rules } = after.changed(subject);
+  return sections.length > 0 || rules.length > 0;
 }
 
 function readManifests(engine: PolicyEngine, manifests: readonly unknown[]): Policy[] {
@@ -155,10 +161,10 @@ function gather(engine: PolicyEngine, after: Supposition): Member[] {
     const key = policySetKey(spec);
     let bound = bindings.get(key);
     if (bound === undefined) {
-      const change = after.changed(spec.labels);
+      const change = after.changed(spec);
       const hit = [...engine.identities.values(), ...strangers];
-      const before = engine.applicable(spec.labels);
-      const then = after.applicable(spec.labels);
+      const before = engine.applicable(spec);
+      const then = after.applicable(spec);
       const [was, is] = [before, then].map(({ sections }) => engine.defaults(spec, sections));
       const concerned = (direction: Direction): Concerned =>
         was?.[direction] === is?.[direction] ? concernedBy(change, direction, hit) : undefined;
@@ -186,17 +192,18 @@ function gather(engine: PolicyEngine, after: Supposition): Member[] {
   for (const { spec, identity, endpoints } of bySpec.values()) {
     const { view, text } = resolveParty(engine, { endpoint: endpoints[0]! }, 0);
     const party = { identity, endpoints, text };
-    members.push({ party, view, stranger: false, bound: () => bind(spec) });
+    members.push({ party, view, stranger: false, subject: spec, bound: () => bind(spec) });
   }
   for (const [identity, view] of engine.identities) {
     if (local.has(identity) || isNobody(identity, dualStack)) continue;
     const { subject, text } = resolveParty(engine, { identity }, 0);
     const party = { identity, endpoints: [], text };
-    members.push({ party, view, stranger: false, bound: () => subject && bind(subject) });
+    const bound = () => subject && bind(subject);
+    members.push({ party, view, stranger: false, subject, bound });
   }
   for (const view of strangers) {
     const party = { identity: view.id, endpoints: [], text: String(view.prefix) };
-    members.push({ party, view, stranger: true, bound: () => undefined });
+    members.push({ party, view, stranger: true, subject: undefined, bound: () => undefined });
   }
   return members;
 }

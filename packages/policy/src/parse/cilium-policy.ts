@@ -4,7 +4,16 @@ import {
   LABEL_KEYS,
   LABEL_SOURCES,
 } from '@causeway/identity';
-import type { Direction, Peer, PolicyRef, PortMatch, Rule, RuleList, Section } from '../model.ts';
+import type {
+  Direction,
+  Peer,
+  PolicyRef,
+  PortMatch,
+  Rule,
+  RuleList,
+  Section,
+  SubjectSelector,
+} from '../model.ts';
 import { type Fields, type Json, present } from './fields.ts';
 import {
   cidrPeer,
@@ -72,9 +81,6 @@ function readSpec(
     'log',
   ]);
   if (spec === undefined) return fields.refuse('invalid', path, 'must be an object', value);
-  fields.unsupported(spec, path, {
-    nodeSelector: 'makes a policy for nodes (host firewall), which is not enforced yet',
-  });
   const subject = readSubject(fields, spec, path, context.ref);
   const lists = LISTS.map((list) => ({
     list,
@@ -117,12 +123,43 @@ function readSubject(
   spec: Json,
   path: string,
   ref: PolicyRef,
-): CompiledSelector | undefined {
+): SubjectSelector | undefined {
+  if (present(spec.nodeSelector)) return readNodeSubject(fields, spec, path, ref);
   const at = `${path}.endpointSelector`;
   if (!present(spec.endpointSelector)) {
-    if (present(spec.nodeSelector)) return undefined;
     return fields.refuse('invalid', at, 'must be given; {} selects every endpoint');
   }
+  const selector = readEndpoints(fields, spec, at, ref);
+  return selector && { type: 'endpoints', selector };
+}
+
+/** As Cilium has it: of cluster-wide policies alone, and in place of endpoints. */
+function readNodeSubject(
+  fields: Fields,
+  spec: Json,
+  path: string,
+  ref: PolicyRef,
+): SubjectSelector | undefined {
+  const at = `${path}.nodeSelector`;
+  if (present(spec.endpointSelector)) {
+    const why = 'cannot stand beside endpointSelector; write two policies, or two of specs';
+    return fields.refuse('conflict', at, why, spec.nodeSelector);
+  }
+  if (ref.namespace !== undefined) {
+    const why = 'nodes are of no namespace; write a CiliumClusterwideNetworkPolicy';
+    return fields.refuse('invalid', at, why, spec.nodeSelector);
+  }
+  const raw = readSelector(fields, spec.nodeSelector, at);
+  const selector = raw && compileRaw(fields, raw, at, 'cilium');
+  return selector && { type: 'nodes', selector };
+}
+
+function readEndpoints(
+  fields: Fields,
+  spec: Json,
+  at: string,
+  ref: PolicyRef,
+): CompiledSelector | undefined {
   const raw = readSelector(fields, spec.endpointSelector, at);
   const selector = raw && compileRaw(fields, raw, at, 'cilium');
   if (selector === undefined || ref.namespace === undefined) return selector;
@@ -141,8 +178,8 @@ function readSubject(
   return intersectSelectors(selector, namespaceIs(ref.namespace));
 }
 
-const mentionsInit = (subject: CompiledSelector | undefined): boolean =>
-  subject?.requirements.some(
+const mentionsInit = (subject: SubjectSelector | undefined): boolean =>
+  subject?.selector.requirements.some(
     (each) => each.source === LABEL_SOURCES.reserved && each.key === 'init',
   ) ?? false;
 

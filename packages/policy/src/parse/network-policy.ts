@@ -40,7 +40,8 @@ export function readNetworkPolicySection(
     return types.includes(direction) ? read : [];
   });
   if (pods === undefined) return [];
-  return [{ subject: intersectSelectors(pods, namespaceIs(namespace)), defaultDeny: types, rules }];
+  const selector = intersectSelectors(pods, namespaceIs(namespace));
+  return [{ subject: { type: 'endpoints', selector }, defaultDeny: types, rules }];
 }
 
 /** Default: ingress always, egress where egress rules stand (NetworkPolicySpec.policyTypes). */

@@ -46,7 +46,22 @@ const refused: readonly [what: string, object: unknown, code: RefusalCode, path:
     'no-rules',
     'spec',
   ],
-  ['a node policy', cnp({ nodeSelector: {}, ingress: [{}] }), 'unsupported', 'spec.nodeSelector'],
+  [
+    'nodes in a namespace',
+    cnp({ nodeSelector: {}, ingress: [{}] }),
+    'invalid',
+    'spec.nodeSelector',
+  ],
+  [
+    'nodes beside endpoints',
+    {
+      ...cnp({ nodeSelector: {}, endpointSelector: {}, ingress: [{}] }),
+      kind: 'CiliumClusterwideNetworkPolicy',
+      metadata: { name: 'p' },
+    },
+    'conflict',
+    'spec.nodeSelector',
+  ],
   [
     'an unknown field',
     cnp({ endpointSelector: {}, ingress: [{}], tier: 1 }),
@@ -288,7 +303,7 @@ test('a key __proto__ is a condition like any other, never a lost one', () => {
   );
   const parsed = parsePolicy(object, settings);
   assert.ok(parsed.ok);
-  assert.equal(parsed.value.sections[0]?.subject.requirements.length, 2);
+  assert.equal(parsed.value.sections[0]?.subject.selector.requirements.length, 2);
 });
 
 test('every refusal of a manifest is named at once', () => {

@@ -97,7 +97,12 @@ const denyPorts = { toPorts: maybe(z.array(portDenyRule)), icmps: maybe(z.array(
 
 const rule = closed({
   endpointSelector: maybe(ciliumSelector),
-  nodeSelector: notEnforced('policies for nodes (the host firewall) are'),
+  nodeSelector: maybe(
+    ciliumSelector.meta({
+      description:
+        'Nodes that are endpoints themselves, by their labels; in cluster-wide policies only.',
+    }),
+  ),
   ingress: maybe(z.array(closed({ ...ingressPeers, ...allowPorts, authentication }))),
   ingressDeny: maybe(z.array(closed({ ...ingressPeers, ...denyPorts }))),
   egress: maybe(z.array(closed({ ...egressPeers, ...allowPorts, authentication }))),
