@@ -4,16 +4,9 @@ import { Endpoint, type EndpointOptions, type Stubs } from './endpoint.ts';
 import type { Entry } from './entry.ts';
 import { KvError } from './errors.ts';
 import { fromGrpc } from './grpc-errors.ts';
-import {
-  compareOf,
-  entryOf,
-  eventOf,
-  headerOf,
-  operationOf,
-  rangeOf,
-  resultOf,
-} from './messages.ts';
-import type { WireHeader, WireLease, WireRange, WireTxn, WireWatch } from './proto.ts';
+import { compareOf, eventOf, headerOf, operationOf, rangeOf, resultOf } from './messages.ts';
+import type { WireHeader, WireLease, WireTxn, WireWatch } from './proto.ts';
+import type { RangeMessage } from './range-message.ts';
 import type {
   Call,
   Header,
@@ -111,9 +104,15 @@ export class GrpcTransport implements Transport {
 
   async get(key: string, call: Call): Promise<{ header: Header; entry: Entry | undefined }> {
     const request = { key: Buffer.from(key) };
-    const { response, endpoint } = await this.#unary<WireRange>('kv', 'Range', request, key, call);
-    const [kv] = response.kvs;
-    return { header: headerOf(response.header, endpoint), entry: kv && entryOf(kv) };
+    const { response, endpoint } = await this.#unary<RangeMessage>(
+      'kv',
+      'Range',
+      request,
+      key,
+      call,
+    );
+    const [entry] = response.entries;
+    return { header: headerOf(response.header, endpoint), entry };
   }
 
   async range(request: RangeRequest, call: Call) {
@@ -127,15 +126,15 @@ export class GrpcTransport implements Transport {
       sort_order: 'NONE',
       keys_only: request.keysOnly,
     };
-    const { response, endpoint } = await this.#unary<WireRange>(
+    const { response, endpoint } = await this.#unary<RangeMessage>(
       'kv',
       'Range',
       wire,
       request.prefix,
       call,
     );
-    const { header, kvs, more } = response;
-    return { header: headerOf(header, endpoint), entries: kvs.map(entryOf), more };
+    const { header, entries, more } = response;
+    return { header: headerOf(header, endpoint), entries, more };
   }
 
   async txn({ compare, success, failure }: TxnRequest, call: Call) {

@@ -1,9 +1,10 @@
 /** The messages of etcd.proto as proto-loader gives them: 64-bit numbers as decimal text, absent fields filled in. */
 
 import { join } from 'node:path';
-import type { ServiceClientConstructor } from '@grpc/grpc-js';
+import type { ServiceClientConstructor, ServiceDefinition } from '@grpc/grpc-js';
 import { loadPackageDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import { decodeRange } from './range-message.ts';
 
 export interface WireHeader {
   readonly cluster_id: string;
@@ -81,16 +82,16 @@ let loaded: Services['etcdserverpb'] | undefined;
 
 /** The services; the file is read once, at the first connection. */
 export function services(): Services['etcdserverpb'] {
-  loaded ??= (
-    loadPackageDefinition(
-      loadSync(join(import.meta.dirname, '..', 'etcd.proto'), {
-        keepCase: true,
-        longs: String,
-        enums: String,
-        defaults: true,
-        oneofs: true,
-      }),
-    ) as unknown as Services
-  ).etcdserverpb;
+  if (loaded !== undefined) return loaded;
+  const definition = loadSync(join(import.meta.dirname, '..', 'etcd.proto'), {
+    keepCase: true,
+    longs: String,
+    enums: String,
+    defaults: true,
+    oneofs: true,
+  });
+  const { Range } = definition['etcdserverpb.KV'] as ServiceDefinition;
+  if (Range !== undefined) Range.responseDeserialize = decodeRange;
+  loaded = (loadPackageDefinition(definition) as unknown as Services).etcdserverpb;
   return loaded;
 }

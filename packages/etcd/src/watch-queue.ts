@@ -1,18 +1,14 @@
 import type { KvEntry, SnapshotReason, WatchEvent } from './types.ts';
 
-interface Item {
-  event: WatchEvent;
-  /** The consumer has never been told of the key: a deletion takes the pending put away with it. */
-  readonly fresh: boolean;
-}
-
 /**
  * What waits for a watch's consumer: at most one event per key, the newest. A changed key keeps its
  * place, so that it never slips behind a `synced` that promised it; a listed key takes a new one, so
  * that it stands between its list's marks.
  */
 export class WatchQueue {
-  readonly #items = new Map<string | symbol, Item>();
+  readonly #items = new Map<string | symbol, WatchEvent>();
+  /** Keys of which the consumer has never been told: a deletion takes the pending put away with it. */
+  readonly #fresh = new Set<string>();
   #marks = 0;
 
   /** Keys that wait. */
@@ -25,23 +21,22 @@ export class WatchQueue {
   }
 
   put(entry: KvEntry, known: boolean, listed: boolean): void {
-    const waiting = this.#items.get(entry.key);
-    const item: Item = { event: { type: 'put', entry }, fresh: waiting ? waiting.fresh : !known };
-    if (listed) this.#items.delete(entry.key);
-    this.#items.set(entry.key, item);
+    const { key } = entry;
+    const waits = this.#items.has(key);
+    if (!waits && !known) this.#fresh.add(key);
+    if (waits && listed) this.#items.delete(key);
+    this.#items.set(key, { type: 'put', entry });
   }
 
   delete(key: string, revision: number, synthetic: boolean): void {
-    const waiting = this.#items.get(key);
-    if (waiting?.fresh) this.#items.delete(key);
-    else
-      this.#items.set(key, { event: { type: 'delete', key, revision, synthetic }, fresh: false });
+    if (this.#fresh.delete(key)) this.#items.delete(key);
+    else this.#items.set(key, { type: 'delete', key, revision, synthetic });
   }
 
   /** A new list makes the marks of older, untold ones pointless; only the first one's reason stays. */
   start(event: Extract<WatchEvent, { type: 'snapshot-start' }>): void {
     let reason: SnapshotReason = event.reason;
-    for (const [key, { event: old }] of this.#items) {
+    for (const [key, old] of this.#items) {
       if (typeof key !== 'symbol') continue;
       if (old.type === 'snapshot-start' && old.reason === 'first') reason = 'first';
       this.#items.delete(key);
@@ -55,16 +50,17 @@ export class WatchQueue {
   }
 
   #mark(event: WatchEvent): void {
-    this.#items.set(Symbol(event.type), { event, fresh: false });
+    this.#items.set(Symbol(event.type), event);
     this.#marks++;
   }
 
   take(most: number): WatchEvent[] {
     const events: WatchEvent[] = [];
-    for (const [key, { event }] of this.#items) {
+    for (const [key, event] of this.#items) {
       if (events.length >= most) break;
       this.#items.delete(key);
       if (typeof key === 'symbol') this.#marks--;
+      else this.#fresh.delete(key);
       events.push(event);
     }
     return events;
