@@ -177,14 +177,19 @@ export class MeshSite implements AsyncDisposable {
     return new ApiClient('agent', join(this.#directory, 'agent/agent.sock'));
   }
 
-  async status(): Promise<AgentStatus | undefined> {
+  #requireAgent(): void {
     if (this.#agent?.exitCode !== null) throw new Error('the agent has ended');
+  }
+
+  async status(): Promise<AgentStatus | undefined> {
+    this.#requireAgent();
     return (await this.#api.ask('GET', '/v1/status').catch(() => undefined)) as never;
   }
 
   /** Resolves when every peer is read and everything of it is in the kernel. */
   async inStep(): Promise<void> {
     await this.#until('every peer is read', async () => {
+      this.#requireAgent();
       const rows = (await this.#api.ask('GET', '/v1/tables/mesh-peers').catch(() => [])) as Pick<
         MeshPeerRow,
         'state'
@@ -206,7 +211,8 @@ export class MeshSite implements AsyncDisposable {
     const end = performance.now() + WAIT_MS;
     while (!(await condition())) {
       if (performance.now() > end) throw new Error(`not after ${WAIT_MS / 1000} s: ${what}`);
-      await sleep(100);
+      // Each question costs the agent some milliseconds.
+      await sleep(250);
     }
   }
 
