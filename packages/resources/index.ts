@@ -9,6 +9,8 @@ export {
   poolUseKey,
 } from './src/address-plan/pod-cidrs.ts';
 export { isTolerated, rangesOf } from './src/address-plan/ranges.ts';
+export { type BgpConfigChoice, bgpNodeSpec, chooseBgpConfig } from './src/bgp-node.ts';
+export { type Condition, withConditions } from './src/conditions.ts';
 export { describeKind, type FieldDoc, jsonSchemaOf, type KindDoc } from './src/describe.ts';
 export { ResourceError, type ResourceErrorCode, type ResourceIssue } from './src/errors.ts';
 export { type EtcdStoreOptions, etcdStore } from './src/etcd-store.ts';
@@ -43,10 +45,12 @@ export type { BGPClusterOptions, BGPPeerOptions } from './src/schema/causeway-bg
 export type {
   CiliumBGPAdvertisement,
   CiliumBGPClusterConfig,
-  CiliumBGPNodeConfig,
-  CiliumBGPNodeConfigOverride,
   CiliumBGPPeerConfig,
 } from './src/schema/cilium-bgp.ts';
+export type {
+  CiliumBGPNodeConfig,
+  CiliumBGPNodeConfigOverride,
+} from './src/schema/cilium-bgp-node.ts';
 export type { CiliumCIDRGroup, CiliumNode } from './src/schema/cilium-misc.ts';
 export type {
   CiliumClusterwideNetworkPolicy,

@@ -244,6 +244,27 @@ ${FAMILIES.flatMap((family) => [session('a', 1, family), session('b', 2, family)
     assert.match(shown, /^b +fd00:7:2::\/64 +pod CIDR +rack-ipv6 /m);
   });
 
+  test("the node's CiliumBGPNodeConfig says how its sessions are", async () => {
+    const metadata = { name: 'a' };
+    const spec = { bgpInstances: [{ name: 'main' }] };
+    const kind = 'CiliumBGPNodeConfig';
+    await nodes.store.apply([{ apiVersion: 'cilium.io/v2', kind, metadata, spec }]);
+    const peers = async () => {
+      const { status } = await nodes.store.get(kind, metadata);
+      return status?.bgpInstances?.[0]?.peers ?? [];
+    };
+    await until('both are told of', async () => (await peers()).length === 2);
+    const [ipv4] = await peers();
+    assert.equal(ipv4?.name, 'rack-ipv4');
+    assert.equal(ipv4?.peerASN, 65000);
+    assert.equal(ipv4?.peeringState, 'established');
+    assert.deepEqual(ipv4?.timers, { appliedHoldTimeSeconds: 9, appliedKeepaliveSeconds: 3 });
+    assert.deepEqual(ipv4?.routeCount, [
+      { afi: 'ipv4', safi: 'unicast', received: 0, advertised: 1 },
+    ]);
+    assert.match(ipv4?.establishedTime ?? '', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+  });
+
   test('pods reach pods by what the switch learned', async () => {
     await nodes.addPod('a', 'cli', { app: 'cli' });
     const far = await nodes.addPod('b', 'far', { app: 'till' });

@@ -99,6 +99,12 @@ export const operatorConfig = z.strictObject({
         .default([]),
     })
     .prefault({}),
+  bgp: z
+    .strictObject({
+      /** Where Secrets with passwords of sessions are; the agents' setting of this name. */
+      secretsNamespace: z.string().min(1).max(63).default('kube-system'),
+    })
+    .prefault({}),
   /** Other clusters; taken part in only with a cluster id. */
   mesh: z
     .strictObject({

@@ -5,6 +5,7 @@ import { CLAIMS } from '@causeway/ipam';
 import { IdentityCollector } from '@causeway/mesh';
 import type { EmptyStoreGuard, ResourceStore } from '@causeway/resources';
 import { type Clock, Gate } from '@causeway/tables';
+import { BgpKeeper } from './bgp/keeper.ts';
 import { ClaimKeeper } from './claims/keeper.ts';
 import type { OperatorConfig } from './config.ts';
 import type { KnownStore } from './memory.ts';
@@ -65,6 +66,7 @@ export class Lead implements AsyncDisposable {
       keepPlan({ ...options, cluster: options.config.cluster.name }, signal, good),
     );
     this.#start('requests', (signal, good) => serveRequests(options.kv, this, signal, good));
+    this.#start('bgp', (signal, good) => this.#keepBgp(signal, good));
     this.#start('identities', (signal, good) => this.#collect(signal, good));
     const { cluster, mesh } = options.config;
     // Without an id a cluster takes part in no mesh.
@@ -186,6 +188,14 @@ export class Lead implements AsyncDisposable {
     });
     await this.whenAllocating(signal);
     this.#keeper = keeper;
+    await keeper.run(signal, good);
+  }
+
+  async #keepBgp(signal: AbortSignal, good: () => void): Promise<void> {
+    using keeper = new BgpKeeper({
+      ...this.#options,
+      cluster: this.#options.config.cluster.name,
+    });
     await keeper.run(signal, good);
   }
 

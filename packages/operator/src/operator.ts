@@ -60,7 +60,8 @@ export class Operator implements AsyncDisposable {
     const { kv, config, clock, random, log } = options;
     this.#options = options;
     this.store = etcdStore(kv);
-    this.#sources = new OperatorSources(this.store, this.tables, clock, log);
+    const { secretsNamespace } = config.bgp;
+    this.#sources = new OperatorSources(this.store, this.tables, secretsNamespace, clock, log);
     this.#election = new Election({
       kv,
       key: ELECTION_KEY,

@@ -2,6 +2,10 @@ import type { Log } from '@causeway/daemon';
 import {
   type AddressPlan,
   type AddressReservation,
+  type CiliumBGPClusterConfig,
+  type CiliumBGPNodeConfig,
+  type CiliumBGPNodeConfigOverride,
+  type CiliumBGPPeerConfig,
   type CiliumLoadBalancerIPPool,
   type CiliumPodIPPool,
   EmptyStoreGuard,
@@ -36,6 +40,17 @@ export interface OperatorTables {
   readonly serviceCidrs: Table<ServiceCIDR>;
   readonly reservations: Table<AddressReservation>;
   readonly plans: Table<AddressPlan>;
+  readonly bgp: BgpTables;
+}
+
+/** What the kinds about BGP say, for the nodes' own objects and the conditions. */
+export interface BgpTables {
+  readonly configs: Table<CiliumBGPClusterConfig>;
+  readonly overrides: Table<CiliumBGPNodeConfigOverride>;
+  readonly peers: Table<CiliumBGPPeerConfig>;
+  readonly nodes: Table<CiliumBGPNodeConfig>;
+  /** Secrets where sessions' passwords are looked for; of them the names alone. */
+  readonly secrets: Table<{ readonly name: string }>;
 }
 
 const named = (object: { metadata: { namespace?: string; name: string } }): string =>
@@ -60,6 +75,16 @@ export function operatorTables(): OperatorTables {
     serviceCidrs: objects<'ServiceCIDR'>('service-cidrs'),
     reservations: objects<'AddressReservation'>('reservations'),
     plans: objects<'AddressPlan'>('plans'),
+    bgp: {
+      configs: objects<'CiliumBGPClusterConfig'>('bgp-cluster-configs'),
+      overrides: objects<'CiliumBGPNodeConfigOverride'>('bgp-node-overrides'),
+      peers: objects<'CiliumBGPPeerConfig'>('bgp-peer-configs'),
+      nodes: objects<'CiliumBGPNodeConfig'>('bgp-node-configs'),
+      secrets: database.table({
+        name: 'bgp-secrets',
+        key: ({ name }: { readonly name: string }) => name,
+      }),
+    },
   };
 }
 
@@ -70,7 +95,14 @@ export class OperatorSources implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #followers: (AsyncDisposable & { status(): SourceStatus })[];
 
-  constructor(store: ResourceStore, tables: OperatorTables, clock: Clock, log: Log) {
+  /** @param secretsNamespace where sessions' passwords are. */
+  constructor(
+    store: ResourceStore,
+    tables: OperatorTables,
+    secretsNamespace: string,
+    clock: Clock,
+    log: Log,
+  ) {
     this.guard = new EmptyStoreGuard(clock, this.#stop.signal);
     const { guard } = this;
     const whole = <K extends KindName>(kind: K, table: Table<ResourceKinds[K]>) =>
@@ -106,6 +138,22 @@ export class OperatorSources implements AsyncDisposable {
       whole('ServiceCIDR', tables.serviceCidrs),
       whole('AddressReservation', tables.reservations),
       whole('AddressPlan', tables.plans),
+      whole('CiliumBGPClusterConfig', tables.bgp.configs),
+      whole('CiliumBGPNodeConfigOverride', tables.bgp.overrides),
+      whole('CiliumBGPPeerConfig', tables.bgp.peers),
+      whole('CiliumBGPNodeConfig', tables.bgp.nodes),
+      new KindFollower(
+        store,
+        {
+          kind: 'Secret',
+          namespace: secretsNamespace,
+          table: tables.bgp.secrets,
+          row: ({ metadata }) => ({ name: metadata.name }),
+          key: (_, name) => name,
+        },
+        guard,
+        log,
+      ),
     ];
   }
 

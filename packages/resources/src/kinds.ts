@@ -19,15 +19,17 @@ import {
 import {
   type CiliumBGPAdvertisement,
   type CiliumBGPClusterConfig,
-  type CiliumBGPNodeConfig,
-  type CiliumBGPNodeConfigOverride,
   type CiliumBGPPeerConfig,
   ciliumBgpAdvertisement,
   ciliumBgpClusterConfig,
-  ciliumBgpNodeConfig,
-  ciliumBgpNodeConfigOverride,
   ciliumBgpPeerConfig,
 } from './schema/cilium-bgp.ts';
+import {
+  type CiliumBGPNodeConfig,
+  type CiliumBGPNodeConfigOverride,
+  ciliumBgpNodeConfig,
+  ciliumBgpNodeConfigOverride,
+} from './schema/cilium-bgp-node.ts';
 import {
   type CiliumCIDRGroup,
   type CiliumNode,

@@ -150,6 +150,11 @@ export class BgpController implements AsyncDisposable {
     return this.#plan !== undefined;
   }
 
+  /** Undefined until everything was read once. */
+  get plan(): BgpPlan | undefined {
+    return this.#plan;
+  }
+
   view(): BgpView {
     const wanted = this.tables.wanted.get(OWNER);
     return {

@@ -4,7 +4,7 @@ import type {
   CiliumBGPClusterConfig,
   CiliumBGPNodeConfigOverride,
 } from '@causeway/resources';
-import { selects } from '@causeway/resources';
+import { chooseBgpConfig } from '@causeway/resources';
 import { hash32 } from '@causeway/wire';
 import type { BgpInputs } from './inputs.ts';
 
@@ -30,18 +30,11 @@ export interface Selection {
   readonly problems: readonly string[];
 }
 
-/**
- * Of several CiliumBGPClusterConfigs that select a node the oldest counts, as with Cilium: a new one that is too
- * wide changes no node that has one.
- */
+/** What of it can be run, with what extends and overrides it. */
 export function selectInstances(inputs: BgpInputs): Selection {
   const { node, clusterConfigs, clusterOptions, overrides } = inputs;
   const problems: string[] = [];
-  const [chosen, ...others] = clusterConfigs
-    .filter(
-      ({ spec }) => spec.nodeSelector === undefined || selects(spec.nodeSelector, node.labels),
-    )
-    .toSorted(byAge);
+  const { chosen, others } = chooseBgpConfig(node.labels, clusterConfigs);
   if (chosen === undefined) return { config: undefined, instances: [], problems };
   const { name } = chosen.metadata;
   for (const other of others) {
@@ -97,11 +90,4 @@ export function routerIdOf(first: NodeInstance, node: BgpInputs['node']): string
   // A router id in 0.0.0.0/8 looks like a mistake, and 0 is none (RFC 6286).
   const number = (hash32(node.name) | 0x0100_0000) >>> 0;
   return [24, 16, 8, 0].map((shift) => (number >>> shift) & 255).join('.');
-}
-
-function byAge(a: CiliumBGPClusterConfig, b: CiliumBGPClusterConfig): number {
-  const left = a.metadata.creationTimestamp ?? '';
-  const right = b.metadata.creationTimestamp ?? '';
-  if (left !== right) return left < right ? -1 : 1;
-  return a.metadata.name < b.metadata.name ? -1 : 1;
 }

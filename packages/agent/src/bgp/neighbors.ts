@@ -9,6 +9,8 @@ import { type DynamicNeighbors, type Neighbor, speakerName } from './speaker-por
 /** A neighbour with where it comes from. */
 export interface NamedNeighbor {
   readonly neighbor: Neighbor;
+  /** The peer of the CiliumBGPClusterConfig that it is, by instance and name; undefined: another node. */
+  readonly peer?: { readonly instance: string; readonly name: string };
   readonly profile: Profile;
 }
 
@@ -75,7 +77,7 @@ function configured({ at, localAsn, localRouterId, inputs, problems }: Context):
       }),
       ...sessionOf(profile, peer.peerASN !== at.asn, name, inputs, problems),
     };
-    return [{ profile, neighbor }];
+    return [{ profile, neighbor, peer: { instance: instance.name, name: peer.name } }];
   });
 }
 

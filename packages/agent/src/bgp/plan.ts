@@ -47,7 +47,22 @@ export interface BgpPlan {
     | { readonly config: SpeakerConfig; readonly paths: readonly OriginatedPath[] }
     | undefined;
   readonly announcements: readonly Announcement[];
+  /** What this node's CiliumBGPNodeConfig tells of: the instances with the sessions that they name. */
+  readonly instances: readonly PlannedInstance[];
   readonly problems: readonly string[];
+}
+
+export interface PlannedInstance {
+  readonly name: string;
+  readonly asn: number;
+  readonly peers: readonly {
+    readonly name: string;
+    /** What the speaker calls it. */
+    readonly neighbor: string;
+    /** Undefined: it is found out, or taken as it comes. */
+    readonly address: string | undefined;
+    readonly asn: number | undefined;
+  }[];
 }
 
 /** Pure: what is planned depends on the inputs and on nothing else; `memo` only saves work. */
@@ -65,6 +80,7 @@ export function planBgp(inputs: BgpInputs, memo: PlanMemo = new PlanMemo()): Bgp
       clusterConfig: selection.config,
       wanted: undefined,
       announcements: candidates.map((each) => announcement(each, rules, [], each.obstacle ?? why)),
+      instances: [],
       problems: selection.problems,
     };
   }
@@ -139,8 +155,25 @@ export function planBgp(inputs: BgpInputs, memo: PlanMemo = new PlanMemo()): Bgp
     clusterConfig: selection.config,
     wanted: { config, paths },
     announcements,
+    instances: selection.instances.map((at) => plannedInstance(at, all)),
     problems: [...new Set(problems)],
   };
+}
+
+function plannedInstance(
+  { instance, asn }: NodeInstance,
+  all: Neighbors['neighbors'],
+): PlannedInstance {
+  const peers = all.flatMap(({ neighbor, peer }) => {
+    if (peer?.instance !== instance.name) return [];
+    return {
+      name: peer.name,
+      neighbor: neighbor.name,
+      address: 'address' in neighbor.peer ? neighbor.peer.address : undefined,
+      asn: typeof neighbor.asn === 'number' ? neighbor.asn : undefined,
+    };
+  });
+  return { name: instance.name, asn, peers };
 }
 
 /** One path a prefix, tagged with every rule of everything that stands behind it. */

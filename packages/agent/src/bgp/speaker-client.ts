@@ -1,9 +1,32 @@
 import { ApiClient, ApiError } from '@causeway/daemon';
 import type { Prefix } from '@causeway/ip';
-import type { OriginatedPath, SpeakerConfig, SpeakerPort, SpeakerStatus } from './speaker-port.ts';
+import { z } from 'zod';
+import type {
+  OriginatedPath,
+  SpeakerConfig,
+  SpeakerPort,
+  SpeakerSession,
+  SpeakerStatus,
+} from './speaker-port.ts';
 
 /** Under which what we say is kept in the speaker. */
 export const OWNER = 'agent';
+
+/** What is used of a neighbour as the speaker shows it. */
+const peerBody = z.object({
+  state: z.enum(['idle', 'connect', 'active', 'open-sent', 'open-confirm', 'established']),
+  since: z.string(),
+  address: z.string().exactOptional(),
+  asn: z.union([z.number(), z.string()]).exactOptional(),
+  negotiated: z.object({ holdTime: z.number(), keepaliveTime: z.number() }).exactOptional(),
+  families: z.array(
+    z.object({
+      family: z.enum(['ipv4-unicast', 'ipv6-unicast']),
+      received: z.number(),
+      advertised: z.number(),
+    }),
+  ),
+});
 
 /** The speaker over its Unix socket. */
 export class SpeakerClient implements SpeakerPort {
@@ -27,6 +50,23 @@ export class SpeakerClient implements SpeakerPort {
       process: `${typeof startedAt === 'string' ? startedAt : ''} ${this.#generation}`,
       peers: typeof total === 'number' ? total : 0,
       established: typeof established === 'number' ? established : 0,
+    };
+  }
+
+  async session(neighbor: string): Promise<SpeakerSession | undefined> {
+    const body = await this.#known(`/v1/peers/${encodeURIComponent(neighbor)}`);
+    const parsed = peerBody.safeParse(body);
+    if (!parsed.success) return undefined;
+    const { state, since, address, asn, negotiated, families } = parsed.data;
+    return {
+      state,
+      since,
+      ...(address === undefined ? {} : { address }),
+      ...(typeof asn === 'number' ? { asn } : {}),
+      ...(state !== 'established' || negotiated === undefined
+        ? {}
+        : { timers: { hold: negotiated.holdTime, keepalive: negotiated.keepaliveTime } }),
+      families: state === 'established' ? families : [],
     };
   }
 

@@ -119,12 +119,30 @@ export interface SpeakerStatus {
   readonly established: number;
 }
 
+/** How a neighbour's session is. What only a session that is up has, one that is down has not. */
+export interface SpeakerSession {
+  readonly state: 'idle' | 'connect' | 'active' | 'open-sent' | 'open-confirm' | 'established';
+  /** RFC 3339: the state's beginning. */
+  readonly since: string;
+  readonly address?: string;
+  readonly asn?: number;
+  /** Seconds, as agreed. */
+  readonly timers?: { readonly hold: number; readonly keepalive: number };
+  readonly families: readonly {
+    readonly family: FamilyKey;
+    readonly received: number;
+    readonly advertised: number;
+  }[];
+}
+
 /**
  * The speaker, as the agent needs it: whole sets under the owner `agent`, kept by the speaker over its restarts
  * and ours. Each call throws with the speaker's own reason.
  */
 export interface SpeakerPort {
   status(): Promise<SpeakerStatus>;
+  /** Undefined: the speaker has no such neighbour. */
+  session(neighbor: string): Promise<SpeakerSession | undefined>;
   /** What was put last; empty for a speaker that never heard of us. */
   paths(): Promise<readonly OriginatedPath[]>;
   /** The policies of what was put last; empty as above. */

@@ -6,9 +6,8 @@ import { Balancer } from '@causeway/loadbalancing';
 import { PolicyEngine } from '@causeway/policy';
 import type { Clock, Database } from '@causeway/tables';
 import type { AgentStatus } from '../api/types.ts';
-import { BgpController } from '../bgp/controller.ts';
-import { SpeakerClient } from '../bgp/speaker-client.ts';
-import { type ClusterTables, type NodeRow, reachable } from '../cluster/tables.ts';
+import type { BgpController } from '../bgp/controller.ts';
+import type { ClusterTables, NodeRow } from '../cluster/tables.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import type { DatapathSettings, NodeDatapath } from '../datapath/ports.ts';
 import { replayDeletions } from '../endpoints/deletions.ts';
@@ -38,6 +37,7 @@ import { PolicyFeed } from '../policy/feed.ts';
 import type { QuestionContext } from '../policy/questions.ts';
 import { ServiceController } from '../services/controller.ts';
 import { Addressing } from './addressing.ts';
+import { Announcing } from './announcing.ts';
 import type { Foundation } from './foundation.ts';
 import { Membership } from './membership.ts';
 import { OutsideParts } from './outside.ts';
@@ -78,10 +78,10 @@ export class Node implements AsyncDisposable {
   readonly outside: OutsideParts;
   /** Undefined: the node is no endpoint of its own. */
   readonly hostEndpoint: HostEndpointController | undefined;
-  /** Undefined: switched off. */
-  readonly bgp: BgpController | undefined;
   readonly questions: QuestionContext;
   readonly #options: NodeOptions;
+  /** Undefined: switched off. */
+  readonly #announcing: Announcing | undefined;
   readonly #kernel = new LinuxEndpointKernel();
   readonly addressing: Addressing;
   readonly #state: StateDirectory<EndpointRecord>;
@@ -305,7 +305,6 @@ export class Node implements AsyncDisposable {
       log,
     });
 
-    const { nodes } = this.#cluster;
     this.outside = new OutsideParts({
       config,
       kv,
@@ -323,33 +322,15 @@ export class Node implements AsyncDisposable {
     });
 
     if (config.bgp.enabled) {
-      this.bgp = new BgpController({
+      this.#announcing = new Announcing({
         config,
-        database,
+        foundation,
         sources: {
-          bgp: tables.bgp,
-          ownNode: foundation.ownNode,
-          devices: foundation.host.tables.devices,
-          pools: tables.addressing.pools,
           podAddresses: () => this.addressing.duties.announced,
-          services: tables.services,
           nodeAddresses: () => this.host.plan.nodeAddresses,
           balancing: this.services,
           outside: this.outside.forBgp(),
-          nodes: {
-            get initialized() {
-              return nodes.initialized;
-            },
-            *rows() {
-              for (const row of nodes.rows()) {
-                if (row.cluster !== config.cluster.name) continue;
-                yield { name: row.name, labels: row.labels, addresses: reachable(row) };
-              }
-            },
-            onCommit: (listener) => nodes.onCommit(listener),
-          },
         },
-        port: new SpeakerClient(config.bgp.socket ?? path.join(config.runDir, 'speaker.sock')),
         onAttracted: (prefixes) => this.host.setAttracted(prefixes),
         clock,
         random,
@@ -521,6 +502,11 @@ export class Node implements AsyncDisposable {
     this.#timers.push(timer);
   }
 
+  /** Undefined: switched off. */
+  get bgp(): BgpController | undefined {
+    return this.#announcing?.controller;
+  }
+
   /** Ends in the opposite order of the start. What is in the kernel and the store stays as it is. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
@@ -528,7 +514,7 @@ export class Node implements AsyncDisposable {
     await this.manager.idle();
     await this.#resolver[Symbol.asyncDispose]();
     await this.hostEndpoint?.[Symbol.asyncDispose]();
-    await this.bgp?.[Symbol.asyncDispose]();
+    await this.#announcing?.[Symbol.asyncDispose]();
     await this.mesh[Symbol.asyncDispose]();
     this.#feed[Symbol.dispose]();
     await this.outside[Symbol.asyncDispose]();

@@ -5,7 +5,7 @@ type Stored = { config?: SpeakerConfig; paths?: OriginatedPath[] };
 
 /**
  * A speaker's API with nothing behind it but a memory: what it was told, in order, and what a neighbour would
- * be sent of it at each moment. The real one answers alike (`bgp/speaker.interop.test.ts`).
+ * be sent of it at each moment. With the real one `fabric.interop.test.ts` does the same.
  */
 export class FakeSpeaker implements AsyncDisposable {
   readonly requests: string[] = [];

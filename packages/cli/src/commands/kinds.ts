@@ -115,6 +115,29 @@ const COLUMNS: Partial<Record<string, readonly KindColumn[]>> = {
     ),
     labels,
   ],
+  CiliumBGPNodeConfig: [
+    column('CONFIG', ({ metadata }) => metadata.ownerReferences?.[0]?.name),
+    column('ASNS', (object) =>
+      of(object, 'CiliumBGPNodeConfig')?.spec.bgpInstances.map(({ localASN }) => localASN ?? '-'),
+    ),
+    column('ESTABLISHED', (object) => {
+      const wanted = of(object, 'CiliumBGPNodeConfig')?.spec.bgpInstances ?? [];
+      const told = of(object, 'CiliumBGPNodeConfig')?.status?.bgpInstances;
+      const up = told?.flatMap(({ peers = [] }) =>
+        peers.filter(({ peeringState }) => peeringState === 'established'),
+      );
+      return `${up?.length ?? '-'}/${wanted.flatMap(({ peers = [] }) => peers).length}`;
+    }),
+    column(
+      'PEERS',
+      (object) =>
+        of(object, 'CiliumBGPNodeConfig')?.status?.bgpInstances?.flatMap(({ peers = [] }) =>
+          peers.map(({ name, peeringState }) => `${name}=${peeringState ?? 'unknown'}`),
+        ),
+      true,
+    ),
+    labels,
+  ],
   CiliumBGPAdvertisement: [
     column('TYPES', (object) => [
       ...new Set(

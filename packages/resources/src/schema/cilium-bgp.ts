@@ -8,7 +8,6 @@ import {
   listName,
   peerConfigRef,
   portNumber,
-  routerId,
   safi,
   seconds,
   selector,
@@ -22,10 +21,10 @@ import { dnsSubdomain, metadata } from './common.ts';
 // Cilium's kinds for BGP (1.19), v2 with what v2alpha1 had beside it. Specs take their own fields
 // only: a misspelt setting of a routing protocol must not be passed over in silence.
 
-const apiVersion = z.enum(['cilium.io/v2', 'cilium.io/v2alpha1']);
+export const apiVersion = z.enum(['cilium.io/v2', 'cilium.io/v2alpha1']);
 const status = maybe(open({ conditions: maybe(conditions) }));
 
-const autoDiscovery = closed({
+export const autoDiscovery = closed({
   mode: z.enum(['DefaultGateway', 'Unnumbered']),
   defaultGateway: maybe(closed({ addressFamily: z.enum(['ipv4', 'ipv6']) })),
   unnumbered: maybe(closed({ interface: interfaceName })),
@@ -248,58 +247,6 @@ export const ciliumBgpAdvertisement = open({
   description: 'What is announced, with which attributes; peers choose it by its labels.',
 });
 
-export const ciliumBgpNodeConfigOverride = open({
-  apiVersion,
-  kind: z.literal('CiliumBGPNodeConfigOverride'),
-  metadata: metadata(dnsSubdomain, false),
-  spec: closed({
-    bgpInstances: namedList(
-      closed({
-        name: listName,
-        routerID: maybe(routerId),
-        localPort: maybe(portNumber),
-        localASN: maybe(asn),
-        peers: maybe(
-          namedList(
-            closed({
-              name: listName,
-              localAddress: maybe(unicastAddress),
-              localPort: maybe(
-                portNumber.meta({ description: 'Taken and without effect, as in Cilium.' }),
-              ),
-            }),
-            1024,
-          ),
-        ),
-      }),
-      16,
-    ).min(1, 'must hold at least one instance'),
-  }),
-}).meta({
-  description: 'What is different on one node; its name is that of the node.',
-});
-
-const instanceStatus = open({
-  name: z.string(),
-  localASN: maybe(z.int()),
-  peers: maybe(z.array(open({ name: z.string(), peerAddress: z.string() }))),
-});
-
-export const ciliumBgpNodeConfig = open({
-  apiVersion,
-  kind: z.literal('CiliumBGPNodeConfig'),
-  metadata: metadata(dnsSubdomain, false),
-  spec: open({ bgpInstances: z.array(open({ name: z.string() })).default([]) }),
-  status: maybe(
-    open({ bgpInstances: maybe(z.array(instanceStatus)), conditions: maybe(conditions) }),
-  ),
-}).meta({
-  description:
-    'What Cilium derives for one node. Taken, so that an export of a cluster applies whole; nodes derive their own and do not read it.',
-});
-
 export type CiliumBGPClusterConfig = z.infer<typeof ciliumBgpClusterConfig>;
 export type CiliumBGPPeerConfig = z.infer<typeof ciliumBgpPeerConfig>;
 export type CiliumBGPAdvertisement = z.infer<typeof ciliumBgpAdvertisement>;
-export type CiliumBGPNodeConfigOverride = z.infer<typeof ciliumBgpNodeConfigOverride>;
-export type CiliumBGPNodeConfig = z.infer<typeof ciliumBgpNodeConfig>;
