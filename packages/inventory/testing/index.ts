@@ -1,3 +1,3 @@
-export { StandInKubeServer } from './kube-server.ts';
+export { Scratch, until } from './process.ts';
 export { RecordingSink } from './recording-sink.ts';
-export { CLUSTER, instanceOn, keysOf, Reader, Scratch, settings, until } from './world.ts';
+export { CLUSTER, instanceOn, keysOf, Reader, settings } from './world.ts';

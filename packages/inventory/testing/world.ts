@@ -1,8 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { checkConfig, silentLog } from '@causeway/daemon';
-import { type Kv, KvError } from '@causeway/etcd';
+import type { Kv } from '@causeway/etcd';
 import { ClusterId, identityLayout } from '@causeway/identity';
 import {
   decodeClusterConfig,
@@ -17,37 +14,6 @@ import { host } from '../src/daemon.ts';
 import { Instance } from '../src/instance.ts';
 
 export const CLUSTER = Object.freeze({ name: 'outside', id: 37 });
-
-/** Waits until the condition holds; throws with `what` when it does not for long. */
-export async function until(
-  what: string,
-  condition: () => boolean | Promise<boolean>,
-  limit = 60_000,
-): Promise<void> {
-  const end = Date.now() + limit;
-  for (;;) {
-    try {
-      if (await condition()) return;
-    } catch (error) {
-      if (!(error instanceof KvError && error.retryable)) throw error;
-    }
-    if (Date.now() > end) throw new Error(`not within ${limit} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
-
-/** A directory of one test's own, gone when it is disposed of. */
-export class Scratch implements Disposable {
-  readonly path = mkdtempSync(join(tmpdir(), `causeway-inventory-${process.pid}-`));
-
-  file(name: string): string {
-    return join(this.path, name);
-  }
-
-  [Symbol.dispose](): void {
-    rmSync(this.path, { recursive: true, force: true });
-  }
-}
 
 export const settings = (input: Partial<InventoryInput>): InventoryConfig =>
   checkConfig({ cluster: CLUSTER, name: 'one', ...input }, inventoryConfig);

@@ -1,3 +1,4 @@
+import { issueText } from '@causeway/daemon/words';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { checkItem } from '../../core/item.ts';
@@ -130,7 +131,7 @@ function read<T>(schema: z.ZodType<T>, value: unknown, file: string, at: string)
   const field = path.map(String).join('.');
   let wrong: unknown = value;
   for (const part of path) wrong = (wrong as Record<PropertyKey, unknown> | undefined)?.[part];
-  const text = issue.code === 'unrecognized_keys' ? 'no such field' : issue.message;
+  const text = issue.code === 'unrecognized_keys' ? 'no such field' : issueText(issue);
   throw bad(file, at, field, wrong, text);
 }
 

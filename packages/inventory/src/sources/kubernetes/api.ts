@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { RequestOptions } from 'node:https';
-import type { KubeConfig } from '@kubernetes/client-node';
 import { InventoryError } from '../../errors.ts';
+import { type Access, openAccess } from './access.ts';
 import type { KubernetesSourceConfig } from './config.ts';
 
 // Not by `import`: a module's facade of Node's HTTP loads fetch and WebSocket with it.
@@ -47,56 +47,19 @@ const WATCH_SECONDS = 300;
 /** Lists and watches. Who asks is said by Kubernetes' own client library; the bytes are bounded here. */
 export class KubeApi {
   readonly #config: KubernetesSourceConfig;
-  readonly #kube: KubeConfig;
   readonly #server: string;
+  /** Undefined once the server refused it: the token of a file has expired, and another may stand there by now. */
+  #access: Access | undefined;
 
-  private constructor(config: KubernetesSourceConfig, kube: KubeConfig, server: string) {
+  private constructor(config: KubernetesSourceConfig, access: Access) {
     this.#config = config;
-    this.#kube = kube;
-    this.#server = server.replace(/\/$/, '');
+    this.#access = access;
+    this.#server = access.server.replace(/\/$/, '');
   }
 
   /** @throws InventoryError `source-unreachable` for a kubeconfig that cannot be used. */
   static async open(config: KubernetesSourceConfig): Promise<KubeApi> {
-    // 90 MiB, which only those pay who have such a source.
-    const { KubeConfig } = await import('@kubernetes/client-node');
-    const kube = new KubeConfig();
-    try {
-      if (config.kubeconfig !== undefined) {
-        kube.loadFromFile(config.kubeconfig);
-        if (config.context !== undefined) kube.setCurrentContext(config.context);
-      } else {
-        const { caFile, server = '', tokenFile } = config;
-        kube.loadFromClusterAndUser(
-          { name: 'it', server, skipTLSVerify: false, ...(caFile === undefined ? {} : { caFile }) },
-          {
-            name: 'we',
-            ...(tokenFile === undefined
-              ? {}
-              : { authProvider: { name: 'tokenFile', config: { tokenFile } } }),
-          },
-        );
-      }
-    } catch (cause) {
-      const { kubeconfig } = config;
-      throw new InventoryError('source-unreachable', `${kubeconfig} is no usable kubeconfig`, {
-        field: 'kubeconfig',
-        value: kubeconfig,
-        cause,
-      });
-    }
-    const cluster = kube.getCurrentCluster();
-    if (cluster === null) {
-      throw new InventoryError('source-unreachable', 'the context names no cluster', {
-        field: config.context === undefined ? 'kubeconfig' : 'context',
-        value: config.context ?? config.kubeconfig,
-        hint: `contexts are ${kube
-          .getContexts()
-          .map(({ name }) => name)
-          .join(', ')}`,
-      });
-    }
-    return new KubeApi(config, kube, cluster.server);
+    return new KubeApi(config, await openAccess(config));
   }
 
   /** All of it at one revision, page by page. Throws Expired when that revision went before the last page. */
@@ -135,13 +98,16 @@ export class KubeApi {
     return { items, resourceVersion };
   }
 
-  /** Ends when the server ends it, which it does every few minutes. Throws Expired, InventoryError. */
-  async *watch(
+  /**
+   * Resolves once the server has taken it up; ends when the server ends it, which it does every few minutes.
+   * Both throw Expired and InventoryError.
+   */
+  async watch(
     path: string,
     query: Readonly<Record<string, string>>,
     resourceVersion: string,
     signal: AbortSignal,
-  ): AsyncGenerator<KubeEvent> {
+  ): Promise<AsyncGenerator<KubeEvent>> {
     const message = await this.#open(
       path,
       {
@@ -154,6 +120,10 @@ export class KubeApi {
       signal,
       (WATCH_SECONDS + 30) * 1000,
     );
+    return this.#events(path, message);
+  }
+
+  async *#events(path: string, message: IncomingMessage): AsyncGenerator<KubeEvent> {
     let rest = '';
     message.setEncoding('utf8');
     try {
@@ -232,7 +202,8 @@ export class KubeApi {
     };
     let message: IncomingMessage;
     try {
-      await this.#kube.applyToHTTPSOptions(options as never);
+      this.#access ??= await openAccess(this.#config);
+      await this.#access.identify(options);
       message = await new Promise<IncomingMessage>((resolve, reject) => {
         const request = (url.protocol === 'https:' ? https : http).request(url, options, resolve);
         request.on('timeout', () => request.destroy(new Error(`silent for ${timeout / 1000} s`)));
@@ -243,6 +214,7 @@ export class KubeApi {
       throw this.#translate(path, cause);
     }
     if (message.statusCode === 200) return message;
+    if (message.statusCode === 401) this.#access = undefined;
     const text = await shortText(message);
     if (message.statusCode === 410) throw new Expired(text);
     throw new InventoryError(

@@ -1,3 +1,4 @@
+import { messageWithCauses } from '@causeway/daemon';
 import { retrying } from '../../retry.ts';
 import type { Source, SourceContext, SourceItem, SourceSink } from '../../source.ts';
 import { Expired, KubeApi, type KubeEvent, type KubeObject } from './api.ts';
@@ -49,14 +50,17 @@ export class KubernetesSource implements Source {
       const pods = await api.list(PODS, selected, signal);
       view.start(namespaces.items, pods.items);
       sink.report({ state: 'following' });
+      const contact = new Contact(sink);
       const following = [
-        this.#follow(api, NAMESPACES, {}, namespaces.resourceVersion, ended, sink, (event) =>
-          view.namespace(event),
-        ),
-        this.#follow(api, PODS, selected, pods.resourceVersion, ended, sink, (event) =>
-          view.pod(event),
-        ),
-      ];
+        {
+          ...{ path: NAMESPACES, query: {}, from: namespaces.resourceVersion },
+          see: (event: KubeEvent) => view.namespace(event),
+        },
+        {
+          ...{ path: PODS, query: selected, from: pods.resourceVersion },
+          see: (event: KubeEvent) => view.pod(event),
+        },
+      ].map((each) => this.#follow(api, each, contact, ended));
       const resync = this.#context.clock.sleep(resyncSeconds * 1000, ended);
       await Promise.race([resync, ...following]);
       end.abort();
@@ -71,30 +75,29 @@ export class KubernetesSource implements Source {
   /** Until the signal aborts. Throws Expired, or what the server refuses for good. */
   async #follow(
     api: KubeApi,
-    path: string,
-    query: Readonly<Record<string, string>>,
-    from: string,
+    { path, query, from, see }: Following,
+    contact: Contact,
     signal: AbortSignal,
-    sink: SourceSink,
-    see: (event: KubeEvent) => void,
   ): Promise<void> {
     const { clock, log, random } = this.#context;
     let version = from;
-    const onError = (message: string | undefined) => {
-      sink.report(message === undefined ? { state: 'following' } : { state: 'failed', message });
-    };
     const options = {
       name: `watch ${path}`,
       clock,
       log,
       random,
-      onError,
+      onError: (message: string | undefined) => {
+        if (message !== undefined) contact.lost(path, message);
+      },
       final: (error: unknown) => error instanceof Expired,
     };
     while (!signal.aborted) {
+      const events = await retrying(options, signal, () => api.watch(path, query, version, signal));
+      if (events === undefined) return;
+      contact.made(path);
       let seen = false;
-      await retrying(options, signal, async () => {
-        for await (const event of api.watch(path, query, version, signal)) {
+      try {
+        for await (const event of events) {
           seen = true;
           version =
             event.type === 'BOOKMARK'
@@ -102,10 +105,46 @@ export class KubernetesSource implements Source {
               : (event.object.metadata.resourceVersion ?? version);
           see(event);
         }
-      });
+      } catch (error) {
+        if (error instanceof Expired) throw error;
+        if (signal.aborted) return;
+        contact.lost(path, messageWithCauses(error));
+        log.warn({ task: options.name, error: messageWithCauses(error) }, 'a watch broke');
+      }
       // A server that ends watches at once must not be asked a thousand times a second.
       if (!seen) await clock.sleep(1000, signal);
     }
+  }
+}
+
+interface Following {
+  readonly path: string;
+  readonly query: Readonly<Record<string, string>>;
+  /** The revision that the list was of. */
+  readonly from: string;
+  readonly see: (event: KubeEvent) => void;
+}
+
+/** Which watches stand: the source follows when all of them do. */
+class Contact {
+  readonly #sink: SourceSink;
+  readonly #lost = new Map<string, string>();
+
+  constructor(sink: SourceSink) {
+    this.#sink = sink;
+  }
+
+  lost(path: string, message: string): void {
+    this.#lost.set(path, message);
+    this.#sink.report({ state: 'failed', message });
+  }
+
+  made(path: string): void {
+    if (!this.#lost.delete(path)) return;
+    const [message] = this.#lost.values();
+    this.#sink.report(
+      message === undefined ? { state: 'following' } : { state: 'failed', message },
+    );
   }
 }
 

@@ -7,12 +7,12 @@ import { after, before, test } from 'node:test';
 import { memoryEtcd, systemClock } from '@causeway/etcd';
 import { freePort } from '@causeway/etcd/testing';
 import { instanceOn, Reader } from '../../../testing/index.ts';
+import { Link } from '../../../testing/link.ts';
+import { until } from '../../../testing/process.ts';
 import { absences, Followed, fast, often, rarely } from './testing/follow.ts';
 import { RealKeystone } from './testing/keystone.ts';
-import { Link } from './testing/link.ts';
 import { Neutron } from './testing/neutron.ts';
 import { Nova } from './testing/nova.ts';
-import { until } from './testing/process.ts';
 import { Rabbit } from './testing/rabbit.ts';
 
 let rabbit: Rabbit;

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Authority } from '@causeway/pki';
+import { Scratch, until } from '../../../testing/process.ts';
 import { absences, clockAt, Followed, fast, often, rarely } from './testing/follow.ts';
-import { Scratch, until } from './testing/process.ts';
 import { SmallSite, send } from './testing/small-site.ts';
 
 const clock = clockAt(20);

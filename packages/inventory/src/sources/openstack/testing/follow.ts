@@ -1,10 +1,10 @@
 import { silentLog } from '@causeway/daemon';
 import { type Clock, clockFrom } from '@causeway/tables';
 import { RecordingSink } from '../../../../testing/index.ts';
+import { until } from '../../../../testing/process.ts';
 import type { SourceItem } from '../../../source.ts';
 import { openstackSource } from '../config.ts';
 import { OpenStackSource } from '../source.ts';
-import { until } from './process.ts';
 
 /** A clock that runs faster than the world, so that pauses of seconds take none. */
 export const clockAt = (speed: number): Clock =>

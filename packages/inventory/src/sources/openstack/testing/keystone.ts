@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { freePort } from '@causeway/etcd/testing';
-import { Program, Scratch } from './process.ts';
+import { Program, Scratch } from '../../../../testing/process.ts';
 
 const script = new URL('keystone-server.py', import.meta.url).pathname;
 

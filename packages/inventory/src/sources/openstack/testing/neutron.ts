@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { freePort } from '@causeway/etcd/testing';
+import { Program, Scratch } from '../../../../testing/process.ts';
 import type { RealKeystone } from './keystone.ts';
-import { Program, Scratch } from './process.ts';
 
 const script = new URL('neutron-server.py', import.meta.url).pathname;
 /** The one that Debian's package brings. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { freePort } from '@causeway/etcd/testing';
-import { Program, Scratch } from './process.ts';
+import { Program, Scratch } from '../../../../testing/process.ts';
 
 const file = (name: string) => new URL(name, import.meta.url).pathname;
 

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { freePort } from '@causeway/etcd/testing';
 import { connect } from 'amqplib';
-import { Program, Scratch } from './process.ts';
+import { Program, Scratch } from '../../../../testing/process.ts';
 
 /** A private RabbitMQ on loopback, with its Erlang port mapper. */
 export class Rabbit implements AsyncDisposable {

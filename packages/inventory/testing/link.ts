@@ -6,6 +6,9 @@ export class Link implements AsyncDisposable {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #up = true;
+  #stall:
+    | { left: number; readonly held: Map<Socket, Socket>; readonly reached: () => void }
+    | undefined;
 
   private constructor(host: string) {
     const [name, port] = host.split(':');
@@ -26,6 +29,16 @@ export class Link implements AsyncDisposable {
       }
       near.pipe(far);
       far.pipe(near);
+      far.on('data', ({ length }) => {
+        const stall = this.#stall;
+        if (stall === undefined) return;
+        stall.left -= length;
+        if (stall.left > 0) return;
+        far.unpipe(near);
+        far.pause();
+        stall.held.set(far, near);
+        stall.reached();
+      });
     });
   }
 
@@ -53,6 +66,20 @@ export class Link implements AsyncDisposable {
 
   mend(): void {
     this.#up = true;
+  }
+
+  /** Nothing comes from the server any more once it has sent so much; resolves then. */
+  stallAfter(bytes: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#stall = { left: bytes, held: new Map(), reached: resolve };
+    });
+  }
+
+  /** What a stall held back goes on. */
+  flow(): void {
+    const held = this.#stall?.held ?? [];
+    this.#stall = undefined;
+    for (const [far, near] of held) far.pipe(near);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -24,14 +24,14 @@ export async function until(
   }
 }
 
-/** Python programs of this size take their time where others want the processors too. */
+/** Programs of this size take their time where others want the processors too. */
 const START_MS = 300_000;
 
 /** A directory that goes with what stands in it. */
 export class Scratch implements Disposable {
   readonly path: string;
 
-  constructor(what: string) {
+  constructor(what = 'inventory') {
     this.path = mkdtempSync(join(tmpdir(), `causeway-${what}-${process.pid}-`));
   }
 
