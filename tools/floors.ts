@@ -41,7 +41,7 @@ const mayStartProcesses = new Set(['lab']);
 const mayUseChance = new Set(['packages/bgp/src/wire/hash.ts']);
 
 /** Second faces, for those who need what little of a package loads nothing else: a command line starts by them. */
-const lightFaces = new Set(['daemon/client']);
+const lightFaces = new Set(['daemon/client', 'daemon/words']);
 
 /** Clock and chance, which a pure package takes as arguments. */
 const ambient =

@@ -1,7 +1,8 @@
 import type { z } from 'zod';
 import { Answer } from './answer.ts';
-import { fieldName, isSecret, valueAt } from './config.ts';
+import { fieldName, isSecret } from './config.ts';
 import { DaemonError, errorBody } from './errors.ts';
+import { issueText } from './issue-text.ts';
 import {
   type ApiRequest,
   Context,
@@ -12,6 +13,7 @@ import {
   type RouteOptions,
   segmentsOf,
 } from './router.ts';
+import { valueAt } from './schema-keys.ts';
 
 export interface ApiOptions {
   /** As in `the agent has no GET /v1/x`. */
@@ -193,16 +195,11 @@ export function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
   const issue = result.error.issues[0]!;
   const at = [...issue.path, ...(issue.code === 'unrecognized_keys' ? [issue.keys[0]!] : [])];
   const field = fieldName(at) || '(body)';
-  throw new DaemonError('bad-request', `${field}: ${describe(issue)}`, {
+  const text = issue.code === 'unrecognized_keys' ? 'no such field' : issueText(issue);
+  throw new DaemonError('bad-request', `${field}: ${text}`, {
     field,
     value: isSecret(at.at(-1)) ? '(secret)' : valueAt(body, at),
   });
-}
-
-function describe(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'unrecognized_keys') return 'no such field';
-  if (issue.code === 'invalid_format') return `must be ${issue.message}`;
-  return issue.message;
 }
 
 /** @throws DaemonError `not-found` naming what was asked for. */

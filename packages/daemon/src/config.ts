@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { z } from 'zod';
 import { DaemonError } from './errors.ts';
+import { issueText } from './issue-text.ts';
+import { knownKeys, valueAt } from './schema-keys.ts';
 import { suggest } from './suggest.ts';
 
 /** A configuration of a few kilobytes is large; more is a wrong file. */
@@ -160,10 +162,10 @@ function explain(
       {
         field,
         value,
-        text: `is missing${issue.code === 'invalid_type' ? `; it must be of type ${issue.expected}` : ''}`,
+        text: `is missing${issue.code === 'invalid_type' ? `; it ${issueText(issue)}` : ''}`,
       },
     ];
-  return [{ field, value, text: `${show(value)} is refused: ${allowed(issue)}` }];
+  return [{ field, value, text: `${show(value)} is refused: ${issueText(issue)}` }];
 }
 
 function nearestAlternative(
@@ -175,12 +177,6 @@ function nearestAlternative(
   return candidates.sort((a, b) => a.length - b.length)[0];
 }
 
-function allowed(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'invalid_value')
-    return `must be one of ${issue.values.map(String).join(', ')}`;
-  return issue.message;
-}
-
 function show(value: unknown): string {
   const text = JSON.stringify(value) ?? 'nothing';
   return text.length > 80 ? `${text.slice(0, 80)}...` : text;
@@ -188,50 +184,3 @@ function show(value: unknown): string {
 
 /** `neighbors.0.timers.hold`: as a person would write it. */
 export const fieldName = (path: readonly PropertyKey[]): string => path.map(String).join('.');
-
-/** The value at a path of an input that may be anything; undefined where it ends early. */
-export function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
-  let current = root;
-  for (const part of path) {
-    if (current === null || typeof current !== 'object') return undefined;
-    current = (current as Record<PropertyKey, unknown>)[part];
-  }
-  return current;
-}
-
-interface SchemaView {
-  readonly shape?: Record<string, unknown>;
-  readonly element?: unknown;
-  readonly valueType?: unknown;
-  readonly options?: readonly unknown[];
-  readonly in?: unknown;
-  unwrap?(): unknown;
-}
-
-/** The keys that the schema knows at a path, seen through defaults, lists and alternatives. */
-function knownKeys(schema: unknown, path: readonly PropertyKey[], root: unknown): string[] {
-  let views = open(schema);
-  let value = root;
-  for (const part of path) {
-    value = valueAt(value, [part]);
-    views = views.flatMap((view) =>
-      open(view.shape?.[String(part)] ?? view.element ?? view.valueType),
-    );
-  }
-  const shapes = views.flatMap((view) => (view.shape === undefined ? [] : [view.shape]));
-  if (shapes.length < 2) return Object.keys(shapes[0] ?? {});
-  // Of several alternatives the one that shares most words with what was written.
-  const written = Object.keys((value ?? {}) as object);
-  const shared = (shape: object) => written.filter((key) => Object.hasOwn(shape, key)).length;
-  return Object.keys(shapes.sort((a, b) => shared(b) - shared(a))[0] ?? {});
-}
-
-function open(schema: unknown, depth = 0): SchemaView[] {
-  const view = schema as SchemaView | undefined;
-  if (view === undefined || depth > 8) return [];
-  if (view.shape !== undefined || view.valueType !== undefined) return [view];
-  if (view.options !== undefined) return view.options.flatMap((each) => open(each, depth + 1));
-  if (view.element !== undefined) return [view];
-  if (view.in !== undefined) return open(view.in, depth + 1);
-  return view.unwrap === undefined ? [] : open(view.unwrap(), depth + 1);
-}

@@ -1,3 +1,4 @@
+import { issueText, knownKeys, suggest, typeText } from '@causeway/daemon/words';
 import type * as z from 'zod';
 import { ResourceError, type ResourceIssue, shown } from './errors.ts';
 import { apiVersionOf, KINDS, type KindDescriptor, type KindName, type Resource } from './kinds.ts';
@@ -21,7 +22,7 @@ export function validateObject(raw: RawObject, namespace = 'default'): Validatio
   if (kind === undefined) return { type: 'refused', error: unknownKind(raw) };
   const what = rawName(raw);
   const parsed = kind.schema.safeParse(raw.value, { reportInput: true });
-  const issues = parsed.success ? [] : issuesOf(parsed.error);
+  const issues = parsed.success ? [] : issuesOf(parsed.error, kind, raw.value);
   // Of an object that the schema refuses, the check would mostly repeat it; what is not enforced is
   // worth saying at once.
   for (const each of kind.check(raw.value)) {
@@ -92,12 +93,16 @@ function descriptorOf(apiVersion: unknown, kind: unknown): KindDescriptor | unde
 function unknownKind({ where, value: { apiVersion, kind } }: RawObject): ResourceError {
   const path = typeof kind === 'string' ? 'apiVersion' : 'kind';
   const known = Object.values(KINDS).map((each) => `${apiVersionOf(each)} ${each.kind}`);
+  const meant = typeof kind === 'string' ? suggest(kind, Object.keys(KINDS)) : undefined;
   const message = `${where}: ${shown(apiVersion)} ${shown(kind)} is not a kind that Causeway knows`;
   return new ResourceError('unknown-kind', message, {
     object: where,
     value: { apiVersion, kind },
     issues: [{ type: 'invalid', path, message: 'is not known', value: { apiVersion, kind } }],
-    hint: `known kinds: ${known.join(', ')}`,
+    hint:
+      meant === undefined
+        ? `known kinds: ${known.join(', ')}`
+        : `did you mean ${apiVersionOf(KINDS[meant as KindName])} ${meant}?`,
   });
 }
 
@@ -122,16 +127,19 @@ export function refusal(what: string, issues: readonly ResourceIssue[]): Resourc
   });
 }
 
-function issuesOf(error: z.ZodError): ResourceIssue[] {
+function issuesOf(error: z.ZodError, kind: KindDescriptor, value: unknown): ResourceIssue[] {
   const found: ResourceIssue[] = [];
   for (const issue of error.issues) {
     if (found.length >= MAX_ISSUES) break;
-    found.push(...issueOf(issue));
+    found.push(...issueOf(issue, (path) => knownKeys(kind.schema, path, value)));
   }
   return found;
 }
 
-function issueOf(issue: z.core.$ZodIssue): ResourceIssue[] {
+function issueOf(
+  issue: z.core.$ZodIssue,
+  known: (path: readonly PropertyKey[]) => readonly string[],
+): ResourceIssue[] {
   const value = shortened(issue.input);
   const base = { path: pathText(issue.path), ...(value === undefined ? {} : { value }) };
   switch (issue.code) {
@@ -139,7 +147,7 @@ function issueOf(issue: z.core.$ZodIssue): ResourceIssue[] {
       return issue.keys.slice(0, MAX_ISSUES).map((key) => ({
         type: 'invalid',
         path: pathText([...issue.path, key]),
-        message: 'is not a field of this kind',
+        message: `is not a field of this kind${nearest(key, known(issue.path))}`,
       }));
     case 'invalid_type':
       return [
@@ -148,8 +156,8 @@ function issueOf(issue: z.core.$ZodIssue): ResourceIssue[] {
           type: 'invalid',
           message:
             issue.input === undefined
-              ? `must be set: ${article(issue.expected)}`
-              : `must be ${article(issue.expected)}`,
+              ? `must be set: ${typeText(issue.expected)}`
+              : issueText(issue),
         },
       ];
     case 'invalid_value':
@@ -160,9 +168,6 @@ function issueOf(issue: z.core.$ZodIssue): ResourceIssue[] {
           message: `must be ${issue.values.map((v) => shown(v)).join(' or ')}`,
         },
       ];
-    case 'too_big':
-    case 'too_small':
-      return [{ ...base, type: 'invalid', message: lower(issue.message) }];
     case 'invalid_key':
       return issue.issues
         .slice(0, 1)
@@ -176,21 +181,13 @@ function issueOf(issue: z.core.$ZodIssue): ResourceIssue[] {
         },
       ];
     default:
-      return [{ ...base, type: 'invalid', message: lower(issue.message) }];
+      return [{ ...base, type: 'invalid', message: issueText(issue) }];
   }
 }
 
-const article = (expected: string): string => {
-  const names: Record<string, string> = {
-    int: 'a whole number',
-    number: 'a number',
-    string: 'a text (write it in quotes)',
-    array: 'a list',
-    object: 'an object',
-    record: 'an object',
-    boolean: 'true or false',
-  };
-  return names[expected] ?? expected;
+const nearest = (key: string, known: readonly string[]): string => {
+  const meant = suggest(key, known);
+  return meant === undefined ? '' : `; did you mean ${meant}?`;
 };
 
 const lower = (message: string): string => message.charAt(0).toLowerCase() + message.slice(1);
