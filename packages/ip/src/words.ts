@@ -61,8 +61,11 @@ function parseQuad(text: string, start: number): number {
   return dots === 3 && octet >= 0 ? value * 256 + octet : -1;
 }
 
+/** The groups of the text that is being read: an array for each address would be most of the work. */
+const groups = new Uint16Array(8);
+
 function parseV6(text: string): Words | undefined {
-  const groups: number[] = [];
+  let count = 0;
   let gap = -1;
   let i = 0;
   if (text.charCodeAt(0) === 0x3a) {
@@ -71,7 +74,7 @@ function parseV6(text: string): Words | undefined {
     i = 2;
   }
   while (i < text.length) {
-    if (groups.length === 8) return undefined;
+    if (count === 8) return undefined;
     const start = i;
     let value = 0;
     while (i < text.length) {
@@ -82,30 +85,33 @@ function parseV6(text: string): Words | undefined {
     }
     if (i < text.length && text.charCodeAt(i) === 0x2e) {
       const quad = parseQuad(text, start);
-      if (quad < 0 || groups.length > 6) return undefined;
-      groups.push(quad >>> 16, quad & 0xffff);
+      if (quad < 0 || count > 6) return undefined;
+      groups[count++] = quad >>> 16;
+      groups[count++] = quad & 0xffff;
       i = text.length;
       break;
     }
     if (i === start || i - start > 4) return undefined;
-    groups.push(value);
+    groups[count++] = value;
     if (i === text.length) break;
     if (text.charCodeAt(i) !== 0x3a) return undefined;
     i++;
     if (i < text.length && text.charCodeAt(i) === 0x3a) {
       if (gap >= 0) return undefined;
-      gap = groups.length;
+      gap = count;
       i++;
     } else if (i === text.length) return undefined;
   }
   if (gap >= 0) {
-    if (groups.length > 7) return undefined;
-    groups.splice(gap, 0, ...new Array<number>(8 - groups.length).fill(0));
-  }
-  if (groups.length !== 8) return undefined;
-  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0] = groups;
-  return v6Words(a * 65536 + b, c * 65536 + d, e * 65536 + f, g * 65536 + h);
+    if (count > 7) return undefined;
+    const zeros = 8 - count;
+    for (let at = count - 1; at >= gap; at--) groups[at + zeros] = groups[at]!;
+    for (let at = gap; at < gap + zeros; at++) groups[at] = 0;
+  } else if (count !== 8) return undefined;
+  return v6Words(word(0), word(2), word(4), word(6));
 }
+
+const word = (group: number): number => groups[group]! * 65536 + groups[group + 1]!;
 
 function hexDigit(c: number): number {
   if (c >= 0x30 && c <= 0x39) return c - 0x30;
@@ -118,7 +124,7 @@ export function formatWords(w: Words): string {
   if (w.family === 'ipv4') {
     return `${w.w0 >>> 24}.${(w.w0 >>> 16) & 255}.${(w.w0 >>> 8) & 255}.${w.w0 & 255}`;
   }
-  const groups = [
+  const parts = [
     w.w0 >>> 16,
     w.w0 & 0xffff,
     w.w1 >>> 16,
@@ -133,19 +139,22 @@ export function formatWords(w: Words): string {
   let bestLength = 1;
   for (let i = 0; i < 8; i++) {
     let end = i;
-    while (end < 8 && groups[end] === 0) end++;
+    while (end < 8 && parts[end] === 0) end++;
     if (end - i > bestLength) {
       best = i;
       bestLength = end - i;
     }
     if (end > i) i = end;
   }
-  const hex = (from: number, to: number) =>
-    groups
-      .slice(from, to)
-      .map((group) => group.toString(16))
-      .join(':');
-  return best < 0 ? hex(0, 8) : `${hex(0, best)}::${hex(best + bestLength, 8)}`;
+  if (best < 0) return hexOf(parts, 0, 8);
+  return `${hexOf(parts, 0, best)}::${hexOf(parts, best + bestLength, 8)}`;
+}
+
+function hexOf(parts: readonly number[], from: number, to: number): string {
+  let text = '';
+  for (let i = from; i < to; i++)
+    text += i === from ? parts[i]!.toString(16) : `:${parts[i]!.toString(16)}`;
+  return text;
 }
 
 const keep = (bits: number): number => (bits <= 0 ? 0 : bits >= 32 ? -1 : -1 << (32 - bits));
