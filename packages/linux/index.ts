@@ -58,6 +58,7 @@ export {
   queryTcFilter,
   type TcFilter,
 } from './src/bpf/tc-filter.ts';
+export { EchoSocket } from './src/echo-socket.ts';
 export {
   errnoName,
   LinuxError,

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { silentLog } from '@causeway/daemon';
 import { memoryEtcd } from '@causeway/etcd';
+import { Address } from '@causeway/ip';
 import { Database, VirtualClock } from '@causeway/tables';
+import { watchedBy } from './echo-rounds.ts';
 import { Presence } from './presence.ts';
 import { edgeObstacle, edgeRole } from './role.ts';
 
@@ -75,4 +77,105 @@ test('presence: on a short lease, dropped by whoever stops, kept while the store
   assert.equal(a.living.has('b'), true);
   await clock.advance(20_000);
   assert.deepEqual([...a.living], ['a']);
+});
+
+/** Nodes of one group, whose kernels answer or do not, over one store that each may lose alone. */
+function group(names: readonly string[], clock: VirtualClock, etcd: ReturnType<typeof memoryEtcd>) {
+  const nodes = names.map((name, at) => ({ name, address: Address.parse(`10.0.0.${at + 1}`) }));
+  const away = new Set<string>();
+  const make = (node: string) => {
+    const kv = etcd.connect();
+    const asker = (address: Address) => {
+      const name = nodes.find((each) => each.address === address)!.name;
+      let heard: number[] = [];
+      return {
+        send(sequence: number) {
+          if (!away.has(name) && !away.has(node)) heard.push(sequence);
+          return 0;
+        },
+        heard() {
+          const these = heard;
+          heard = [];
+          return these;
+        },
+        [Symbol.dispose]() {},
+      };
+    };
+    const reached = <T>(call: () => Promise<T>) =>
+      away.has(node) ? Promise.reject(new Error('no way to the store')) : call();
+    const presence = new Presence({
+      node,
+      kv: {
+        ...kv,
+        watch: kv.watch.bind(kv),
+        lease: kv.lease.bind(kv),
+        health: kv.health.bind(kv),
+        get: (...args) => reached(() => kv.get(...args)),
+        txn: (...args) => reached(() => kv.txn(...args)),
+      } as typeof kv,
+      database: new Database(),
+      clock,
+      random: () => 0.5,
+      watch: { watched: (living) => watchedBy(node, nodes, living), open: asker },
+      onChange: () => {},
+      log: silentLog,
+    });
+    return presence;
+  };
+  return { away, members: names.map(make) };
+}
+
+const livingOf = (presence: Presence) => [...presence.living].sort().join();
+
+test('a node whose kernel answers no more is out within a second, says so itself, and comes back by itself', async () => {
+  for (const names of [
+    ['a', 'b'],
+    ['a', 'b', 'c'],
+  ]) {
+    const clock = new VirtualClock();
+    await using etcd = memoryEtcd({ clock });
+    const { away, members } = group(names, clock, etcd);
+    for (const each of members) each.announce(true);
+    await clock.advance(3_000);
+    const all = names.join();
+    const others = names.filter((name) => name !== 'b').join();
+    assert.deepEqual(
+      members.map(livingOf),
+      names.map(() => all),
+    );
+    away.add('b');
+    await clock.advance(950);
+    for (const [at, member] of members.entries()) {
+      if (names[at] !== 'b') assert.equal(livingOf(member), others);
+      else assert.ok(!member.living.has('b'), 'it counts itself out');
+    }
+    await clock.advance(2_000);
+    away.delete('b');
+    await clock.advance(2_000);
+    assert.deepEqual(
+      members.map(livingOf),
+      names.map(() => all),
+      'all are back',
+    );
+    for (const each of members) await each[Symbol.asyncDispose]();
+  }
+});
+
+test('a store that is away for all takes nobody out; nor does a node whose own network is gone', async () => {
+  const clock = new VirtualClock();
+  await using etcd = memoryEtcd({ clock });
+  const { away, members } = group(['a', 'b', 'c'], clock, etcd);
+  for (const each of members) each.announce(true);
+  await clock.advance(3_000);
+  etcd.stop();
+  await clock.advance(5_000);
+  assert.deepEqual(members.map(livingOf), ['a,b,c', 'a,b,c', 'a,b,c']);
+  etcd.start();
+  await clock.advance(5_000);
+  away.add('a');
+  await clock.advance(950);
+  away.delete('a');
+  await clock.advance(5_000);
+  assert.deepEqual(members.map(livingOf), ['a,b,c', 'a,b,c', 'a,b,c']);
+  for (const each of members) await each[Symbol.asyncDispose]();
 });

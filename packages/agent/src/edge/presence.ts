@@ -3,6 +3,8 @@ import { type Kv, SharedStore } from '@causeway/etcd';
 import type { Clock, Database, InitialSource, Table } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
 import { reconcilerHealth } from '../health.ts';
+import type { EchoRounds, Watched } from './echo-rounds.ts';
+import { GroupWatch, type OpenEcho } from './group-watch.ts';
 
 /** Nodes that others rely on at the edge say that they live, each by a key on a short lease. */
 export const PRESENCE_PREFIX = 'causeway/state/edge/';
@@ -10,6 +12,8 @@ export const PRESENCE_PREFIX = 'causeway/state/edge/';
 /** Seconds until a node that says nothing more is held for dead: not so few that a busy store or node seems dead. */
 const TTL = 10;
 const MAX_NODES = 10_000;
+/** A store that has not answered by then is out of reach, for the moment. */
+const ANSWER_MS = 500;
 
 export interface PresenceOptions {
   readonly node: string;
@@ -18,14 +22,24 @@ export interface PresenceOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly ttl?: number;
+  /** Whom this node watches while it is one of them; without it leases alone tell who lives. */
+  readonly watch?: {
+    readonly watched: (living: ReadonlySet<string>) => readonly Watched[];
+    readonly open: OpenEcho;
+  };
   /** The living are others now. */
   readonly onChange: () => void;
   readonly log: Log;
 }
 
 /**
- * Which edge nodes and egress gateways live, by their leases. All nodes read the same keys and so choose alike. While
- * the store is away, the last known ones count.
+ * Which edge nodes and egress gateways live. All nodes read the same keys and so choose alike. While the store is away,
+ * the last known ones count.
+ *
+ * A key goes with its lease when the agent has been silent for that long, and sooner when the node's kernel answers no
+ * more: others of the group ask it for echoes, and who finds it fallen deletes the key that he has seen. A node that
+ * lives and finds its key gone writes it anew, once somebody answers it. And a node that has lost both the group and
+ * the store counts itself out, in the time in which the others count it out.
  */
 export class Presence implements AsyncDisposable {
   readonly #options: PresenceOptions;
@@ -34,9 +48,15 @@ export class Presence implements AsyncDisposable {
   readonly #store: SharedStore<{ readonly node: string }>;
   readonly #stop = new AbortController();
   readonly #watching: Promise<void>;
-  readonly #living = new Set<string>();
+  /** Each with the revision of its key. */
+  readonly #living = new Map<string, number>();
+  #group: GroupWatch | undefined;
+  #ending: Promise<void> = Promise.resolve();
   #synced = false;
   #said = false;
+  /** Somebody else has deleted this node's key. */
+  #takenOut = false;
+  #cutOff = false;
 
   constructor(options: PresenceOptions) {
     this.#options = options;
@@ -69,7 +89,9 @@ export class Presence implements AsyncDisposable {
   }
 
   get living(): ReadonlySet<string> {
-    return this.#living;
+    const living = new Set(this.#living.keys());
+    if (this.#cutOff) living.delete(this.#options.node);
+    return living;
   }
 
   /** Whether others rely on this node, from now on. */
@@ -77,6 +99,7 @@ export class Presence implements AsyncDisposable {
     const { node } = this.#options;
     if (present) this.#table.put({ node });
     else this.#table.delete(node);
+    this.#watchGroup(present);
     if (!this.#said) this.#initial.done();
     this.#said = true;
   }
@@ -92,9 +115,13 @@ export class Presence implements AsyncDisposable {
     try {
       for await (const events of watch.batches()) {
         for (const event of events) {
-          if (event.type === 'put') this.#living.add(event.entry.key.slice(PRESENCE_PREFIX.length));
-          else if (event.type === 'delete') {
-            this.#living.delete(event.key.slice(PRESENCE_PREFIX.length));
+          if (event.type === 'put') {
+            const name = event.entry.key.slice(PRESENCE_PREFIX.length);
+            this.#living.set(name, event.entry.modRevision);
+          } else if (event.type === 'delete') {
+            const name = event.key.slice(PRESENCE_PREFIX.length);
+            this.#living.delete(name);
+            if (name === this.#options.node) this.#takenOut = true;
           } else if (event.type === 'synced') this.#synced = true;
         }
         if (this.#synced) onChange();
@@ -104,9 +131,84 @@ export class Presence implements AsyncDisposable {
     }
   }
 
+  #watchGroup(present: boolean): void {
+    const { watch, clock, log } = this.#options;
+    if (watch === undefined || present === (this.#group !== undefined)) return;
+    const before = this.#group;
+    this.#cutOff = false;
+    this.#group = present
+      ? new GroupWatch({
+          watched: () => watch.watched(this.living),
+          open: watch.open,
+          clock,
+          onRound: (rounds) => this.#conclude(rounds),
+          log,
+        })
+      : undefined;
+    this.#ending = this.#ending.then(() => before?.[Symbol.asyncDispose]());
+  }
+
+  async #conclude(rounds: EchoRounds): Promise<void> {
+    const { node, log, onChange } = this.#options;
+    for (const name of rounds.accused()) {
+      const revision = this.#living.get(name);
+      if (revision !== undefined) await this.#takeOut(name, revision);
+      rounds.settle(name);
+    }
+    if (this.#takenOut && rounds.connected && this.#table.has(node)) {
+      this.#takenOut = false;
+      this.#store.reconciler.refresh();
+    }
+    const cutOff = rounds.cutOff && !(await this.#storeAnswers());
+    if (cutOff === this.#cutOff) return;
+    this.#cutOff = cutOff;
+    if (cutOff) log.error({ node }, 'neither the other edge nodes nor the store answer');
+    else log.info({ node }, 'the other edge nodes or the store answer again');
+    onChange();
+  }
+
+  /** Only the key that was seen: one that was written since is of a node that lives. */
+  async #takeOut(name: string, revision: number): Promise<void> {
+    const { kv, clock, log } = this.#options;
+    const key = PRESENCE_PREFIX + name;
+    const { succeeded } = await limited(clock, (signal) =>
+      kv.txn(
+        {
+          compare: [{ type: 'mod', key, operator: '=', revision }],
+          success: [{ type: 'delete', key }],
+        },
+        { signal },
+      ),
+    );
+    if (succeeded) log.warn({ node: name }, 'an edge node answers no more; others stand in for it');
+  }
+
+  async #storeAnswers(): Promise<boolean> {
+    const { kv, node, clock } = this.#options;
+    const asked = limited(clock, (signal) => kv.get(PRESENCE_PREFIX + node, { signal }));
+    return asked.then(
+      () => true,
+      () => false,
+    );
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#watchGroup(false);
+    await this.#ending;
     this.#stop.abort();
     await this.#watching;
     await this.#store[Symbol.asyncDispose]();
+  }
+}
+
+/** One call to the store, given up when it takes too long. */
+async function limited<T>(clock: Clock, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const over = new AbortController();
+  const done = new AbortController();
+  void clock.sleep(ANSWER_MS, done.signal).then(() => over.abort());
+  try {
+    return await call(over.signal);
+  } finally {
+    done.abort();
   }
 }

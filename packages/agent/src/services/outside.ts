@@ -4,7 +4,9 @@ import { serviceName } from '@causeway/loadbalancing';
 import type { Labels } from '@causeway/resources';
 import type { Clock, Database, Table } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
-import { type NodeTable, nodeKey } from '../cluster/tables.ts';
+import { type NodeTable, nodeKey, reachable } from '../cluster/tables.ts';
+import { type Watched, watchedBy } from '../edge/echo-rounds.ts';
+import { kernelEchoes, type OpenEcho } from '../edge/group-watch.ts';
 import { Presence } from '../edge/presence.ts';
 import { type EdgeRole, type EdgeView, edgeRole } from '../edge/role.ts';
 import type { OwnNode } from '../node/own-node.ts';
@@ -25,6 +27,7 @@ export interface OutsideServicesOptions {
   readonly announces: boolean;
   /** For tests. */
   readonly probe?: Probe;
+  readonly echoes?: OpenEcho;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
@@ -48,7 +51,11 @@ export class OutsideServices implements AsyncDisposable {
     this.#options = options;
     const { node, kv, database, services, ownNode, nodes, clock, random, log } = options;
     const shared = { node, kv, database, clock, random, log };
-    this.presence = new Presence({ ...shared, onChange: () => this.#changed() });
+    this.presence = new Presence({
+      ...shared,
+      watch: { watched: (living) => this.#watched(living), open: options.echoes ?? kernelEchoes },
+      onChange: () => this.#changed(),
+    });
     this.health = new BackendHealth({
       ...shared,
       balancer: services,
@@ -97,6 +104,16 @@ export class OutsideServices implements AsyncDisposable {
         ? []
         : [{ name: 'health-check-ports', healthy: false, detail: first }]),
     ];
+  }
+
+  /** By the addresses by which nodes reach each other. */
+  #watched(living: ReadonlySet<string>): Watched[] {
+    const { node, cluster, nodes } = this.#options;
+    const known = [...nodes.rows()].flatMap((row) => {
+      const [address] = reachable(row);
+      return row.cluster === cluster && address !== undefined ? [{ name: row.name, address }] : [];
+    });
+    return watchedBy(node, known, living);
   }
 
   #role(): EdgeRole {
