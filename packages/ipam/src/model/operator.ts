@@ -80,11 +80,13 @@ export function commit(world: World, state: State, op: Operator, decision: Decis
   const leads = op.term === 'leading' || world.fault === 'no-fence';
   const fresh = op.nodes[node]?.fresh === true;
   const fits = gives ? record === undefined : record?.[1] === node;
-  if (!leads || !fresh || !fits) return false;
   const before = store.nodes[node] ?? { requested: 0, allocated: [] };
+  // What the node says by now may have overtaken a decision: the view may be newer than the plan.
+  const named = before.allocated.includes(decision.cidr);
+  const overtaken = decision.type !== 'reclaim' && named !== (decision.type === 'adopt');
+  if (!leads || !fresh || !fits || overtaken) return false;
   const without = before.allocated.filter((cidr) => cidr !== decision.cidr);
-  const named = decision.type === 'give' || decision.type === 'adopt';
-  const allocated = named ? [...without, decision.cidr].sort() : without;
+  const allocated = gives ? [...without, decision.cidr].sort() : without;
   const records = store.records.filter(([cidr]) => cidr !== decision.cidr);
   if (gives) records.push([decision.cidr, node]);
   store.records = records.sort(([a], [b]) => (a < b ? -1 : 1));
