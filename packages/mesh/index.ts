@@ -147,6 +147,7 @@ export {
   ipKey,
   isClusterName,
   nodeKey,
+  SHARDS_EXPORTED_KEY,
   STATE_KINDS,
   type StateKind,
   type StateTree,

@@ -8,6 +8,7 @@ import {
   type TableKey,
   type Target,
 } from '@causeway/tables';
+import type { Fence } from './election.ts';
 import { bytesOf, sameBytes } from './entry.ts';
 import { KvError } from './errors.ts';
 import { chunks } from './shared-chunks.ts';
@@ -17,6 +18,8 @@ import {
   type KvEntry,
   type KvWatch,
   type Lease,
+  type TxnOperation,
+  type TxnResult,
   unchanged,
   type WatchEvent,
 } from './types.ts';
@@ -44,6 +47,8 @@ export interface SharedStoreOptions<Row, K extends TableKey> {
   /** The key and value of a row. A throw is that row's error and no one else's. */
   readonly encode: (row: Row) => SharedRow;
   readonly scopes: readonly SharedScope[];
+  /** Every write is of a leader, and loses when another leads; `onLost` is told of that. */
+  readonly leader?: { readonly fence: Fence; readonly onLost: () => void };
   /** Seconds of the lease on which the keys hang (default 900); `false` for keys that outlive us. */
   readonly ttl?: number | false;
   /** Milliseconds between full passes; default 300,000. */
@@ -182,18 +187,13 @@ export class SharedStore<Row, K extends TableKey = string> implements AsyncDispo
         this.#written.set(row, { ...shared, revision: undefined });
         this.#rowOf.set(shared.key, row);
       }
-      const { revision } = await this.#kv.txn(
-        {
-          compare: [],
-          success: part.map(({ shared: { key, value } }) => ({
-            type: 'put' as const,
-            key,
-            value,
-            ...(lease ? { lease: lease.id } : {}),
-          })),
-        },
-        { signal },
-      );
+      const puts = part.map(({ shared: { key, value } }) => ({
+        type: 'put' as const,
+        key,
+        value,
+        ...(lease ? { lease: lease.id } : {}),
+      }));
+      const { revision } = await this.#txn([], puts, signal);
       for (const { row, shared } of part) {
         this.#written.set(row, { ...shared, revision });
         this.#contested.delete(shared.key);
@@ -249,9 +249,29 @@ export class SharedStore<Row, K extends TableKey = string> implements AsyncDispo
   async #remove(part: readonly Written[], signal: AbortSignal): Promise<void> {
     const compare = part.map((written) => this.#asWritten(written));
     const success = part.map(({ key }) => ({ type: 'delete' as const, key }));
-    const { succeeded } = await this.#kv.txn({ compare, success }, { signal });
+    const { succeeded } = await this.#txn(compare, success, signal);
     if (succeeded || part.length === 1) return;
     for (const one of part) await this.#remove([one], signal);
+  }
+
+  /** Throws KvError; also when another leads, and then nothing is written. */
+  async #txn(
+    compare: readonly Compare[],
+    success: readonly TxnOperation[],
+    signal: AbortSignal,
+  ): Promise<TxnResult> {
+    const { leader } = this.#options;
+    if (leader === undefined) return this.#kv.txn({ compare, success }, { signal });
+    const { fence, onLost } = leader;
+    const answer = await this.#kv.txn(
+      { compare: [fence.compare, ...compare], success, failure: [{ type: 'get', key: fence.key }] },
+      { signal },
+    );
+    if (answer.succeeded) return answer;
+    const [held] = answer.results;
+    if (held?.type === 'get' && held.entry?.createRevision === fence.revision) return answer;
+    onLost();
+    throw new KvError('internal', fence.key, `${this.name}: another leads by now`);
   }
 
   #asWritten({ key, value, revision }: Written): Compare {

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { memoryEtcd } from '@causeway/etcd';
 import { VirtualClock } from '@causeway/tables';
+import { decodeClusterConfig } from './codec/cluster-config.ts';
 import { MeshError } from './errors.ts';
 import { ClusterKeeper, checkStore } from './keeper.ts';
+import { SHARDS_EXPORTED_KEY } from './keys.ts';
 
 const config = {
   id: 1,
@@ -56,6 +58,44 @@ test('one of several keepers writes config and heartbeat; another takes over', a
     'a deleted config comes back',
   );
   for (const each of keepers) await each[Symbol.asyncDispose]();
+});
+
+test('that services are told in shards is said while the operator says so, and without a gap between leaders', async () => {
+  const clock = new VirtualClock(Date.UTC(2026, 0, 1));
+  const etcd = memoryEtcd({ clock });
+  await using _ = { [Symbol.asyncDispose]: () => etcd[Symbol.asyncDispose]() };
+  const keeper = () =>
+    new ClusterKeeper({
+      ...{ kv: etcd.connect(), clock, random: () => 0.5 },
+      ...{ cluster: 'cla', config, node: 'n' },
+    });
+  const kv = etcd.connect();
+  const says = async () =>
+    decodeClusterConfig((await kv.get('cilium/cluster-config/cla'))!.text).causeway;
+  let one = keeper();
+  await clock.advance(2000);
+  assert.equal(await says(), undefined, 'nobody exports');
+  await kv.put(SHARDS_EXPORTED_KEY, 'true');
+  await clock.advance(2000);
+  assert.deepEqual(await says(), { serviceBackends: true });
+  const seen: string[] = [];
+  await using watch = kv.watch('cilium/cluster-config/cla');
+  const watching = (async () => {
+    for await (const event of watch) if (event.type === 'put') seen.push(event.entry.text);
+  })();
+  await one[Symbol.asyncDispose]();
+  one = keeper();
+  await clock.advance(20_000);
+  assert.ok(
+    seen.every((text) => text.includes('serviceBackends')),
+    seen.join(),
+  );
+  await kv.delete(SHARDS_EXPORTED_KEY);
+  await clock.advance(2000);
+  assert.equal(await says(), undefined);
+  await one[Symbol.asyncDispose]();
+  await watch[Symbol.asyncDispose]();
+  await watching;
 });
 
 test('the store of another cluster is refused', async () => {

@@ -9,7 +9,7 @@ import {
 } from './announcements.ts';
 import { type ClusterConfig, decodeClusterConfig } from './codec/cluster-config.ts';
 import { MeshError } from './errors.ts';
-import { clusterConfigKey, HEARTBEAT_KEY, isClusterName } from './keys.ts';
+import { clusterConfigKey, HEARTBEAT_KEY, isClusterName, SHARDS_EXPORTED_KEY } from './keys.ts';
 
 /** Section 1.2: readers give up after two minutes without one. */
 export const HEARTBEAT_INTERVAL = 60_000;
@@ -65,6 +65,7 @@ export interface KeeperOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly cluster: string;
+  /** But for what the operator exports, which its own key says. */
   readonly config: ClusterConfig;
   /** Who we are, for the leader's record. */
   readonly node: string;
@@ -152,8 +153,24 @@ export class ClusterKeeper implements AsyncDisposable {
     }
   }
 
+  /** Writes the config, once it is known whether shards are exported, and again when that changes. */
+  async #followExports(table: Table<Announcement, string>, signal: AbortSignal): Promise<void> {
+    const { kv, cluster, config } = this.#options;
+    await using watch = kv.watch(SHARDS_EXPORTED_KEY, { signal });
+    let exported = false;
+    let known = false;
+    for await (const event of watch) {
+      if (event.type === 'put') exported = true;
+      else if (event.type === 'delete') exported = false;
+      else if (event.type === 'synced') known = true;
+      if (!known) continue;
+      const causeway = exported ? { serviceBackends: true } : undefined;
+      table.put(announceClusterConfig(cluster, { ...config, causeway }));
+    }
+  }
+
   async #keep(lease: Lease): Promise<void> {
-    const { kv, clock, random, cluster, config } = this.#options;
+    const { kv, clock, random, cluster } = this.#options;
     const table: Table<Announcement, string> = announcementTable(new Database(), 'cluster-state');
     const store = new SharedStore<Announcement, string>({
       name: 'mesh-cluster-state',
@@ -170,11 +187,14 @@ export class ClusterKeeper implements AsyncDisposable {
     const signal = AbortSignal.any([this.#stop.signal, lease.ended]);
     this.#leading = true;
     try {
-      table.put(announceClusterConfig(cluster, config));
+      const following = this.#followExports(table, signal).catch((error: Error) => {
+        this.#lastError = error.message;
+      });
       while (!signal.aborted) {
         table.put(announceHeartbeat(clock.now()));
         await clock.sleep(HEARTBEAT_INTERVAL, signal);
       }
+      await following;
     } finally {
       this.#leading = false;
       await store[Symbol.asyncDispose]();

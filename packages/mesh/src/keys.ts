@@ -29,6 +29,12 @@ export const stateKindsOf = ({
     ? STATE_KINDS.map((kind) => (kind === 'services' ? 'service-backends' : kind))
     : STATE_KINDS;
 
+/**
+ * Stands in a cluster's own store while its operator tells all shared services in shards too: by it the cluster's config
+ * says that it does.
+ */
+export const SHARDS_EXPORTED_KEY = 'causeway/exported/service-backends';
+
 /** Where a cluster's state is read: its own etcd, or the copy that another etcd caches of it. */
 export type StateTree = 'state' | 'cache';
 

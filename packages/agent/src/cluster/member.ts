@@ -108,7 +108,6 @@ export class ClusterMember implements IdentityNumbers, AsyncDisposable {
       cached: false,
       maxConnectedClusters: cluster.maxConnectedClusters,
       serviceExportsEnabled: undefined,
-      causeway: { serviceBackends: true },
     };
     if (cluster.id !== 0) {
       const keep = () => {

@@ -2,7 +2,7 @@ import { type Kv, KvError, type WatchEvent } from '@causeway/etcd';
 import { type Clock, Gate } from '@causeway/tables';
 import { type ClusterConfig, decodeClusterConfig } from '../codec/cluster-config.ts';
 import { MeshError } from '../errors.ts';
-import { clusterConfigKey, HEARTBEAT_KEY, type StateTree } from '../keys.ts';
+import { clusterConfigKey, HEARTBEAT_KEY, type StateTree, stateKindsOf } from '../keys.ts';
 
 /** Section 1.2: no heartbeat for so long means that nobody keeps the store. */
 export const HEARTBEAT_TIMEOUT = 120_000;
@@ -275,7 +275,7 @@ export class Session {
         const text = await this.#ask();
         // Section 1.3: a config that is missing for a while means nothing.
         const now = text === undefined ? config : decodeClusterConfig(text);
-        if (now.id === config.id && now.cached === config.cached) continue;
+        if (readAlike(now, config)) continue;
         return this.finish(`${clusterConfigKey(name)} has changed`);
       } catch (error) {
         if (signal.aborted) return;
@@ -345,3 +345,7 @@ export class Session {
     }
   }
 }
+
+/** Whether what is being read under one config is what the other asks for. */
+const readAlike = (a: ClusterConfig, b: ClusterConfig): boolean =>
+  a.id === b.id && a.cached === b.cached && stateKindsOf(a).join() === stateKindsOf(b).join();

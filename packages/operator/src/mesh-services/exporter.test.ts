@@ -7,6 +7,7 @@ import {
   decodeServiceShard,
   encodeHealth,
   healthKey,
+  SHARDS_EXPORTED_KEY,
   serviceKey,
   serviceShardKey,
 } from '@causeway/mesh';
@@ -53,18 +54,36 @@ const CIDRS: object = {
   spec: { cidrs: ['10.96.0.0/24'] },
 };
 
+const LEADER = 'causeway/election/operator';
+
 class World implements AsyncDisposable {
   readonly etcd = memoryEtcd({ clock: systemClock });
   readonly kv: Kv = this.etcd.connect();
   readonly store: ResourceStore = etcdStore(this.kv);
-  readonly #stop = new AbortController();
+  #stop = new AbortController();
   #running: Promise<void> | undefined;
   exporter: ServiceExporter | undefined;
+  /** The revision of the lead, and how often a write was told that it is over. */
+  leads = 0;
+  lost = 0;
 
-  start(): void {
-    const stop = this.#stop;
+  /** Somebody takes the lead, from whoever has it. */
+  async elect(): Promise<void> {
+    await this.kv.delete(LEADER);
+    await this.kv.put(LEADER, 'somebody');
+    this.leads = (await this.kv.get(LEADER))!.createRevision;
+  }
+
+  async start(): Promise<void> {
+    if (this.leads === 0) await this.elect();
+    const stop = new AbortController();
+    this.#stop = stop;
+    const revision = this.leads;
+    const compare = { type: 'create', key: LEADER, operator: '=', revision } as const;
     this.exporter = new ServiceExporter({
       ...{ cluster, kv: this.etcd.connect(), store: this.store },
+      fence: { key: LEADER, revision, compare },
+      onFenceLost: () => this.lost++,
       ...{ clock: systemClock, random: () => 0.5, log: silentLog },
     });
     this.#running = this.exporter.run(stop.signal, () => {});
@@ -121,7 +140,7 @@ test('a shared service is told whole in the form of Cilium, and in shards with e
     failing: [{ service: 'shop/web', backend: '10.1.0.2:8080/TCP', reason: 'refused' }],
     more: 0,
   };
-  world.start();
+  await world.start();
   await until('all are told', async () => same(await world.whole(), ['10.1.0.1', '10.1.0.2']));
   const text = (await world.kv.get(serviceKey('east', 'shop', 'web')))!.text;
   assert.deepEqual(JSON.parse(text), {
@@ -171,7 +190,7 @@ test('a shared service is told whole in the form of Cilium, and in shards with e
 test('who no longer shares is told of no more, and namespaces may keep all to themselves', async () => {
   await using world = new World();
   await world.apply(service(), pod(1));
-  world.start();
+  await world.start();
   const told = async () => [await world.whole(), await world.shard()];
   const silent = async () => (await told()).every((each) => each === undefined);
   await until('it is told', async () => (await world.whole()) !== undefined);
@@ -196,7 +215,7 @@ test('of many backends one that changes writes its shard at once and the whole a
   await using world = new World();
   const pods = Array.from({ length: 150 }, (_, i) => pod(i));
   await world.apply(service(), ...pods);
-  world.start();
+  await world.start();
   await until('all are told', async () => (await world.whole())?.length === 150);
   const revisions = async () => {
     const { entries } = await world.kv.list('causeway/state/service-backends/');
@@ -234,7 +253,7 @@ test('of many backends one that changes writes its shard at once and the whole a
 test('the next operator goes on with what is told, and takes away what nobody shares', async () => {
   await using world = new World();
   await world.apply(service(), pod(1), pod(2));
-  world.start();
+  await world.start();
   await until('it is told', async () => (await world.whole())?.length === 2);
   await world.stop();
   assert.equal((await world.whole())?.length, 2, 'the keys outlive their writer');
@@ -244,15 +263,52 @@ test('the next operator goes on with what is told, and takes away what nobody sh
   const text = (await world.kv.get(serviceKey('east', 'shop', 'web')))!.text;
   for (const key of [stale, foreign]) await world.kv.put(key, text);
   await world.apply(pod(2, false));
-  const stop = new AbortController();
-  await using next = new ServiceExporter({
-    ...{ cluster, kv: world.etcd.connect(), store: world.store },
-    ...{ clock: systemClock, random: () => 0.5, log: silentLog },
-  });
-  const running = next.run(stop.signal, () => {});
+  await world.start();
   await until('it is told anew', async () => same(await world.whole(), ['10.1.0.1']));
   await until('what is stale is gone', async () => (await world.kv.get(stale)) === undefined);
   assert.ok(await world.kv.get(foreign), "another cluster's keys are not ours");
-  stop.abort();
-  await running;
+});
+
+test('who no longer leads writes nothing: its late value loses, and it is told so', async () => {
+  await using world = new World();
+  await world.apply(service(), pod(1));
+  await world.start();
+  await until('told', async () => same(await world.shard(), { '10.1.0.1': 'active' }));
+  await world.elect();
+  await world.apply(pod(2));
+  await until('it is told', async () => world.lost > 0);
+  assert.deepEqual(await world.shard(), { '10.1.0.1': 'active' });
+  await world.kv.delete(serviceShardKey('east', 'shop', 'web', 0));
+  const before = world.lost;
+  await until('nor does it mend what another takes away', async () => world.lost > before);
+  assert.equal(await world.shard(), undefined);
+  await world.stop();
+  await world.start();
+  const both = { '10.1.0.1': 'active', '10.1.0.2': 'active' };
+  await until('the next leader tells all', async () => same(await world.shard(), both));
+});
+
+test('readers are told of shards once all of them stand, and go on so under the next leader', async () => {
+  await using world = new World();
+  await world.apply(service(), pod(1));
+  const order: string[] = [];
+  await using watch = world.kv.watch('causeway/');
+  const watching = (async () => {
+    for await (const event of watch) {
+      if (event.type === 'put') order.push(event.entry.key);
+      if (event.type === 'delete') order.push(`gone ${event.key}`);
+    }
+  })();
+  await world.start();
+  await until('told', async () => (await world.kv.get(SHARDS_EXPORTED_KEY)) !== undefined);
+  await world.stop();
+  await world.elect();
+  await world.start();
+  await world.apply(pod(2));
+  await until('the next one', async () => Object.keys((await world.shard()) ?? {}).length === 2);
+  await watch[Symbol.asyncDispose]();
+  await watching;
+  const shard = serviceShardKey('east', 'shop', 'web', 0);
+  assert.ok(order.indexOf(shard) < order.indexOf(SHARDS_EXPORTED_KEY), order.join());
+  assert.ok(!order.includes(`gone ${SHARDS_EXPORTED_KEY}`), order.join());
 });

@@ -1,11 +1,12 @@
 import type { Log } from '@causeway/daemon';
-import { type Kv, SharedStore } from '@causeway/etcd';
+import { type Fence, type Kv, SharedStore } from '@causeway/etcd';
 import { type SharedService, SharedServices, serviceName } from '@causeway/loadbalancing';
 import {
   decodeServiceShard,
   encodeService,
   encodeServiceShard,
   MeshError,
+  SHARDS_EXPORTED_KEY,
   serviceKey,
   serviceShardKey,
   statePrefix,
@@ -20,6 +21,9 @@ export interface ServiceExporterOptions {
   readonly cluster: Cluster;
   readonly kv: Kv;
   readonly store: ResourceStore;
+  /** Of the lead: what is written after its end loses. */
+  readonly fence: Fence;
+  readonly onFenceLost: () => void;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
@@ -50,6 +54,8 @@ export interface ExportedView {
   readonly left: number;
 }
 
+const SHARDS_EXPORTED: Told = { key: SHARDS_EXPORTED_KEY, value: 'true' };
+
 /** Changes that come together are written together. */
 const SETTLE_MS = 20;
 /** A whole value holds every backend; it is written again at most so often. */
@@ -78,7 +84,7 @@ export class ServiceExporter implements AsyncDisposable {
 
   constructor(options: ServiceExporterOptions) {
     this.#options = options;
-    const { cluster, kv, store, clock, random, log, ttl } = options;
+    const { cluster, kv, store, fence, onFenceLost, clock, random, log, ttl } = options;
     this.#sources = new ExportSources({
       ...{ store, kv, clock, log },
       into: this.#shared,
@@ -93,12 +99,14 @@ export class ServiceExporter implements AsyncDisposable {
       random,
       table: this.#told,
       encode: (row) => row,
+      leader: { fence, onLost: onFenceLost },
       ...(ttl === undefined ? {} : { ttl }),
       // Nobody else speaks of this cluster's services.
-      scopes: (['services', 'service-backends'] as const).map((kind) => ({
-        prefix: statePrefix(kind, cluster.name),
-        owns: () => true,
-      })),
+      scopes: [
+        statePrefix('services', cluster.name),
+        statePrefix('service-backends', cluster.name),
+        SHARDS_EXPORTED_KEY,
+      ].map((prefix) => ({ prefix, owns: () => true })),
     });
   }
 
@@ -132,6 +140,7 @@ export class ServiceExporter implements AsyncDisposable {
       const next = this.#writeWhole(clock.now());
       if (!this.#told.initialized) {
         this.#initial.done();
+        this.#announce(signal);
         log.info({ services: this.#exported.size }, 'other clusters are told of shared services');
       }
       good();
@@ -145,9 +154,18 @@ export class ServiceExporter implements AsyncDisposable {
     }
   }
 
-  /** Where backends stood before: they stay there. */
+  /** Readers are told of shards when all of them stand. */
+  #announce(signal: AbortSignal): void {
+    const tell = () => void (signal.aborted || this.#told.put(SHARDS_EXPORTED));
+    // Only the end of this lead rejects it.
+    this.#store.settled(signal).then(tell, () => {});
+  }
+
+  /** Where backends stood before: they stay there, and readers go on with them. */
   async #adopt(signal: AbortSignal): Promise<void> {
     const { kv, cluster } = this.#options;
+    if ((await kv.get(SHARDS_EXPORTED_KEY, { signal })) !== undefined)
+      this.#told.put(SHARDS_EXPORTED);
     const prefix = statePrefix('service-backends', cluster.name);
     for await (const { entries } of kv.pages(prefix, { signal })) {
       for (const { text } of entries) {
