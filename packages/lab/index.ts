@@ -26,6 +26,7 @@ export type { LabEtcd } from './src/run/etcd.ts';
 export type { FlowCount } from './src/run/flow-client.ts';
 export { FlowServers, type FlowSum, Flows, sumFlows } from './src/run/flows.ts';
 export type { LabInventory } from './src/run/inventories.ts';
+export { joinClusters, runMesh } from './src/run/joining.ts';
 export type { Kubelet } from './src/run/kubelet.ts';
 export {
   echoServers,

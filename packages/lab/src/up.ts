@@ -162,7 +162,7 @@ async function bringUp(
   const peers = await peersByFile(lab);
   for (const { cluster, agent } of agents)
     for (const { etcd, credentials } of peers.get(cluster.plan.name) ?? [])
-      agent.meet(etcd, credentials);
+      await agent.meet(etcd, credentials);
   for (const [inviting, joining] of pairsToJoin(lab)) {
     await joinClusters(lab.context, inviting, joining);
     say(`${joining.plan.name} joined ${inviting.plan.name}`);

@@ -35,7 +35,7 @@ let web: readonly string[] = [];
 
 const lab = useLab(
   'mesh-hybrid',
-  { shipped: 'hybrid', change: (file) => withGrace(file, GRACE_SECONDS, 1) },
+  { shipped: 'hybrid', change: (file) => withGrace(file, () => GRACE_SECONDS, 1) },
   async () => {
     [here, beside, away] = await Promise.all([
       bothOf(lab(), HERE),

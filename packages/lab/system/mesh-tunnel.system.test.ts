@@ -1,14 +1,19 @@
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { Address } from '@causeway/ip';
+import { joinClusters, type LabOperator, runMesh } from '../index.ts';
 import {
   answeredBy,
   attemptsAt,
   bothOf,
+  credentialsFor,
   globalService,
+  letsIn,
   lostOf,
   peerBecomes,
+  peerIsGone,
   peersOf,
+  restartStore,
   serviceAddresses,
   withGrace,
 } from './mesh.ts';
@@ -19,21 +24,28 @@ const NEAR = 'east/default/near';
 const FAR = 'west/default/far';
 const GUEST = 'west/default/guest';
 const VM = 'vm';
-/** Long enough to be seen on a busy machine, short enough to be waited for. */
-const GRACE_SECONDS = 8;
+/** East's is long enough to be seen on a busy machine, and short enough to be waited for. Nothing here is to outlive west's. */
+const GRACE_SECONDS: Readonly<Record<string, number>> = { east: 8, west: 60 };
 
 let far: string[] = [];
 let near: string[] = [];
 let web: readonly string[] = [];
+let westWeb: readonly string[] = [];
 
 const lab = useLab(
   'mesh-tunnel',
-  { shipped: 'two-clusters-tunnel', change: (file) => withGrace(file, GRACE_SECONDS, 2) },
+  {
+    shipped: 'two-clusters-tunnel',
+    change: (file) => withGrace(file, (cluster) => GRACE_SECONDS[cluster] ?? 60, 2),
+  },
   async () => {
     for (const cluster of ['east', 'west'])
       await apply(lab(), cluster, globalService('web', 'web'));
     [near, far] = await Promise.all([bothOf(lab(), NEAR), bothOf(lab(), FAR)]);
-    web = await serviceAddresses(lab(), 'east', 'web');
+    [web, westWeb] = await Promise.all([
+      serviceAddresses(lab(), 'east', 'web'),
+      serviceAddresses(lab(), 'west', 'web'),
+    ]);
   },
 );
 
@@ -44,8 +56,21 @@ const asks = (from: string, addresses: readonly string[], wanted: 'answered' | '
     attempt: () => lab().traffic.http(from, address, 80, { seconds: 1 }),
   }));
 
+async function leaderOf(cluster: string): Promise<LabOperator> {
+  return eventually(`an operator of ${cluster} leads`, async () => {
+    for (const operator of lab().cluster(cluster).operators)
+      if (operator.pid !== undefined && (await operator.leads())) return operator;
+    return undefined;
+  });
+}
+
 // What a test broke must not be broken for the next one.
-afterEach(() => lab().cluster('west').etcd.start());
+afterEach(async () => {
+  for (const { etcd, operators } of lab().clusters) {
+    await etcd.start();
+    for (const operator of operators) await operator.start();
+  }
+});
 
 test('pods of both clusters reach each other in the tunnel, small and large, over both families', async () => {
   await expectSoon([
@@ -144,6 +169,83 @@ test('a virtual machine with an agent is an endpoint: policy by label, of both c
   await store.delete('CiliumNetworkPolicy', { namespace: 'default', name: 'ledger' });
 });
 
+test('who reads by the copy loses nothing when the store that is copied dies, and then the operator that copies it', async () => {
+  const { etcd } = lab().cluster('east');
+  await using all = await attemptsAt(lab(), GUEST, 'all', [...near, ...westWeb]);
+  await etcd.stopAll();
+  await peerBecomes(lab(), 'w1', 'east', 'stale');
+  const leader = await leaderOf('west');
+  await leader.kill();
+  await eventually('another leads', async () => {
+    const next = await leaderOf('west');
+    return next === leader ? undefined : next;
+  });
+  await answeredBy(lab(), GUEST, westWeb, ['far', 'near']);
+  await etcd.start();
+  await peerBecomes(lab(), 'w1', 'east', 'ready');
+  await leader.start();
+  assert.deepEqual(lostOf(await all.stop()), []);
+});
+
+test('certificates and their authority change under streams of connections that lose none; the old are shut out', async () => {
+  const { context } = lab();
+  const [east, west] = [lab().cluster('east'), lab().cluster('west')];
+  await using out = await attemptsAt(lab(), CLIENT, 'west', [...far, ...web]);
+  await using back = await attemptsAt(lab(), GUEST, 'east', [...near, ...westWeb]);
+  const old = await credentialsFor(lab(), 'west', 'east');
+  assert.ok(await letsIn(lab(), 'west', 'east', old));
+  const rotated = JSON.parse(await runMesh(context, east, 'expose', '--rotate'));
+  assert.match(rotated.next[0], /^restart etcd, then the proxies, then the operators/);
+  await restartStore(lab(), 'east');
+  assert.ok(await letsIn(lab(), 'west', 'east', old), 'both authorities count');
+  await joinClusters(context, east, west, { renew: true });
+  const renewed = await credentialsFor(lab(), 'west', 'east');
+  assert.ok(!(await letsIn(lab(), 'west', 'east', old)), 'taken back once the new ones are in use');
+  const retired = JSON.parse(await runMesh(context, east, 'expose', '--retire'));
+  assert.match(retired.next[0], /^restart etcd, then the proxies, then the operators/);
+  await restartStore(lab(), 'east');
+  assert.ok(await letsIn(lab(), 'west', 'east', renewed));
+  assert.ok(!(await letsIn(lab(), 'west', 'east', old)));
+  for (const node of ['w1', VM]) await peerBecomes(lab(), node, 'east', 'ready');
+  await eventually('east’s agent has its own store', async () =>
+    (await lab().agent('e1').missing()) === undefined ? true : undefined,
+  );
+  assert.deepEqual([...lostOf(await out.stop()), ...lostOf(await back.stop())], []);
+});
+
+test('a cluster leaves, with the other there and without it, and joins again; what is local goes on', async () => {
+  const { context } = lab();
+  const [east, west] = [lab().cluster('east'), lab().cluster('west')];
+  const joins = async () => {
+    // A peer that left takes its authority along: its proxy, which knew it from its start, is another's now.
+    await east.etcd.restartProxies();
+    await joinClusters(context, east, west);
+    await peerBecomes(lab(), 'e1', 'west', 'ready');
+    await peerBecomes(lab(), 'w1', 'east', 'ready');
+    await expectSoon([...asks(CLIENT, far, 'answered'), ...asks(GUEST, near, 'answered')]);
+  };
+  const apart = async () => {
+    await peerIsGone(lab(), 'e1', 'west');
+    await peerIsGone(lab(), 'w1', 'east');
+    await answeredBy(lab(), CLIENT, web, ['near']);
+    await answeredBy(lab(), GUEST, westWeb, ['far']);
+  };
+  await using local = await attemptsAt(lab(), CLIENT, 'near', near);
+  const left = JSON.parse(await runMesh(context, west, 'leave', 'east'));
+  assert.equal(left.told.type, 'told');
+  await apart();
+  await joins();
+
+  for (const operator of west.operators) await operator.kill();
+  const alone = JSON.parse(await runMesh(context, east, 'leave', 'west'));
+  assert.equal(alone.told.type, 'not-told');
+  for (const operator of west.operators) await operator.start();
+  await runMesh(context, west, 'leave', 'east');
+  await apart();
+  await joins();
+  assert.deepEqual(lostOf(await local.stop()), []);
+});
+
 test('a peer’s store that dies is nothing within the grace; after it only what is local is left, until it comes back', async () => {
   const { etcd } = lab().cluster('west');
   await using local = await attemptsAt(lab(), CLIENT, 'near', near);
@@ -162,7 +264,7 @@ test('a peer’s store that dies is nothing within the grace; after it only what
 });
 
 test('a peer that claims others’ addresses and numbers, and malformed values, are refused and shown; nothing is harmed', async () => {
-  const { etcd } = lab().cluster('west');
+  const kv = await lab().cluster('west').kv();
   const entry = (ip: string, id: number, more: object = {}) =>
     JSON.stringify({
       IP: ip,
@@ -190,7 +292,7 @@ test('a peer that claims others’ addresses and numbers, and malformed values, 
   };
   const before = (await peersOf(lab(), 'e1')).find(({ name }) => name === 'west');
   await using local = await attemptsAt(lab(), CLIENT, 'near', near);
-  for (const [key, value] of Object.entries(hostile)) await etcd.ctl(['put', key, value]);
+  for (const [key, value] of Object.entries(hostile)) await kv.put(key, value);
   const wanted = (before?.counts.rejected ?? 0) + Object.keys(hostile).length;
   await eventually('all are refused', async () => {
     const row = (await peersOf(lab(), 'e1')).find(({ name }) => name === 'west');
@@ -200,5 +302,5 @@ test('a peer that claims others’ addresses and numbers, and malformed values, 
   for (const key of Object.keys(hostile)) assert.ok(told.includes(key), `${key} is shown: ${told}`);
   await expectNow([...asks(CLIENT, near, 'answered'), ...asks(CLIENT, far, 'answered')]);
   assert.deepEqual(lostOf(await local.stop()), []);
-  for (const key of Object.keys(hostile)) await etcd.ctl(['del', key]);
+  for (const key of Object.keys(hostile)) await kv.delete(key);
 });

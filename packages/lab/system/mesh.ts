@@ -1,3 +1,7 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Secret, secretValue } from '@causeway/resources';
 import { Attempts, type AttemptsResult, type Lab, type LabFile, until } from '../index.ts';
 import { eventually } from './support.ts';
 
@@ -5,13 +9,32 @@ import { eventually } from './support.ts';
 const SETTLE_MS = 40_000;
 const FAMILIES = ['ipv4', 'ipv6'] as const;
 
-/** The same lab with so long a grace for peers out of reach, and so long a withdrawal. */
-export function withGrace(file: LabFile, graceSeconds: number, withdrawSeconds: number): LabFile {
-  const mesh = { graceSeconds, withdrawSeconds };
+/** The same lab with so long a grace for peers out of reach of each cluster, and so long a withdrawal. */
+export function withGrace(
+  file: LabFile,
+  graceSeconds: (cluster: string) => number,
+  withdrawSeconds: number,
+): LabFile {
   return {
     ...file,
-    clusters: file.clusters.map((cluster) => ({ ...cluster, agent: { ...cluster.agent, mesh } })),
+    clusters: file.clusters.map((cluster) => {
+      const times = { graceSeconds: graceSeconds(cluster.name), withdrawSeconds };
+      const { agent, operator } = cluster as {
+        agent: Mesh;
+        operator: Mesh & { mesh?: { cache?: object } };
+      };
+      const cache = { ...operator.mesh?.cache, ...times };
+      return {
+        ...cluster,
+        agent: { ...agent, mesh: { ...agent.mesh, ...times } },
+        operator: { ...operator, mesh: { ...operator.mesh, cache } },
+      };
+    }),
   };
+}
+
+interface Mesh extends Record<string, unknown> {
+  readonly mesh?: object;
 }
 
 /** A service of both families over pods with the label `app`, global unless annotated otherwise. */
@@ -132,5 +155,61 @@ export async function bothOf(lab: Lab, place: string): Promise<string[]> {
   const all = await lab.addresses(place);
   return FAMILIES.flatMap((family) =>
     all.filter((address) => address.includes(':') === (family === 'ipv6')),
+  );
+}
+
+/** Ends the store, its proxies and the operators and starts them with the certificates of now, which the nodes get too. */
+export async function restartStore(lab: Lab, cluster: string): Promise<void> {
+  const { etcd, operators, agents } = lab.cluster(cluster);
+  await etcd.stopAll();
+  await etcd.start();
+  for (const operator of operators) {
+    await operator.configure(etcd);
+    await operator.restart();
+  }
+  for (const agent of agents) await agent.configure(etcd);
+  for (const operator of operators)
+    await eventually(
+      `${operator.place} leads`,
+      async () => ((await operator.leads()) ? true : undefined),
+      SETTLE_MS,
+    );
+}
+
+/** By what one cluster's nodes, or its operators, read another's store now. */
+export async function credentialsFor(lab: Lab, reader: string, peer: string): Promise<Secret> {
+  const store = await lab.cluster(reader).store();
+  return store.get('Secret', { namespace: 'kube-system', name: `mesh-${peer}` });
+}
+
+/** Whether the credentials let who has them read the store of a peer, from beside the reader's own. */
+export async function letsIn(
+  lab: Lab,
+  reader: string,
+  peer: string,
+  secret: Secret,
+): Promise<boolean> {
+  const directory = mkdtempSync(join(tmpdir(), `causeway-lab-${process.pid}-`));
+  try {
+    const file = (name: string): string => {
+      writeFileSync(join(directory, name), secretValue(secret, name) ?? '', { mode: 0o600 });
+      return join(directory, name);
+    };
+    const tls = ['--cacert', file('ca.crt'), '--cert', file('tls.crt'), '--key', file('tls.key')];
+    const endpoints = ['--endpoints', lab.cluster(peer).etcd.endpointsFor(reader).join(',')];
+    const argv = ['etcdctl', ...endpoints, ...tls, 'get', `cilium/cluster-config/${peer}`];
+    const { code, stdout } = await lab.exec(`${reader}/etcd`, argv, { env: { ETCDCTL_API: '3' } });
+    return code === 0 && stdout.includes('{');
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** Waits until a node knows nothing of a peer any more. */
+export async function peerIsGone(lab: Lab, node: string, peer: string): Promise<void> {
+  await eventually(
+    `${node} has forgotten ${peer}`,
+    async () => ((await peersOf(lab, node)).some(({ name }) => name === peer) ? undefined : true),
+    SETTLE_MS,
   );
 }

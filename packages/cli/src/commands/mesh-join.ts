@@ -154,7 +154,9 @@ export async function meshLeave(invocation: Invocation, args: readonly string[])
       ? `${report.peer} knows, and has forgotten us too`
       : `${report.peer} was not told (${report.told.why}): run "causeway mesh leave ${directory.cluster}" there`,
   );
-  printLine('watches of its nodes that run go on until they break; end its proxy to cut them now');
+  printLine(
+    'watches of its nodes that run go on until they break; end its proxy, which must start anew if it joins again',
+  );
 }
 
 /** How others reach us: what was said now, else what expose was told. */

@@ -52,9 +52,14 @@ export class LabAgent extends LabProgram {
   }
 
   /** Gives the node the file of a peer, from which its agent reads it. */
-  meet(peer: LabEtcd, credentials: ClientCredentials): void {
+  meet(peer: LabEtcd, credentials: ClientCredentials): Promise<void> {
     const endpoints = peer.endpointsFor(this.#cluster.name);
-    givePeer(this.context.state.name, this.place, { name: peer.cluster, endpoints }, credentials);
+    return givePeer(
+      this.context.state.name,
+      this.place,
+      { name: peer.cluster, endpoints },
+      credentials,
+    );
   }
 
   /** The sessions of the node's speaker as it tells of them; none where the node does not speak BGP. */

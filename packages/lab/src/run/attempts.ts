@@ -4,15 +4,24 @@ import { TrafficClient } from './traffic-client.ts';
 
 /**
  * Connects to every target again and again, each time anew, and takes the first line that comes for an answer.
- * Ends when its standard input does; prints one line of JSON.
+ * Ends when its standard input does and the last attempt is over; prints one line of JSON.
  */
 const CLIENT = `
 const net = require('node:net');
 const { targets, everyMs, patienceMs } = JSON.parse(process.argv[1]);
 const now = () => performance.timeOrigin + performance.now();
 const rows = targets.map((target) => ({ ...target, attempts: 0, answered: 0, last: now(), gap: 0, backends: {} }));
+let open = 0;
+let stopped;
+const end = () => {
+  console.log(JSON.stringify(rows.map(({ name, address, attempts, answered, gap, last, backends }) => ({
+    name, address, attempts, answered, longestGapMs: Math.max(gap, stopped - last), backends,
+  }))));
+  process.exit();
+};
 const attempt = (row) => {
   row.attempts += 1;
+  open += 1;
   const socket = net.connect(row.port, row.address);
   const timer = setTimeout(() => socket.destroy(), patienceMs);
   socket.once('data', (data) => {
@@ -24,7 +33,11 @@ const attempt = (row) => {
     socket.destroy();
   });
   socket.on('error', () => {});
-  socket.on('close', () => clearTimeout(timer));
+  socket.on('close', () => {
+    clearTimeout(timer);
+    open -= 1;
+    if (stopped !== undefined && open === 0) end();
+  });
 };
 let running = false;
 const timer = setInterval(() => {
@@ -33,13 +46,8 @@ const timer = setInterval(() => {
 }, everyMs);
 process.stdin.resume().on('end', () => {
   clearInterval(timer);
-  const stopped = now();
-  setTimeout(() => {
-    console.log(JSON.stringify(rows.map(({ name, address, attempts, answered, gap, last, backends }) => ({
-      name, address, attempts, answered, longestGapMs: Math.max(gap, stopped - last), backends,
-    }))));
-    process.exit();
-  }, patienceMs);
+  stopped = now();
+  if (open === 0) end();
 });`;
 
 export interface AttemptsResult {

@@ -105,6 +105,21 @@ export class LabEtcd {
     forget(pid);
   }
 
+  /** Ends its proxies, which cuts peers off, and starts them with the certificates of now. */
+  async restartProxies(): Promise<void> {
+    this.#proxies?.stop();
+    await this.#proxies?.start();
+  }
+
+  /** Ends it, and its proxies with it, as who restarts a machine does; `start` brings all of it back. */
+  async stopAll(): Promise<void> {
+    await this.stop('SIGKILL');
+    this.#proxies?.stop();
+    // It reads the root's certificate once.
+    const { forwarderPid } = this.#paths;
+    if (signalProcess(forwarderPid, 'SIGKILL')) forget(forwarderPid);
+  }
+
   /** Stops it, throws away everything it knows, and starts it empty. */
   async wipe(): Promise<void> {
     await this.stop('SIGKILL');

@@ -9,16 +9,18 @@ const JOIN_MS = 60_000;
 
 /**
  * Joins two clusters as administrators do: `causeway mesh token` beside one's store, `causeway mesh join` beside the
- * other's. Throws `command-failed` with what the command said.
+ * other's. With `renew` the one only gives the other, which has joined, new certificates. Throws `command-failed` with what
+ * the command said.
  */
 export async function joinClusters(
   context: LabContext,
   inviting: LabClusterFace,
   joining: LabClusterFace,
+  { renew = false }: { readonly renew?: boolean } = {},
 ): Promise<void> {
   const other = joining.plan.name;
   const endpoints = inviting.etcd.endpointsFor(other).join(',');
-  const invitation = await mesh(
+  const invitation = await runMesh(
     context,
     inviting,
     'token',
@@ -26,14 +28,15 @@ export async function joinClusters(
     other,
     '--endpoints',
     endpoints,
+    ...(renew ? ['--renew'] : []),
   );
   const { token, code } = JSON.parse(invitation) as { token: string; code: string };
   const own = joining.etcd.endpointsFor(inviting.plan.name).join(',');
-  await mesh(context, joining, 'join', token, '--code', code, '--endpoints', own);
+  await runMesh(context, joining, 'join', token, '--code', code, '--endpoints', own);
 }
 
-/** A command of `causeway mesh` on the machine of a cluster's first operator; what it says as JSON. */
-async function mesh(
+/** A command of `causeway mesh` on the machine of a cluster's first operator; what it says as JSON. Throws `command-failed`. */
+export async function runMesh(
   context: LabContext,
   cluster: LabClusterFace,
   ...argv: readonly string[]

@@ -1,6 +1,5 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { stringify } from 'yaml';
 import { writeAtomically } from '../host/files.ts';
 import { nodePaths } from '../host/names.ts';
 import type { LabEtcd } from './etcd.ts';
@@ -32,22 +31,20 @@ export async function giveStore(
 }
 
 /** Gives a machine a file for a peer, and the certificates that it names. `reader` is the machine's own cluster. */
-export function givePeer(
+export async function givePeer(
   lab: string,
   place: string,
   peer: { readonly name: string; readonly endpoints: readonly string[] },
   credentials: ClientCredentials,
-): void {
-  const { caFile, certFile, keyFile } = give(lab, place, `peers/${peer.name}`, credentials);
+): Promise<void> {
+  // Loaded here: most uses of this package need no certificates.
+  const { ciliumFiles } = await import('@causeway/mesh');
   const directory = join(nodePaths(lab, place).run, 'clustermesh');
-  mkdirSync(directory, { recursive: true });
-  const text = stringify({
-    endpoints: peer.endpoints,
-    'trusted-ca-file': caFile,
-    'cert-file': certFile,
-    'key-file': keyFile,
-  });
-  writeAtomically(join(directory, peer.name), text);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const offer = { endpoints: [...peer.endpoints], ...credentials };
+  // The first is the one that names the others: it is told of when they are there.
+  for (const [name, text] of [...ciliumFiles(peer.name, offer, PEERS_DIRECTORY)].reverse())
+    writeAtomically(join(directory, name), text);
 }
 
 /** Writes the files onto the machine; their paths there. */

@@ -69,6 +69,7 @@ export class StoreGuard {
       caFile: trust,
       revokedFile: revoked,
       root: { certFile, keyFile },
+      pki: directory.path,
     };
   }
 

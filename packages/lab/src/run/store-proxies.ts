@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { storePaths } from '../host/names.ts';
-import { launch, runningProcess } from '../host/process.ts';
+import { forget, launch, runningProcess, signalProcess } from '../host/process.ts';
 import type { ClusterPlan } from '../plan/types.ts';
 import type { LabContext } from './context.ts';
 import type { StoreGuard } from './store-guard.ts';
@@ -34,6 +34,15 @@ export class StoreProxies {
       const data = join(directory, `proxy-${peer}`);
       const argv = await this.#guard.proxyArguments(peer, `:${this.port(peer)}`, data);
       await launch([...prefix, 'etcd', ...argv], join(directory, `proxy-${peer}.log`), pid);
+    }
+  }
+
+  /** Ends all of them at once, and with them their readers' connections. */
+  stop(): void {
+    const { directory } = storePaths(this.#context.state.name, this.#cluster.name);
+    for (const peer of this.#peers) {
+      const pid = join(directory, `proxy-${peer}.pid`);
+      if (signalProcess(pid, 'SIGKILL')) forget(pid);
     }
   }
 
