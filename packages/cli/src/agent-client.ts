@@ -2,6 +2,7 @@ import { dirname, join } from 'node:path';
 import { ApiClient, ApiError, DaemonError } from '@causeway/daemon/client';
 import { CliError } from './errors.ts';
 
+const SILENT = 'is it running? its socket is named in the context, or give --context';
 /** Some questions go to every node's whole table. */
 const TIMEOUT_MS = 60_000;
 
@@ -15,7 +16,7 @@ export class AgentClient {
   constructor(node: string, socket: string, program = 'agent') {
     this.node = node;
     this.program = program;
-    this.#client = new ApiClient(`${program} on ${node}`, socket, TIMEOUT_MS);
+    this.#client = new ApiClient(`${program} on ${node}`, socket, TIMEOUT_MS, SILENT);
   }
 
   /** Another program of the same node, whose socket stands beside the agent's. */
@@ -57,7 +58,7 @@ function inOurWords(error: unknown): unknown {
   if (error instanceof DaemonError && code === 'unreachable')
     return new CliError('unreachable', message, {
       value,
-      hint: 'is it running? its socket is named in the context, or give --context',
+      ...(hint === undefined ? {} : { hint }),
       cause: error,
     });
   const known = new CliError('agent-refused', message, {

@@ -10,6 +10,8 @@ import { CliError } from './errors.ts';
 export interface Target {
   readonly name: string;
   readonly agents: readonly AgentClient[];
+  /** Sockets of a lab's instances of the inventory. */
+  readonly inventories: readonly string[];
   /** Connects at the first call; `close` when done. */
   store(): Promise<ResourceStore>;
   /** What the registry stands in, connected as for `store`. */
@@ -48,8 +50,7 @@ export async function findTarget(
   context: string | undefined,
   node: string | undefined,
 ): Promise<Target> {
-  // Empty counts as not set, as shells have it.
-  const wanted = context ?? (process.env.CAUSEWAY_CONTEXT || undefined);
+  const wanted = wantedContext(context);
   const target = wanted?.startsWith('lab:') ? await labTarget(wanted) : await fileTarget(wanted);
   if (node === undefined) return target;
   const agents = target.agents.filter((agent) => agent.node === node);
@@ -61,6 +62,10 @@ export async function findTarget(
     });
   return { ...target, agents };
 }
+
+/** What was given, else the environment's; empty counts as not set, as shells have it. */
+export const wantedContext = (context: string | undefined): string | undefined =>
+  context ?? (process.env.CAUSEWAY_CONTEXT || undefined);
 
 async function labTarget(context: string): Promise<Target> {
   const [name, clusterName, node, ...more] = context.slice('lab:'.length).split('/');
@@ -77,6 +82,7 @@ async function labTarget(context: string): Promise<Target> {
   const target: Target = {
     name: context,
     agents,
+    inventories: cluster.inventories.map(({ socket }) => socket),
     store: () => cluster.store(),
     kv: () => cluster.kv(),
     close: () => lab[Symbol.asyncDispose](),
@@ -115,6 +121,7 @@ async function fileTarget(wanted: string | undefined): Promise<Target> {
   return {
     name: name ?? 'this machine',
     agents: Object.entries(found.agents).map(([node, socket]) => new AgentClient(node, socket)),
+    inventories: [],
     store: async () => (await opened()).store,
     kv: async () => (await opened()).kv,
     async close() {

@@ -123,10 +123,23 @@ export function reportOf(error: unknown): ErrorReport {
     message: error.message,
     ...(typeof known.field === 'string' ? { field: known.field } : {}),
     ...(known.value === undefined ? {} : { value: known.value }),
-    ...(typeof known.hint === 'string' ? { hint: known.hint } : {}),
+    ...hintOf(known.hint, known.code, error.message),
     ...(Array.isArray(known.issues) && known.issues.length > 0 ? { issues: known.issues } : {}),
   };
 }
+
+/** What is to be done, unless the message has said it. */
+function hintOf(hint: unknown, code: unknown, message: string): { hint?: string } {
+  const known = typeof hint === 'string' ? hint : HINTS[String(code)];
+  return known === undefined || message.includes(known) ? {} : { hint: known };
+}
+
+/** For errors of the ground, which cannot know what a person at a command line can do. */
+const HINTS: Readonly<Record<string, string>> = {
+  unavailable: 'is the store running, and reachable from here? the context says where it is',
+  EACCES: 'this is root’s: run it as root',
+  EPERM: 'this takes root: run it as root',
+};
 
 export function exitCodeOf(report: ErrorReport): number {
   return EXIT_BY_CODE[report.code] ?? EXIT.failure;

@@ -66,6 +66,13 @@ test('wrong usage ends with 2 and says what to do, a missing thing with 3, no an
   });
   assert.equal(dead.status, 5);
   assert.match(dead.stderr, /agent on n1 does not answer/);
+  assert.match(dead.stderr, /is it running\?/);
+  const station = causeway('bmp', 'status', '--socket', join(directory, 'none.sock'));
+  assert.equal(station.code, 5);
+  assert.match(station.err, /causeway bmp --config FILE runs one/);
+  const inventory = causeway('inventory', 'status', '--socket', join(directory, 'none.sock'));
+  assert.equal(inventory.code, 5);
+  assert.match(inventory.err, /causeway inventory run --config FILE runs one/);
 });
 
 test('with --json an error is a document with code, message, field and hint', () => {

@@ -202,12 +202,13 @@ export function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
   });
 }
 
-/** @throws DaemonError `not-found` naming what was asked for. */
-export function found<T>(value: T | undefined, field: string, wanted: unknown): T {
+/** @throws DaemonError `not-found` naming what was asked for; `hint` says where the right ones stand. */
+export function found<T>(value: T | undefined, field: string, wanted: unknown, hint?: string): T {
   if (value !== undefined) return value;
   throw new DaemonError('not-found', `nothing here has ${field} ${String(wanted)}`, {
     field,
     value: wanted,
+    ...(hint === undefined ? {} : { hint }),
   });
 }
 

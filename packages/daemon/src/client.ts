@@ -13,11 +13,14 @@ export class ApiClient {
   readonly program: string;
   readonly socket: string;
   readonly #timeoutMs: number;
+  readonly #hint: string | undefined;
 
-  constructor(program: string, socket: string, timeoutMs = TIMEOUT_MS) {
+  /** `hint` says what to do when nobody answers. */
+  constructor(program: string, socket: string, timeoutMs = TIMEOUT_MS, hint?: string) {
     this.program = program;
     this.socket = socket;
     this.#timeoutMs = timeoutMs;
+    this.#hint = hint;
   }
 
   /**
@@ -112,7 +115,7 @@ export class ApiClient {
     return new DaemonError(
       'unreachable',
       `the ${this.program} does not answer on ${this.socket}: ${(cause as Error).message}`,
-      { value: this.socket, cause },
+      { value: this.socket, cause, ...(this.#hint === undefined ? {} : { hint: this.#hint }) },
     );
   }
 

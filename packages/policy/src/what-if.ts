@@ -142,7 +142,7 @@ function readManifests(engine: PolicyEngine, manifests: readonly unknown[]): Pol
     if (parsed.ok) policies.push(parsed.value);
     else {
       const reasons = parsed.refusals.map((each) => each.message).join('; ');
-      const message = `manifest ${index} is refused: ${reasons}`;
+      const message = `manifest ${index + 1}${nameOf(manifest)} is refused: ${reasons}`;
       throw new PolicyError('policy-refused', manifest, message, parsed.refusals);
     }
   }
@@ -351,4 +351,11 @@ function outcome(
   const named = verdict?.ruleId === undefined ? undefined : rule(verdict.ruleId)?.name;
   const otherwise = type === 'allow' ? 'nothing closes it' : `default deny of ${direction}`;
   return { type, because: named ?? otherwise };
+}
+
+/** ` (Service web)`, as far as it says. */
+function nameOf(manifest: unknown): string {
+  const { kind, metadata } = (manifest ?? {}) as { kind?: unknown; metadata?: { name?: unknown } };
+  const words = [kind, metadata?.name].filter((each) => typeof each === 'string');
+  return words.length === 0 ? '' : ` (${words.join(' ').slice(0, 300)})`;
 }

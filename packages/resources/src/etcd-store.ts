@@ -137,8 +137,8 @@ class EtcdResourceStore implements ResourceStore {
     manifest: string | readonly unknown[],
     options: ApplyOptions = {},
   ): Promise<ApplyReport> {
-    const { namespace, ...write } = options;
-    const valid = validate(manifest, namespace);
+    const { namespace, where, ...write } = options;
+    const valid = validate(manifest, namespace, where);
     refuseTwins(valid);
     return writeObjects(this.#plan, valid, write, (next, stored) => {
       const version = next.metadata.resourceVersion;
@@ -226,11 +226,15 @@ class EtcdResourceStore implements ResourceStore {
   }
 }
 
-function validate(manifest: string | readonly unknown[], namespace?: string): Resource[] {
+function validate(
+  manifest: string | readonly unknown[],
+  namespace?: string,
+  where: readonly string[] = [],
+): Resource[] {
   const raws =
     typeof manifest === 'string'
       ? parseManifests(manifest)
-      : manifest.map((value, index) => plainObject(value, `object ${index + 1}`));
+      : manifest.map((value, index) => plainObject(value, where[index] ?? `object ${index + 1}`));
   return validateAll(raws, namespace);
 }
 

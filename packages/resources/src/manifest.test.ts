@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { ResourceError, type ResourceErrorCode } from './errors.ts';
 import { parseManifests } from './manifest.ts';
+import { validateAll } from './validate.ts';
 
 const refuses = (text: string, code: ResourceErrorCode, part = '') =>
   assert.throws(
@@ -93,4 +95,20 @@ test('property: any text gives objects or our error', () => {
     }),
     { numRuns: 500 },
   );
+});
+
+test('objects as a kube-apiserver 1.20.2 answers them are manifests: what is that server’s own is left out', () => {
+  const url = new URL('../testdata/kube-apiserver-1.20.json', import.meta.url);
+  const objects = parseManifests(readFileSync(url, 'utf8'));
+  const kinds = validateAll(objects).map(({ kind, metadata }) => {
+    assert.equal(metadata.resourceVersion, undefined);
+    assert.equal(metadata.uid, undefined);
+    assert.ok(!('managedFields' in metadata));
+    assert.match(metadata.creationTimestamp ?? '', /^2026-/);
+    return kind;
+  });
+  assert.equal(kinds.join(), 'Namespace,Node,Pod,Service,Service,Service,NetworkPolicy');
+  // One that was read from this store keeps its revision, which is a condition of the write.
+  const [own] = parseManifests('{kind: X, metadata: {name: a, resourceVersion: "7", uid: u}}');
+  assert.deepEqual(own?.value.metadata, { name: 'a', resourceVersion: '7', uid: 'u' });
 });

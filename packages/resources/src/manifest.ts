@@ -141,7 +141,25 @@ function unpack(value: unknown, where: string, into: RawObject[], limits: Manife
   if (into.length >= limits.objects) {
     throw tooLarge(`manifest has more than ${limits.objects} objects`, into.length + 1);
   }
-  into.push({ where, value: object });
+  into.push({ where, value: ofThisStore(object) });
+}
+
+/**
+ * A Kubernetes API server's own copy of an object names who manages its fields. Then its revision and UID are that
+ * server's too: they mean nothing here, and as a condition of a write would make every such object be refused.
+ */
+function ofThisStore(object: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const { metadata } = object;
+  if (typeof metadata !== 'object' || metadata === null || !('managedFields' in metadata)) {
+    return object;
+  }
+  const {
+    managedFields: _,
+    resourceVersion: __,
+    uid: ___,
+    ...rest
+  } = metadata as Record<string, unknown>;
+  return { ...object, metadata: rest };
 }
 
 /** An object that a program hands in, under the same bounds as one in a manifest. */

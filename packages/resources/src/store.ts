@@ -68,6 +68,8 @@ export interface DeleteOptions extends WriteOptions {
 export interface ApplyOptions extends WriteOptions {
   /** For namespaced objects without one; `default` if absent. */
   readonly namespace?: string;
+  /** Where each of the objects was read, such as `shop.yaml, document 2`: for errors about what has no name. */
+  readonly where?: readonly string[];
 }
 
 export interface ApplyResult {

@@ -11,6 +11,7 @@ import {
   withDeadline,
 } from '@causeway/daemon';
 import { AgentError } from '../errors.ts';
+import { type HostPatch, hostPatchBody } from '../host-endpoint/settings.ts';
 import type { Monitor } from '../monitor/monitor.ts';
 import { parseMonitorTypes } from '../monitor/monitor.ts';
 import {
@@ -42,6 +43,8 @@ export interface ApiBackend {
   nodes(): unknown;
   /** The node itself as an endpoint. Throws not-found where it is none. */
   hostEndpoint(): unknown;
+  /** In force, and kept over restarts, when it resolves. */
+  changeHostEndpoint(change: HostPatch): Promise<unknown>;
   ipam(): unknown;
   services(): unknown;
   bgp(): unknown;
@@ -118,12 +121,20 @@ export function apiApp(backend: ApiBackend, options: ApiOptions): Api {
   app.get('/v1/tables', (c) => c.json(backend.tableNames()));
   app.get('/v1/tables/:name', (c) => {
     const name = c.req.param('name');
-    return jsonAnswer(c, found(backend.tableRows(name), 'name', name));
+    return jsonAnswer(
+      c,
+      found(backend.tableRows(name), 'table', name, 'causeway table (GET /v1/tables) lists them'),
+    );
   });
   app.get('/v1/identities', (c) => jsonAnswer(c, backend.identities()));
   app.get('/v1/ipcache', (c) => jsonAnswer(c, backend.ipcache()));
   app.get('/v1/nodes', (c) => jsonAnswer(c, backend.nodes()));
   app.get('/v1/host-endpoint', (c) => jsonAnswer(c, backend.hostEndpoint()));
+  app.patch('/v1/host-endpoint', (c) =>
+    answer(c, async () =>
+      jsonAnswer(c, await backend.changeHostEndpoint(await readBody(c, hostPatchBody))),
+    ),
+  );
   app.get('/v1/ipam', (c) => jsonAnswer(c, backend.ipam()));
   app.get('/v1/services', (c) => jsonAnswer(c, backend.services()));
   app.get('/v1/services/why', (c) => jsonAnswer(c, backend.why(c.req.query())));

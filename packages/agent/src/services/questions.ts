@@ -82,7 +82,7 @@ function frontendsOf(balancer: Balancer, { frontend, namespace, name, port }: Qu
       'name a frontend such as 10.96.0.1:80/TCP, or a service by namespace and name',
       {
         field: 'frontend',
-        hint: 'GET /v1/services lists the frontends',
+        hint: 'causeway service list (GET /v1/services) shows them',
       },
     );
   }
@@ -105,7 +105,7 @@ const missing = (field: string, value: string, message: string): AgentError =>
   new AgentError('not-found', message, {
     field,
     value,
-    hint: 'GET /v1/services lists the frontends',
+    hint: 'causeway service list (GET /v1/services) shows them',
   });
 
 function addressOf(text: string | undefined): Address | undefined {

@@ -1,3 +1,4 @@
+import { Prefix } from '@causeway/ip';
 import type { RouteView, WhyView } from '@causeway/speaker';
 import type { AgentClient } from '../agent-client.ts';
 import { CliError, EXIT } from '../errors.ts';
@@ -121,11 +122,21 @@ export async function bgpWhy(
   const answers = await askSpeakers(invocation, (each) => each.get(`/v1/why?${query}`));
   if (invocation.json)
     return printJson(answers.map(({ node, body }) => ({ node, ...(body as WhyView) })));
-  for (const { node, body } of answers) printWhy(node, body as WhyView);
+  for (const { node, body } of answers) {
+    const why = body as WhyView;
+    printLine(`${node}: ${servedBy(prefix, why)}`);
+    printWhy(why);
+  }
 }
 
-function printWhy(node: string, { prefix, paths, exports, kernel }: WhyView): void {
-  printLine(`${node}: ${prefix}`);
+/** A question for what nobody announces is answered by the route that covers it, and must not look like its own. */
+function servedBy(asked: string, { prefix, paths }: WhyView): string {
+  const own = Prefix.tryParse(asked, { hostBits: 'clear' });
+  if (own === undefined) return paths.length === 0 ? prefix : `${asked} is served by ${prefix}`;
+  return own === prefix ? prefix : `${own} has no route of its own; ${prefix} serves it`;
+}
+
+function printWhy({ paths, exports, kernel }: WhyView): void {
   for (const { route, lostTo, importPolicy, refused } of paths) {
     const from = route.peer.startsWith('local:')
       ? `originated by ${route.peer.slice(6)}`

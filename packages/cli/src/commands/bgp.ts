@@ -1,9 +1,10 @@
+import { suggest } from '@causeway/daemon/words';
 import type { EventView, PeerView, StatusView } from '@causeway/speaker';
 import { AgentClient } from '../agent-client.ts';
 import { CliError, printError, replaceBigInt } from '../errors.ts';
 import { printJson, printLine, printTable, printYaml, type Row } from '../output/print.ts';
 import type { Invocation } from '../program/invocation.ts';
-import { mergeRows } from './agents.ts';
+import { mergeRows, type NodeAnswer } from './agents.ts';
 import { askSpeakers, duration, withSpeakers } from './speakers.ts';
 
 /** Runs the speaker, or tells the one that runs to end for good. */
@@ -84,7 +85,7 @@ export async function bgpPeers(invocation: Invocation, [name]: readonly string[]
     throw new CliError('not-found', `no speaker here has a neighbour ${name}`, {
       field: 'name',
       value: name,
-      hint: '`causeway bgp peers` lists them',
+      hint: neighborHint(name, answers),
     });
   if (invocation.json) return printJson(rows);
   if (name !== undefined) return printYaml(rows.length === 1 ? rows[0] : rows);
@@ -108,6 +109,14 @@ export async function bgpPeers(invocation: Invocation, [name]: readonly string[]
     ],
     'no neighbours',
   );
+}
+
+/** People type a switch's name where a neighbour of it for each family has it in front. */
+function neighborHint(name: string, answers: readonly NodeAnswer[]): string {
+  const names = answers.flatMap(({ body }) => (body as PeerView[]).map((each) => each.name));
+  const near = [...new Set(names)].filter((each) => each.startsWith(name));
+  const one = near.length > 0 ? near.slice(0, 4).join(' or ') : suggest(name, names);
+  return one === undefined ? 'causeway bgp peers lists them' : `did you mean ${one}?`;
 }
 
 const stateText = ({ state, adminDown, restart }: PeerView): string =>
@@ -201,6 +210,10 @@ function eventText(event: EventView): string {
       return `${at}  ${peer}: up, ${event.address}`;
     case 'peer-down':
       return `${at}  ${peer}: ${event.established ? 'down' : 'no session'}: ${event.text}`;
+    case 'bfd':
+      return `${at}  ${peer}: BFD is ${event.state}`;
+    case 'end-of-rib':
+      return `${at}  ${peer}: ${event.received === true ? 'it has sent' : 'it was sent'} all ${event.family} routes`;
     case 'lost':
       return `${event.count} events were lost: this reader was too slow`;
     default: {

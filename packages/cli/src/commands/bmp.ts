@@ -10,8 +10,11 @@ export async function bmpStation({ options }: Invocation): Promise<void> {
   await runStation(typeof options.config === 'string' ? options.config : undefined);
 }
 
+const SILENT =
+  'is it running? causeway bmp --config FILE runs one; --socket names the socket of another';
+
 const client = ({ options }: Invocation): ApiClient =>
-  new ApiClient('BMP station', String(options.socket));
+  new ApiClient('BMP station', String(options.socket), undefined, SILENT);
 
 /** The path with those of the options that are given as parameters. */
 function pathOf(invocation: Invocation, path: string, names: readonly string[], more = {}): string {

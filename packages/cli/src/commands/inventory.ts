@@ -14,11 +14,45 @@ export async function inventoryRun({ options }: Invocation): Promise<void> {
   await runInventory(String(options.config));
 }
 
-const client = ({ options }: Invocation): ApiClient =>
-  new ApiClient('inventory', String(options.socket), TIMEOUT_MS);
+/** Where an instance listens on a machine of its own. */
+const SOCKET = '/run/causeway/inventory.sock';
+const SILENT =
+  'is it running? causeway inventory run --config FILE runs one; --socket names the socket of another, --context lab:NAME/CLUSTER that of a lab';
+
+/** The instance behind `--socket`, else a lab's, of several the one that leads, else this machine's. */
+async function ask(
+  invocation: Invocation,
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE',
+  path: string,
+  body?: unknown,
+): Promise<unknown> {
+  const { socket } = invocation.options;
+  const named = typeof socket === 'string' ? [socket] : await socketsOf(invocation);
+  const clients = named.map((each) => new ApiClient('inventory', each, TIMEOUT_MS, SILENT));
+  const [first, ...others] = clients;
+  for (const each of others.length === 0 ? [] : clients) {
+    const status = (await each.ask('GET', '/v1/status').catch(() => undefined)) as
+      | InstanceStatus
+      | undefined;
+    if (status?.leader === true) return each.ask(method, path, body);
+  }
+  return first!.ask(method, path, body);
+}
+
+async function socketsOf(invocation: Invocation): Promise<readonly string[]> {
+  const context = invocation.contextName;
+  if (context?.startsWith('lab:') !== true) return [SOCKET];
+  const sockets = await invocation.withTarget(async ({ inventories }) => inventories);
+  if (sockets.length > 0) return sockets;
+  throw new CliError('not-found', `${context} has no inventory`, {
+    field: '--context',
+    value: context,
+    hint: 'causeway lab places NAME shows the lab’s; an inventory is a cluster of its own, as in lab:two-clusters/machines',
+  });
+}
 
 export async function inventoryStatus(invocation: Invocation): Promise<void> {
-  const status = (await client(invocation).ask('GET', '/v1/status')) as InstanceStatus;
+  const status = (await ask(invocation, 'GET', '/v1/status')) as InstanceStatus;
   if (invocation.json) return printJson(status);
   const { sources, ...rest } = status;
   await printYaml(rest);
@@ -68,13 +102,13 @@ export async function inventoryList(invocation: Invocation): Promise<void> {
   for (const name of ['source', 'label']) {
     if (options[name] !== undefined) query.set(name, String(options[name]));
   }
-  const rows = (await client(invocation).ask('GET', `/v1/endpoints?${query}`)) as MemberView[];
+  const rows = (await ask(invocation, 'GET', `/v1/endpoints?${query}`)) as MemberView[];
   if (invocation.json) return printJson(rows);
   printTable(rows, memberColumns, 'no endpoints');
 }
 
 export async function inventoryConflicts(invocation: Invocation): Promise<void> {
-  const rows = (await client(invocation).ask('GET', '/v1/conflicts')) as DryRun['conflicts'];
+  const rows = (await ask(invocation, 'GET', '/v1/conflicts')) as DryRun['conflicts'];
   if (invocation.json) return printJson(rows);
   printConflicts(rows, 'every address has one claimant');
 }
@@ -98,7 +132,7 @@ export async function inventoryWhy(
   [address = '']: readonly string[],
 ): Promise<void> {
   const path = `/v1/why?address=${encodeURIComponent(address)}`;
-  const why = (await client(invocation).ask('GET', path)) as WhyView;
+  const why = (await ask(invocation, 'GET', path)) as WhyView;
   if (invocation.json) return printJson(why);
   const { verdict, ...rest } = why;
   printLine(verdict.replace(/\p{Cc}/gu, '?'));
@@ -109,7 +143,7 @@ export async function inventoryAccept(
   invocation: Invocation,
   [source = '']: readonly string[],
 ): Promise<void> {
-  const done = (await client(invocation).ask('POST', '/v1/accept', { source })) as {
+  const done = (await ask(invocation, 'POST', '/v1/accept', { source })) as {
     removed: number;
   };
   if (invocation.json) return printJson(done);

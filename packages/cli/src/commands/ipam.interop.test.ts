@@ -181,6 +181,27 @@ test('pools, nodes, drains, the plan and every address can be asked, for people 
     /nothing in this cluster has to do with 192\.0\.2\.1/,
   );
   assert.deepEqual(await json('vips'), []);
+  const store = etcdStore(kv);
+  await store.apply([
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'till', namespace: 'shop' },
+      spec: { type: 'LoadBalancer', ports: [{ port: 80 }] },
+    },
+  ]);
+  assert.match(await run('vips'), /shop\/till .*no operator has looked at it yet/);
+  const told = {
+    type: 'cilium.io/IPAMRequestSatisfied',
+    status: 'False',
+    message: '192.0.2.9 is in no pool',
+  };
+  await store.patchStatus(
+    'Service',
+    { namespace: 'shop', name: 'till' },
+    { loadBalancer: { ingress: [] }, conditions: [told] },
+  );
+  assert.match(await run('vips'), /shop\/till .*192\.0\.2\.9 is in no pool/);
 });
 
 test('an address is switched with its partner, once, and only to where a second endpoint waits', async () => {
@@ -212,6 +233,9 @@ test('a node’s CIDRs are released by force only, and by the leader', async () 
   const unforced = await refusal('release', 'n1');
   assert.equal(unforced.code, 2);
   assert.match(unforced.text, /needs --force/);
+  const mistyped = await refusal('release', 'n11', '--force');
+  assert.equal(mistyped.code, 3);
+  assert.match(mistyped.text, /no node n11 holds CIDRs[\s\S]*these do: n1/);
   assert.deepEqual(await json('release', 'n1', '--force'), {
     node: 'n1',
     released: ['10.1.0.0/25'],

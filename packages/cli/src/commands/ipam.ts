@@ -77,9 +77,15 @@ export async function ipamClaims(invocation: Invocation): Promise<void> {
 }
 
 export async function ipamVips(invocation: Invocation): Promise<void> {
-  const { vips } = await world(invocation);
-  const fields = ['address', 'services', 'pool', 'sharingKey'];
-  show(invocation, vips, fields, 'no Service has an address of a pool');
+  const { vips, vipsWaiting } = await world(invocation);
+  const waiting = vipsWaiting.map(({ service, why }) => ({ services: [service], why }));
+  const fields = ['address', 'services', 'pool', 'sharingKey', 'why'];
+  show(
+    invocation,
+    [...vips, ...waiting],
+    fields,
+    'no Service is of type LoadBalancer: they are given addresses out of CiliumLoadBalancerIPPools',
+  );
 }
 
 export async function ipamPlan(invocation: Invocation): Promise<void> {
@@ -133,7 +139,17 @@ export async function ipamRelease(
       hint: 'pods that still run there lose their addresses to others; a node that lives gives idle CIDRs back by itself',
     });
   }
-  const before = nodeViews(await world(invocation)).filter((row) => row.node === node);
+  const held = nodeViews(await world(invocation)).filter(
+    ({ state }) => state !== 'own' && state !== 'none',
+  );
+  const cidrs = held.filter((row) => row.node === node).map(({ cidr }) => cidr);
+  if (cidrs.length === 0) {
+    throw new CliError('not-found', `no node ${node} holds CIDRs of a pool`, {
+      field: 'node',
+      value: node,
+      hint: `these do: ${[...new Set(held.map((row) => row.node))].join(', ') || '(none)'}`,
+    });
+  }
   const done = await invocation.withTarget(async (target) =>
     requestRelease(await target.kv(), node!, AbortSignal.timeout(RELEASE_MS)),
   );
@@ -147,11 +163,8 @@ export async function ipamRelease(
       },
     );
   }
-  const cidrs = before
-    .filter(({ state }) => state !== 'own' && state !== 'none')
-    .map(({ cidr }) => cidr);
   if (invocation.json) printJson({ node, released: cidrs });
-  else printLine(`released ${cidrs.join(' ') || 'nothing'} of ${node}`);
+  else printLine(`released ${cidrs.join(' ')} of ${node}`);
 }
 
 export async function ipamSwitch(

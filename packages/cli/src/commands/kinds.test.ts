@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Address } from '@causeway/ip';
+import type { Resource } from '@causeway/resources';
 import { CliError } from '../errors.ts';
-import { ageText, kindOf } from './kinds.ts';
+import { ageText, columnsFor, kindOf } from './kinds.ts';
 import { longestMatch } from './queries.ts';
 
 test('kinds go by every name that people type, and an unknown one lists them', () => {
@@ -11,6 +12,26 @@ test('kinds go by every name that people type, and an unknown one lists them', (
   assert.throws(
     () => kindOf('deployments'),
     (error: unknown) => error instanceof CliError && /services\/svc/.test(error.hint ?? ''),
+  );
+});
+
+test('a mistyped kind names the nearest', () => {
+  assert.throws(
+    () => kindOf('servces'),
+    (error: unknown) =>
+      error instanceof CliError && /did you mean services\?/.test(error.hint ?? ''),
+  );
+});
+
+test('a service shows what the world outside reaches it by, or that it waits for that', () => {
+  const column = columnsFor(kindOf('svc'), false).find(({ heading }) => heading === 'EXTERNAL-IP');
+  const cell = (spec: object, status: object = {}) =>
+    column!.cell({ kind: 'Service', metadata: { name: 'a' }, spec, status } as unknown as Resource);
+  assert.equal(cell({ type: 'LoadBalancer' }), '<pending>');
+  assert.deepEqual(cell({ type: 'ClusterIP' }), []);
+  assert.deepEqual(
+    cell({ type: 'LoadBalancer' }, { loadBalancer: { ingress: [{ ip: '10.52.0.1' }] } }),
+    ['10.52.0.1'],
   );
 });
 

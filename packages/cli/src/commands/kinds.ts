@@ -1,4 +1,6 @@
+import { suggest } from '@causeway/daemon/words';
 import {
+  blocksOf,
   findKind,
   KIND_NAMES,
   KINDS,
@@ -12,10 +14,12 @@ import type { Column } from '../output/table.ts';
 export function kindOf(name: string): KindDescriptor {
   const kind = findKind(name);
   if (kind !== undefined) return kind;
+  const names = KIND_NAMES.flatMap((each) => [KINDS[each].plural, ...KINDS[each].shortNames]);
+  const meant = suggest(name, names);
   throw new CliError('bad-input', `there is no kind ${name}`, {
     field: 'kind',
     value: name,
-    hint: `kinds: ${KIND_NAMES.map((each) => [KINDS[each].plural, ...KINDS[each].shortNames].join('/')).join(', ')}`,
+    hint: `${meant === undefined ? '' : `did you mean ${meant}? `}kinds: ${KIND_NAMES.map((each) => [KINDS[each].plural, ...KINDS[each].shortNames].join('/')).join(', ')}`,
   });
 }
 
@@ -67,6 +71,7 @@ const COLUMNS: Partial<Record<string, readonly KindColumn[]>> = {
   Service: [
     column('TYPE', (object) => of(object, 'Service')?.spec.type ?? 'ClusterIP'),
     column('CLUSTER-IPS', (object) => of(object, 'Service')?.spec.clusterIPs),
+    column('EXTERNAL-IP', externalIps),
     column('PORTS', (object) =>
       of(object, 'Service')?.spec.ports?.map(
         ({ port, protocol }) => `${port}/${protocol ?? 'TCP'}`,
@@ -87,6 +92,61 @@ const COLUMNS: Partial<Record<string, readonly KindColumn[]>> = {
     column('POD-SELECTOR', (object) => selectorText(of(object, 'NetworkPolicy')?.spec.podSelector)),
     column('TYPES', (object) => of(object, 'NetworkPolicy')?.spec.policyTypes),
     labels,
+  ],
+  CiliumPodIPPool: [
+    column('CIDRS', (object) => {
+      const { ipv4, ipv6 } = of(object, 'CiliumPodIPPool')?.spec ?? {};
+      return [...(ipv4?.cidrs ?? []), ...(ipv6?.cidrs ?? [])];
+    }),
+    labels,
+  ],
+  PodIPPoolOptions: [
+    column('NODES', (object) => {
+      const { nodeSelector } = of(object, 'PodIPPoolOptions')?.spec ?? {};
+      return nodeSelector === undefined ? '(all)' : selectorText(nodeSelector);
+    }),
+    column('CLOSED', (object) => of(object, 'PodIPPoolOptions')?.spec.closed),
+  ],
+  AddressReservation: [
+    column('FOR', (object) => {
+      const { podName, workload } = of(object, 'AddressReservation')?.spec ?? {};
+      return podName === undefined ? workload && `${workload.kind} ${workload.name}` : podName;
+    }),
+    column('ADDRESSES', (object) =>
+      of(object, 'AddressReservation')?.spec.addresses?.flatMap(({ ipv4, ipv6 }) =>
+        [ipv4, ipv6].filter((each) => each !== undefined),
+      ),
+    ),
+  ],
+  CiliumLoadBalancerIPPool: [
+    column('BLOCKS', (object) => {
+      const pool = of(object, 'CiliumLoadBalancerIPPool');
+      return pool && blocksOf(pool).map((block) => block.prefix ?? `${block.first}-${block.last}`);
+    }),
+    column(
+      'FREE',
+      (object) =>
+        of(object, 'CiliumLoadBalancerIPPool')?.status?.conditions?.find(({ type }) =>
+          type.endsWith('/IPsAvailable'),
+        )?.message,
+    ),
+  ],
+  CiliumEgressGatewayPolicy: [
+    column('TO', (object) => of(object, 'CiliumEgressGatewayPolicy')?.spec.destinationCIDRs),
+    column('EGRESS-IPS', (object) => {
+      const { egressGateway, egressGateways } = of(object, 'CiliumEgressGatewayPolicy')?.spec ?? {};
+      const all = [egressGateway, ...(egressGateways ?? [])];
+      return [...new Set(all.flatMap((each) => each?.egressIP ?? []))];
+    }),
+  ],
+  MeshPeer: [
+    column('ID', (object) => of(object, 'MeshPeer')?.spec.id),
+    column('ENDPOINTS', (object) => of(object, 'MeshPeer')?.spec.endpoints),
+  ],
+  OutsideEndpoint: [
+    column('ADDRESSES', (object) => of(object, 'OutsideEndpoint')?.spec.addresses),
+    column('PLATFORM', (object) => of(object, 'OutsideEndpoint')?.spec.platform),
+    column('LABELS', (object) => of(object, 'OutsideEndpoint')?.spec.labels),
   ],
   CiliumNetworkPolicy: [labels],
   CiliumClusterwideNetworkPolicy: [labels],
@@ -149,6 +209,16 @@ const COLUMNS: Partial<Record<string, readonly KindColumn[]>> = {
     column('LABELS', ({ metadata }) => metadata.labels),
   ],
 };
+
+/** What the world outside reaches it by; a service that waits for an address says so, as `ipam vips` says why. */
+function externalIps(object: Resource): unknown {
+  const service = of(object, 'Service');
+  const given = (service?.status?.loadBalancer?.ingress ?? []).map(
+    ({ ip, hostname }) => ip ?? hostname,
+  );
+  const all = [...given, ...(service?.spec.externalIPs ?? [])];
+  return all.length === 0 && service?.spec.type === 'LoadBalancer' ? '<pending>' : all;
+}
 
 function of<K extends Resource['kind']>(
   object: Resource,

@@ -61,6 +61,7 @@ async function printed(
   const invocation: Invocation = {
     json,
     options: {},
+    contextName: undefined,
     withTarget: (work) => work({ name: 'test', agents } as never),
   };
   const write = process.stdout.write;

@@ -1,7 +1,7 @@
 import { CliError } from '../errors.ts';
 import { printJson, printRows, type Row } from '../output/print.ts';
 import { askAll, mergeRows } from './agents.ts';
-import { answers, field, type Query } from './queries.ts';
+import { answers, field, printOne, type Query } from './queries.ts';
 
 /** How each node asked reaches the pods of each other one. */
 export const nodeWays: Query = async (invocation) => {
@@ -45,13 +45,30 @@ export const nodeEndpoints: Query = async (invocation) => {
   const rows = mergeRows(all);
   if (invocation.json) return printJson(rows);
   await printRows(
-    rows.map(({ policy, audit, ...row }) => ({
+    rows.map(({ policy, audit, changed, ...row }) => ({
       ...row,
       ingress: field(policy, 'ingress') ?? 'unknown',
       egress: field(policy, 'egress') ?? 'unknown',
-      mode: audit === true ? 'on trial' : 'in force',
+      mode: `${modeOf(audit)}${Object.keys(changed ?? {}).length > 0 ? ', changed here' : ''}`,
     })),
-    ['node', 'identity', 'ingress', 'egress', 'mode', 'labels'],
+    ['node', 'identity', 'ingress', 'egress', 'mode', 'nodePolicies', 'labels'],
     'no node is an endpoint itself (hostEndpoint.enabled)',
   );
+};
+
+const modeOf = (audit: unknown): string => (audit === true ? 'on trial' : 'in force');
+
+/** Puts a node's own policies on trial or in force, at once and over restarts. */
+export const nodeAudit: Query = async (invocation, [wanted]) => {
+  const audit = invocation.options.off !== true;
+  const changed = await invocation.withTarget(async (target) => {
+    const agent = target.agents.find(({ node }) => node === wanted);
+    if (agent !== undefined) return agent.ask('PATCH', '/v1/host-endpoint', { audit });
+    throw new CliError('not-found', `no agent asked is of node ${wanted}`, {
+      field: 'name',
+      value: wanted,
+      hint: 'causeway node endpoints shows nodes that are endpoints themselves',
+    });
+  });
+  await printOne(invocation, changed);
 };

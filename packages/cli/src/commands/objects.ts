@@ -61,7 +61,11 @@ export async function apply(invocation: Invocation): Promise<void> {
   const report: ApplyReport = await invocation.withTarget(async (target) =>
     (await target.store()).apply(
       objects.map(({ value }) => value),
-      { namespace: String(options.namespace), dryRun },
+      {
+        namespace: String(options.namespace),
+        dryRun,
+        where: objects.map(({ where }) => where),
+      },
     ),
   );
   if (json) {

@@ -34,6 +34,8 @@ export async function whatIf(invocation: Invocation): Promise<void> {
   const changes = answers.flatMap(({ node, body }) =>
     mergeRows([{ node, body: (body as Row).changes ?? body }]),
   );
+  for (const { node, body } of answers)
+    for (const note of ((body as Row).notes ?? []) as string[]) printLine(`# ${node}: ${note}`);
   await printRows(
     changes,
     ['node', 'from', 'to', 'direction', 'port', 'before', 'after'],

@@ -335,7 +335,7 @@ export const table: Query = async (invocation, [name]) => {
 
 export const metrics = listing({ path: '/v1/metrics/datapath', first: [], empty: 'no counters' });
 
-async function printOne({ json }: Invocation, value: unknown): Promise<void> {
+export async function printOne({ json }: Invocation, value: unknown): Promise<void> {
   if (json) printJson(value);
   else await printYaml(value);
 }

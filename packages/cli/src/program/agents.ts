@@ -133,6 +133,14 @@ export function addAgentQueries(program: Command): void {
     node.command('endpoints').description('nodes that are endpoints themselves'),
     async () => (await import('../commands/nodes.ts')).nodeEndpoints,
   );
+  runs(
+    node
+      .command('audit')
+      .description("audit mode of a node that is an endpoint itself; outlives the agent's restart")
+      .argument('<name>', 'the node')
+      .addOption(new Option('--off', 'put its policies in force')),
+    async () => (await import('../commands/nodes.ts')).nodeAudit,
+  );
 
   runs(
     program.command('drops').description('drops by reason, and the last ones explained'),

@@ -30,7 +30,10 @@ export function addInventory(program: Command): void {
     inventory
       .command(name)
       .description(description)
-      .option('--socket <path>', "the instance's API", '/run/causeway/inventory.sock');
+      .option(
+        '--socket <path>',
+        "the instance's API (default: that of --context lab:..., else /run/causeway/inventory.sock)",
+      );
   runs(
     ask('status', 'who leads, what stands in the store, how each source does and what waits'),
     async () => (await load()).inventoryStatus,

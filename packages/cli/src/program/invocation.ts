@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
-import { findTarget, type Target } from '../context.ts';
+import { findTarget, type Target, wantedContext } from '../context.ts';
 
 /** What every command gets beside its own arguments. */
 export interface Invocation {
   readonly json: boolean;
   /** Options of the command and those before it. */
   readonly options: Readonly<Record<string, unknown>>;
+  /** What `--context` or the environment names; undefined where the file's current one counts. */
+  readonly contextName: string | undefined;
   /** Does the work against what `--context` and `--node` name, and closes it after. */
   withTarget<T>(work: (target: Target) => Promise<T>): Promise<T>;
 }
@@ -15,6 +17,7 @@ export function invocationOf(command: Command): Invocation {
   return {
     json: options.json === true,
     options,
+    contextName: wantedContext(text(options.context)),
     async withTarget(work) {
       const target = await findTarget(text(options.context), text(options.node));
       try {

@@ -23,7 +23,9 @@ export function addIpam(program: Command): void {
     async () => (await load()).ipamClaims,
   );
   runs(
-    ipam.command('vips').description('addresses of Services of type LoadBalancer'),
+    ipam
+      .command('vips')
+      .description('addresses of Services of type LoadBalancer, and why others wait for one'),
     async () => (await load()).ipamVips,
   );
   runs(
@@ -35,7 +37,9 @@ export function addIpam(program: Command): void {
   runs(
     ipam
       .command('drain')
-      .description('what a range that is to go has left')
+      .description(
+        'what a range that is to go has left; spec.closed of its PodIPPoolOptions closes it',
+      )
       .argument('<cidr>')
       .option('--restart-list', 'only the workloads to restart, one a line'),
     async () => (await load()).ipamDrain,

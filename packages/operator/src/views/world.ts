@@ -14,10 +14,12 @@ import {
   type PodIPPoolOptions,
   type ResourceKinds,
   type ResourceStore,
+  type Service,
   type ServiceCIDR,
 } from '@causeway/resources';
 import { type NodeFacts, type NodeRow, nodeFacts, nodeRow } from '../nodes.ts';
 import { decodeVip, VIPS } from '../vips/records.ts';
+import { VIP_SATISFIED } from '../vips/status.ts';
 
 const SERVICE_IPS = 'causeway/allocations/service-ips/';
 
@@ -42,6 +44,8 @@ export interface World {
   readonly records: readonly PodCidrRecord[];
   readonly claims: readonly Claim[];
   readonly vips: readonly VipClaim[];
+  /** Services of type LoadBalancer that lack an address, and why. */
+  readonly vipsWaiting: readonly { readonly service: string; readonly why: string }[];
   readonly vipPools: readonly CiliumLoadBalancerIPPool[];
   readonly serviceCidrs: readonly ServiceCIDR[];
   readonly serviceIps: readonly { readonly address: Address; readonly owner: string }[];
@@ -67,6 +71,7 @@ export async function readWorld(
     records: await entries(kv, POD_CIDRS, options, (entry) => decodePodCidr(entry)),
     claims: await entries(kv, CLAIMS, options, ({ text }) => decodeClaim(text)),
     vips: await entries(kv, VIPS, options, (entry) => decodeVip(entry)),
+    vipsWaiting: (await list('Service')).flatMap(vipWaiting),
     vipPools: await list('CiliumLoadBalancerIPPool'),
     serviceCidrs: await list('ServiceCIDR'),
     serviceIps: await entries(kv, SERVICE_IPS, options, ({ key, text }) => {
@@ -121,3 +126,15 @@ export const podsIn = (world: World, contains: (address: Address) => boolean): P
   world.pods.filter(({ addresses }) => addresses.some(contains));
 
 export const podName = ({ namespace, name }: PodRow): string => `${namespace}/${name}`;
+
+/** In the words of whoever gives the addresses; where nobody has looked yet, that. */
+function vipWaiting({ metadata, spec, status }: Service): { service: string; why: string }[] {
+  if (spec.type !== 'LoadBalancer') return [];
+  const service = `${metadata.namespace}/${metadata.name}`;
+  const told = status?.conditions?.find(({ type }) => type === VIP_SATISFIED);
+  if (told?.status === 'True') return [];
+  if (told !== undefined) return [{ service, why: told.message ?? told.reason ?? told.status }];
+  if ((status?.loadBalancer?.ingress ?? []).length > 0) return [];
+  const by = spec.loadBalancerClass === undefined ? '' : ` of class ${spec.loadBalancerClass}`;
+  return [{ service, why: `no operator${by} has looked at it yet` }];
+}

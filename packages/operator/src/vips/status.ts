@@ -18,10 +18,13 @@ const REASONS: Readonly<Record<VipRefusal['code'], string>> = {
   'not-shareable': 'already_allocated_incompatible_service',
 };
 
+/** Of a Service: whether it has every address that it asks for. */
+export const VIP_SATISFIED = 'cilium.io/IPAMRequestSatisfied';
+
 export function vipServiceCondition(refusals: readonly VipRefusal[]): Condition {
   const [first] = refusals;
   return {
-    type: 'cilium.io/IPAMRequestSatisfied',
+    type: VIP_SATISFIED,
     status: first === undefined ? 'True' : 'False',
     reason: first === undefined ? 'satisfied' : REASONS[first.code],
     message: refusals.map(({ message }) => message).join('\n'),

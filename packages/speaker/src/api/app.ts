@@ -25,6 +25,8 @@ import { metricsText } from './metrics.ts';
 import { readPrefix, readRoutesQuery } from './queries.ts';
 import { statusView } from './status.ts';
 
+const PEERS = 'causeway bgp peers (GET /v1/peers) lists them';
+
 export interface ApiParts {
   readonly control: Control;
   readonly events: EventStreams<EventView>;
@@ -105,7 +107,7 @@ export function speakerApi(parts: ApiParts): Api {
     const engine = control.running();
     const peerName = c.req.param('name');
     const { how, text } = await readBody(c, resetBody);
-    found(engine.core.peer(peerName), 'name', peerName);
+    found(engine.core.peer(peerName), 'peer', peerName, PEERS);
     if (text !== undefined && how !== 'hard')
       throw new SpeakerError(
         'bad-request',
@@ -123,7 +125,7 @@ export function speakerApi(parts: ApiParts): Api {
     const engine = control.running();
     const { query, stream } = readRoutesQuery(c.req.query());
     if (query.peer !== undefined && !query.peer.startsWith('local:'))
-      found(engine.core.peer(query.peer), 'peer', query.peer);
+      found(engine.core.peer(query.peer), 'peer', query.peer, PEERS);
     if (stream) return streamAnswer(routeStream(engine, query));
     const page = engine.core.routes(query);
     return jsonAnswer(c, {
@@ -135,7 +137,7 @@ export function speakerApi(parts: ApiParts): Api {
     const engine = control.running();
     const { prefix: text, peer: peerName } = c.req.query();
     const prefix = readPrefix('prefix', text);
-    if (peerName !== undefined) found(engine.core.peer(peerName), 'peer', peerName);
+    if (peerName !== undefined) found(engine.core.peer(peerName), 'peer', peerName, PEERS);
     const exact = engine.core.why(prefix, peerName);
     if (exact !== undefined) return jsonAnswer(c, whyView(exact, engine));
     // Nothing for exactly this one: what serves it is what was meant.
@@ -148,7 +150,7 @@ export function speakerApi(parts: ApiParts): Api {
     const { policy, peer: peerName, prefix, attributes } = parseBody(testBody, await readJson(c));
     const { policies } = engine.settings.library;
     found(Object.hasOwn(policies, policy) ? policies[policy] : undefined, 'policy', policy);
-    if (peerName !== undefined) found(engine.core.peer(peerName), 'peer', peerName);
+    if (peerName !== undefined) found(engine.core.peer(peerName), 'peer', peerName, PEERS);
     const { reason, result } = engine.testPolicy(policy, {
       prefix,
       attributes: { prefix, ...attributes },
@@ -213,8 +215,8 @@ function peerList(engine: Engine | undefined): Answer {
 }
 
 function peer(engine: Engine, peerName: string): PeerView {
-  const row = found(engine.core.peer(peerName), 'name', peerName);
-  return peerView(row, found(engine.neighbours.facts(peerName), 'name', peerName));
+  const row = found(engine.core.peer(peerName), 'peer', peerName, PEERS);
+  return peerView(row, found(engine.neighbours.facts(peerName), 'peer', peerName));
 }
 
 const PEERS_SLICE = 64;
