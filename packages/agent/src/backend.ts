@@ -7,6 +7,8 @@ import type { AgentStatus, Attachment, AttachRequest, Endpoint } from './api/typ
 import { nodeKey } from './cluster/tables.ts';
 import { podText } from './endpoints/table.ts';
 import { AgentError } from './errors.ts';
+import type { HostEndpointController } from './host-endpoint/controller.ts';
+import type { HostPatch } from './host-endpoint/settings.ts';
 import { meshWhy } from './mesh/why.ts';
 import { nameOfIdentity } from './monitor/drops.ts';
 import type { Monitor } from './monitor/monitor.ts';
@@ -125,10 +127,19 @@ export class NodeBackend implements ApiBackend {
   }
 
   hostEndpoint(): unknown {
-    const { hostEndpoint, host } = this.#node;
-    if (hostEndpoint !== undefined)
-      return { ...hostEndpoint.view, addresses: host.plan.nodeAddresses };
-    throw new AgentError('not-found', 'this node is no endpoint of its own', {
+    return { ...this.#ownEndpoint().view, addresses: this.#node.host.plan.nodeAddresses };
+  }
+  async changeHostEndpoint(change: HostPatch): Promise<unknown> {
+    await this.#ownEndpoint().change(change);
+    return this.hostEndpoint();
+  }
+
+  #ownEndpoint(): HostEndpointController {
+    const { hostEndpoint, questions } = this.#node;
+    if (hostEndpoint !== undefined) return hostEndpoint;
+    const waiting = [...questions.engine.nodePolicies()];
+    const unbound = waiting.length === 0 ? '' : `; ${waiting.join(', ')} may be meant for it`;
+    throw new AgentError('not-found', `no host endpoint here${unbound}`, {
       field: 'hostEndpoint.enabled',
       value: false,
       hint: 'set hostEndpoint.enabled to true in its configuration',
@@ -162,7 +173,21 @@ export class NodeBackend implements ApiBackend {
       };
     });
     const node = this.#node.hostEndpoint?.view;
-    if (node === undefined) return rows;
+    if (node === undefined) {
+      const here = 'no host endpoint here';
+      // Policies for nodes are no error where they bind nobody; they are to be seen nevertheless.
+      const unbound = Array.from(engine.nodePolicies(), (name) => ({
+        endpoint: 0,
+        id: 0,
+        pod: `node: ${name}`,
+        identity: 0,
+        ingress: here,
+        egress: here,
+        entries: 0,
+        revision: 0,
+      }));
+      return [...rows, ...unbound];
+    }
     return [
       ...rows,
       {
@@ -207,7 +232,9 @@ export class NodeBackend implements ApiBackend {
           because: each.because,
         })),
       );
-      return { changes, looked: answer.looked, truncated: answer.truncated };
+      const unbound = this.#node.hostEndpoint === undefined ? answer.forNodes : [];
+      const notes = unbound.map((name) => `${name} selects nodes: no host endpoint here`);
+      return { changes, looked: answer.looked, truncated: answer.truncated, notes };
     });
   }
 
@@ -217,7 +244,9 @@ export class NodeBackend implements ApiBackend {
       return question();
     } catch (cause) {
       if (!(cause instanceof PolicyError)) throw cause;
-      const reasons = cause.refusals.map(({ path, message }) => `${path} ${message}`);
+      const reasons = cause.refusals
+        .map(({ message }) => message)
+        .filter((message) => !cause.message.includes(message));
       throw new AgentError('bad-request', [cause.message, ...reasons].join('; '), {
         field: cause.refusals[0]?.path ?? 'body',
         value: cause.refusals[0]?.value ?? cause.value,

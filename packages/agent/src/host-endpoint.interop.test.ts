@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { isolated } from './testing/isolated.ts';
 import { nodeObject, TwoNodes, until } from './testing/two-nodes.ts';
@@ -10,9 +11,9 @@ const NODES = {
 } as const;
 
 /** Node b is a server with the agent: no pods, an endpoint itself. */
-const server = (audit: boolean) => ({
+const server = () => ({
   routingMode: 'tunnel',
-  hostEndpoint: { enabled: true, namespace: 'shop', labels: { app: 'ledger' }, audit },
+  hostEndpoint: { enabled: true, namespace: 'shop', labels: { app: 'ledger' } },
 });
 
 isolated(import.meta.filename, () => {
@@ -66,7 +67,7 @@ isolated(import.meta.filename, () => {
     ]);
     await Promise.all([
       nodes.startAgent('a', { routingMode: 'tunnel' }),
-      nodes.startAgent('b', server(true)),
+      nodes.startAgent('b', server()),
     ]);
     await Promise.all([nodes.ready('a'), nodes.ready('b')]);
     cli = await nodes.addPod('a', 'cli', { app: 'cli' });
@@ -159,11 +160,15 @@ isolated(import.meta.filename, () => {
     );
     nodes.serve(
       'a',
-      `socat TCP-LISTEN:7100,reuseaddr SYSTEM:"echo first; while ! test -e ${nodes.directory}/done; do sleep 0.1; done; echo last"`,
+      `socat TCP-LISTEN:7100,reuseaddr SYSTEM:"touch ${nodes.directory}/begun; echo first; while ! test -e ${nodes.directory}/done; do sleep 0.1; done; echo last"`,
     );
-    await nodes.killAgent('b');
-    await nodes.startAgent('b', server(false));
-    await nodes.ready('b');
+    await until('it has begun', () => existsSync(`${nodes.directory}/begun`));
+    const { status } = await nodes.ask('b', 'PATCH', '/v1/host-endpoint', { audit: false });
+    assert.equal(status, 200);
+    assert.equal(
+      (await nodes.ask('a', 'PATCH', '/v1/host-endpoint', { audit: false })).status,
+      404,
+    );
     await until('it is enforced', async () => (await host()).policy?.egress === 'enforced');
     assert.deepEqual(
       await wrong([
@@ -208,12 +213,64 @@ isolated(import.meta.filename, () => {
     const traffic = (async () => {
       while (!ended) await reaches('cli', NODES.b.ipv4, 7000);
     })();
-    await nodes.startAgent('b', server(false));
+    // Its configuration still says on trial; what was set at the API since then holds.
+    await nodes.startAgent('b', server());
     await nodes.ready('b');
     await until('the rule is gone', async () => !(await reaches('b', cli.addresses.ipv4!, 7000)));
     ended = true;
     await traffic;
     assert.equal(await dropped(), before, 'nothing that was allowed throughout was dropped');
+  });
+
+  test('a policy for nodes, by the labels of the Node: in force here, shown as bound to nobody elsewhere', async () => {
+    await nodes.store.delete('CiliumNetworkPolicy', { namespace: 'shop', name: 'ledger' });
+    await nodes.store.apply([nodeObject('b', 2, { tier: 'gold' })]);
+    await nodes.store.apply([
+      {
+        apiVersion: 'cilium.io/v2',
+        kind: 'CiliumClusterwideNetworkPolicy',
+        metadata: { name: 'host-fw' },
+        spec: {
+          nodeSelector: { matchLabels: { tier: 'gold' } },
+          ingress: [
+            { fromEntities: ['remote-node'], toPorts: ports('7001') },
+            { fromEndpoints: [{ matchLabels: { app: 'cli' } }], toPorts: ports('7000') },
+          ],
+          egressDeny: [
+            { toEndpoints: [{ matchLabels: { app: 'other' } }], toPorts: ports('7000') },
+          ],
+          enableDefaultDeny: { egress: false },
+        },
+      },
+    ]);
+    await until('it is in force', async () => {
+      const { policy, nodePolicies } = await host();
+      return policy.ingress === 'enforced' && nodePolicies.length === 1;
+    });
+    assert.deepEqual(
+      await wrong([
+        ['another node', 'a', NODES.b, 7001, true],
+        ['a node elsewhere', 'a', NODES.b, 7000, false],
+        ['a pod that may', 'cli', NODES.b, 7000, true],
+        ['a pod that may not', 'other', NODES.b, 7001, false],
+        ['denied out', 'b', other.addresses, 7000, false],
+        ['else open', 'b', cli.addresses, 7000, true],
+      ]),
+      [],
+    );
+    assert.match((await trace('shop/other', 'node', 7001)).text, /host-fw/);
+    const rows: { pod: string; ingress: string }[] = (await nodes.ask('a', 'GET', '/v1/policy'))
+      .body;
+    assert.ok(
+      rows.some(({ pod, ingress }) => /host-fw/.test(pod) && ingress === 'no host endpoint here'),
+      JSON.stringify(rows),
+    );
+    await nodes.store.apply([nodeObject('b', 2, { tier: 'tin' })]);
+    await until('its Node is labelled otherwise', async () =>
+      (await both('other', NODES.b, 7001)).every((each) => each),
+    );
+    await nodes.store.apply([nodeObject('b', 2, { tier: 'gold' })]);
+    await until('and again', async () => (await host()).policy.ingress === 'enforced');
   });
 
   test('switched off, nothing is left in its way', async () => {

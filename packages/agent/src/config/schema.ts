@@ -24,6 +24,11 @@ const cidr = z.string().transform((text, context) => {
   }
 });
 
+/** Labels of the node's own endpoint, here and at the API. */
+export const hostLabels = z
+  .record(z.string().min(1).max(317), z.string().max(63))
+  .refine((labels) => Object.keys(labels).length <= 64, 'must not be more than 64 labels');
+
 const cidrs = z.array(cidr).max(4096);
 const port = z.int().min(1).max(65_535);
 const absolutePath = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path');
@@ -211,10 +216,7 @@ export const configSchema = z.strictObject({
     .strictObject({
       enabled: z.boolean().default(false),
       /** As a pod's; other nodes and clusters select it by them. */
-      labels: z
-        .record(z.string().min(1).max(317), z.string().max(63))
-        .refine((labels) => Object.keys(labels).length <= 64, 'must not be more than 64 labels')
-        .default({}),
+      labels: hostLabels.default({}),
       /** Namespace whose policies take it for one of their pods. */
       namespace: z
         .string()

@@ -1,19 +1,27 @@
 import { type Log, messageWithCauses } from '@causeway/daemon';
 import type { HostEndpoint } from '@causeway/datapath';
-import { type LabelFilter, type LabelSet, podLabels } from '@causeway/identity';
-import type { EndpointPolicy } from '@causeway/policy';
+import { LABEL_SOURCES, type LabelFilter, LabelSet, label, podLabels } from '@causeway/identity';
+import type { EndpointPolicy, PolicyEngine } from '@causeway/policy';
 import type { Clock } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import type { IdentityNumbers } from '../identity/resolver.ts';
 import type { PolicyController } from '../policy/controller.ts';
 import type { NamespaceTable } from '../sources/pods.ts';
+import type { HostOverrides, HostPatch, HostSettings } from './settings.ts';
 
 const RETRY_MS = 1_000;
 const PATIENCE_MS = 10_000;
 
 export interface HostEndpointOptions {
   readonly config: AgentConfig;
+  readonly settings: HostSettings;
+  /** Those of this Node in the store; `follow` calls back after they changed. */
+  readonly node: {
+    readonly labels: () => Readonly<Record<string, string>>;
+    readonly follow: (changed: () => void) => () => void;
+  };
+  readonly engine: Pick<PolicyEngine, 'nodePolicies'>;
   readonly filter: LabelFilter;
   readonly namespaces: NamespaceTable;
   readonly numbers: IdentityNumbers;
@@ -29,14 +37,29 @@ export interface HostEndpointOptions {
 export interface HostEndpointView {
   readonly id: number;
   readonly labels: readonly string[];
+  /** Of its Node: what policies for nodes select it by. */
+  readonly nodeLabels: readonly string[];
   /** Undefined until the cluster has given it a number. */
   readonly identity: number | undefined;
   readonly audit: boolean;
+  /** What the API has set over the configuration. */
+  readonly changed: HostOverrides;
+  /** Policies for nodes that select this one. */
+  readonly nodePolicies: readonly string[];
   readonly policy: Pick<EndpointPolicy, 'policyId' | 'revision' | 'ingress' | 'egress'> | undefined;
 }
 
 /** Beyond the numbers of pods. */
 export const HOST_ENDPOINT_ID = 65_536;
+
+const REMOTE_NODE = label(LABEL_SOURCES.reserved, 'remote-node');
+
+/** A Node's labels as policies for nodes see them: all of them, as in Cilium, which says of each that it is a host. */
+export const nodeLabelsOf = (labels: Readonly<Record<string, string>>): LabelSet =>
+  LabelSet.of([
+    label(LABEL_SOURCES.reserved, 'host'),
+    ...Object.entries(labels).map(([key, value]) => label(LABEL_SOURCES.k8s, key, value)),
+  ]);
 
 /**
  * The node itself as an endpoint: its labels get an identity as a pod's do, policies that select them are in force
@@ -46,8 +69,10 @@ export const HOST_ENDPOINT_ID = 65_536;
 export class HostEndpointController implements AsyncDisposable {
   readonly #options: HostEndpointOptions;
   readonly #stop = new AbortController();
-  readonly #undo: () => void;
+  readonly #undo: readonly (() => void)[];
   #labels: LabelSet | undefined;
+  #nodeLabels = LabelSet.of([]);
+  #audit = true;
   #identity: number | undefined;
   #policy: EndpointPolicy | undefined;
   #problem: string | undefined;
@@ -57,15 +82,22 @@ export class HostEndpointController implements AsyncDisposable {
 
   constructor(options: HostEndpointOptions) {
     this.#options = options;
-    this.#undo = options.namespaces.onCommit(() => this.refresh());
+    const refresh = () => this.refresh();
+    this.#undo = [options.namespaces.onCommit(refresh), options.node.follow(refresh)];
   }
 
   get view(): HostEndpointView {
+    const { settings, engine } = this.#options;
     return {
       id: HOST_ENDPOINT_ID,
       labels: this.#labels?.toStrings() ?? [],
+      nodeLabels: this.#nodeLabels.toStrings(),
       identity: this.#identity,
       audit: this.#audit,
+      changed: settings.overrides,
+      nodePolicies: [
+        ...engine.nodePolicies({ labels: this.#nodeLabels, nodeLabels: this.#nodeLabels }),
+      ],
       policy: this.#policy,
     };
   }
@@ -97,9 +129,12 @@ export class HostEndpointController implements AsyncDisposable {
     });
   }
 
-  get #audit(): boolean {
-    const { config } = this.#options;
-    return config.hostEndpoint.audit || config.policy.auditAll;
+  /** Changes labels or mode of the running endpoint. Throws DaemonError `state-write-failed`. */
+  async change(patch: HostPatch): Promise<void> {
+    await this.#options.settings.change(patch);
+    this.refresh();
+    // What can be had at once is in force when this returns; a number that is new may take the store's time.
+    await this.#running;
   }
 
   async #run(): Promise<void> {
@@ -123,25 +158,31 @@ export class HostEndpointController implements AsyncDisposable {
   }
 
   #labelsNow(): LabelSet {
-    const { config, filter, namespaces } = this.#options;
-    const { namespace, labels } = config.hostEndpoint;
+    const { config, filter, namespaces, settings } = this.#options;
+    const { namespace } = config.hostEndpoint;
     const all = podLabels({
       cluster: config.cluster.name,
       namespace,
-      labels,
+      labels: settings.labels,
       namespaceLabels: namespaces.get(namespace)?.labels,
     });
-    return filter.split(all).identity;
+    // Others go on to know it as a node: policies that let nodes in or out mean it, too.
+    return LabelSet.of([...filter.split(all).identity, REMOTE_NODE]);
   }
 
   #become(labels: LabelSet, identity: number): void {
-    const { numbers, policy, announce, log } = this.#options;
-    if (this.#labels?.equals(labels) && this.#identity === identity) return;
+    const { numbers, policy, announce, log, settings, node } = this.#options;
+    const nodeLabels = nodeLabelsOf(node.labels());
+    const { audit } = settings;
+    const same = this.#labels?.equals(labels) && this.#nodeLabels.equals(nodeLabels);
+    if (same && this.#identity === identity && this.#audit === audit) return;
     if (this.#labels !== undefined && !this.#labels.equals(labels)) numbers.release(this.#labels);
     this.#labels = labels;
     this.#identity = identity;
-    log.info({ identity, labels: labels.text, audit: this.#audit }, 'the node is an endpoint');
-    policy.setHost({ id: HOST_ENDPOINT_ID, identity, labels, audit: this.#audit }, (decided) => {
+    this.#nodeLabels = nodeLabels;
+    this.#audit = audit;
+    log.info({ identity, labels: labels.text, audit }, 'the node is an endpoint');
+    policy.setHost({ id: HOST_ENDPOINT_ID, identity, labels, nodeLabels, audit }, (decided) => {
       this.#policy = decided;
       this.#tell();
     });
@@ -164,7 +205,7 @@ export class HostEndpointController implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#undo();
+    for (const undo of this.#undo) undo();
     this.#stop.abort();
     await this.#running;
   }

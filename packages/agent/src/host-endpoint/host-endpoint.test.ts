@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type RecordStore, silentLog } from '@causeway/daemon';
 import type { HostEndpoint } from '@causeway/datapath';
 import { labelFilter } from '@causeway/identity';
 import { Address } from '@causeway/ip';
@@ -9,6 +10,7 @@ import type { ConfigInput } from '../config/schema.ts';
 import { namespaceTable } from '../sources/pods.ts';
 import { HOST_ENDPOINT_ID, HostEndpointController } from './controller.ts';
 import { lifelinesOf } from './lifelines.ts';
+import { type HostOverrides, HostSettings } from './settings.ts';
 
 const store = { address: Address.parse('192.0.2.100'), port: 2379, protocol: 6 };
 
@@ -44,6 +46,46 @@ test('lifelines: routing, addresses, API servers and the stores; the tunnel wher
   assert.ok(own.includes('ingress 192.0.2.9 22/6') && !own.includes('egress any 6443/6'));
 });
 
+/** Keeps what is written, until it is told to fail. */
+class Memory implements RecordStore<HostOverrides> {
+  readonly records = new Map<string, HostOverrides>();
+  broken = false;
+  async write(name: string, value: HostOverrides): Promise<void> {
+    if (this.broken) throw new Error('no room');
+    this.records.set(name, value);
+  }
+  async remove(name: string): Promise<void> {
+    this.records.delete(name);
+  }
+  load() {
+    return { records: new Map(this.records), refused: [] };
+  }
+}
+
+test('what the API sets holds over the configuration and a restart, until it is taken back', async () => {
+  const config = checkAgentConfig({
+    node: { name: 'a' },
+    hostEndpoint: { enabled: true, labels: { app: 'ledger' } },
+  });
+  const store = new Memory();
+  const settings = new HostSettings(config, store, silentLog);
+  assert.deepEqual([settings.audit, settings.labels], [true, { app: 'ledger' }]);
+  await Promise.all([settings.change({ audit: false }), settings.change({ labels: { app: 'x' } })]);
+  for (const each of [settings, new HostSettings(config, store, silentLog)])
+    assert.deepEqual([each.audit, each.labels], [false, { app: 'x' }]);
+  store.broken = true;
+  await assert.rejects(settings.change({ audit: null }), /no room/);
+  assert.equal(settings.audit, false, 'what could not be kept is not in force either');
+  store.broken = false;
+  await settings.change({ audit: null, labels: null });
+  assert.deepEqual(settings.overrides, {});
+  assert.deepEqual([settings.audit, settings.labels], [true, { app: 'ledger' }]);
+  const all = checkAgentConfig({ node: { name: 'a' }, policy: { auditAll: true } });
+  const trial = new HostSettings(all, new Memory(), silentLog);
+  await trial.change({ audit: false });
+  assert.equal(trial.audit, true, 'auditAll is for everybody');
+});
+
 test('the node takes what number its labels have, and another when they change', async () => {
   const database = new Database({ freeze: true });
   const namespaces = namespaceTable(database);
@@ -52,12 +94,25 @@ test('the node takes what number its labels have, and another when they change',
   const written: HostEndpoint[] = [];
   const announced: number[] = [];
   let refuse = true;
+  const parties: { audit: boolean; nodeLabels: string }[] = [];
+  let nodeLabels: Record<string, string> = { rack: '7' };
+  let nodeChanged = () => {};
+  const config = checkAgentConfig({
+    cluster: { name: 'east', id: 3 },
+    node: { name: 'a' },
+    hostEndpoint: { enabled: true, namespace: 'shop', labels: { app: 'ledger' } },
+  });
   await using host = new HostEndpointController({
-    config: checkAgentConfig({
-      cluster: { name: 'east', id: 3 },
-      node: { name: 'a' },
-      hostEndpoint: { enabled: true, namespace: 'shop', labels: { app: 'ledger' } },
-    }),
+    config,
+    settings: new HostSettings(config, new Memory(), silentLog),
+    node: {
+      labels: () => nodeLabels,
+      follow: (changed) => {
+        nodeChanged = changed;
+        return () => {};
+      },
+    },
+    engine: { *nodePolicies() {} },
     filter: labelFilter(),
     namespaces,
     numbers: {
@@ -72,7 +127,7 @@ test('the node takes what number its labels have, and another when they change',
     },
     policy: {
       setHost(party, write) {
-        assert.equal(party.audit, true, 'on trial until somebody says otherwise');
+        parties.push({ audit: party.audit, nodeLabels: party.nodeLabels.text });
         write({ endpointId: party.id, policyId: 4, revision: 2, ingress: 'audit', egress: 'off' });
       },
     },
@@ -97,6 +152,8 @@ test('the node takes what number its labels have, and another when they change',
   };
   await until(() => announced.length === 1);
   assert.match(acquired[0]!, /app=ledger.*pod\.namespace=shop/s);
+  assert.match(acquired[0]!, /reserved:remote-node/, 'to others it goes on to be a node');
+  assert.deepEqual(parties, [{ audit: true, nodeLabels: 'reserved:host=;k8s:rack=7;' }]);
   assert.deepEqual(written.at(-1), {
     id: HOST_ENDPOINT_ID,
     identity: 70_001,
@@ -110,4 +167,11 @@ test('the node takes what number its labels have, and another when they change',
   await until(() => announced.length === 2);
   assert.deepEqual(announced, [70_001, 70_002]);
   assert.deepEqual(released, [acquired[0]]);
+  nodeLabels = { rack: '8' };
+  nodeChanged();
+  await until(() => parties.at(-1)?.nodeLabels.includes('rack=8') === true);
+  await host.change({ audit: false });
+  assert.equal(parties.at(-1)?.audit, false);
+  assert.deepEqual([host.view.audit, host.view.changed], [false, { audit: false }]);
+  assert.equal(acquired.at(-1), acquired[1], 'neither gives it another number');
 });

@@ -23,6 +23,7 @@ import type { HostNetwork } from '../host/network.ts';
 import type { NodeWays } from '../host/node-ways.ts';
 import { carriesTunnels } from '../host/planner.ts';
 import { HOST_ENDPOINT_ID, HostEndpointController } from '../host-endpoint/controller.ts';
+import { HostSettings, hostOverridesRecord } from '../host-endpoint/settings.ts';
 import { lifelinesOf } from '../host-endpoint/lifelines.ts';
 import { IdentityResolver } from '../identity/resolver.ts';
 import { protectedTable, StoreSockets } from '../ipcache/protected.ts';
@@ -192,8 +193,15 @@ export class Node implements AsyncDisposable {
       },
     });
     if (config.hostEndpoint.enabled) {
+      const overrides = path.join(config.runDir, 'state/host-endpoint');
       this.hostEndpoint = new HostEndpointController({
         config,
+        settings: new HostSettings(config, new StateDirectory(overrides, hostOverridesRecord), log),
+        node: {
+          labels: () => foundation.ownNode.get(config.node.name)?.labels ?? {},
+          follow: (changed) => foundation.ownNode.onCommit(changed),
+        },
+        engine,
         filter: labels.filter,
         namespaces: tables.namespaces,
         numbers: this.#membership,
@@ -344,6 +352,7 @@ export class Node implements AsyncDisposable {
       policies: tables.policies,
       cluster: this.#cluster,
       trust: foundation.trust,
+      hasHost: config.hostEndpoint.enabled,
       log,
     });
     this.mesh = new AgentMesh({

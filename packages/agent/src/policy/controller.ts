@@ -29,6 +29,8 @@ export interface HostParty {
   readonly id: number;
   readonly identity: number;
   readonly labels: LabelSet;
+  /** Of its Node. */
+  readonly nodeLabels: LabelSet;
   readonly audit: boolean;
 }
 

@@ -20,6 +20,8 @@ export interface PolicyFeedOptions {
   readonly policies: PolicyTables;
   readonly cluster: ClusterTables;
   readonly trust: StoreTrust;
+  /** Whether the node is an endpoint itself, for policies that select nodes. */
+  readonly hasHost: boolean;
   readonly log: Log;
 }
 
@@ -91,8 +93,12 @@ export class PolicyFeed implements Disposable {
 
   health(): HealthRow {
     const [first] = this.refusals();
-    if (first === undefined)
-      return { name: 'policies', healthy: true, detail: 'every policy in the store is in force' };
+    if (first === undefined) {
+      const unbound = this.#options.hasHost ? [] : [...this.#options.engine.nodePolicies()];
+      const nodes = unbound.length === 0 ? '' : `; no host endpoint here for ${unbound.join(', ')}`;
+      const detail = `every policy in the store is in force${nodes}`;
+      return { name: 'policies', healthy: true, detail };
+    }
     const why = first.reasons.map(({ path, message }) => `${path} ${message}`).join('; ');
     const detail = `${this.#refusals.size} policies are refused and not in force, such as ${first.policy}: ${why}`;
     return { name: 'policies', healthy: false, detail };

@@ -88,6 +88,7 @@ class Agent implements AsyncDisposable {
       policies,
       cluster,
       trust: trusted,
+      hasHost: false,
       log: silentLog,
     });
     const labels = podLabels({ cluster: 'own', namespace: 'shop', labels: { app: 'till' } });

@@ -1,10 +1,11 @@
-import { LabelSet, NumericIdentity, parseLabel, reservedId } from '@causeway/identity';
+import { isReserved, LabelSet, NumericIdentity, parseLabel, reservedId } from '@causeway/identity';
 import { Address, Prefix } from '@causeway/ip';
 import type { Party, PolicyEngine, Trace } from '@causeway/policy';
 import type { FlowEnd, TraceBody } from '../api/schemas.ts';
 import type { ClusterTables, NodeRow } from '../cluster/tables.ts';
 import type { EndpointTable } from '../endpoints/table.ts';
 import { AgentError } from '../errors.ts';
+import { nodeLabelsOf } from '../host-endpoint/controller.ts';
 import { type LabelSources, labelsOf } from '../identity/pod-labels.ts';
 import type { IpcacheResolver } from '../ipcache/resolve.ts';
 
@@ -67,7 +68,7 @@ function partyOf(end: FlowEnd, field: string, context: QuestionContext): Party {
 }
 
 function partyOfAddress(address: Address, context: QuestionContext): Party {
-  const { cluster, endpoints, ipcache, node } = context;
+  const { cluster, endpoints, ipcache, labels, node } = context;
   const local = endpoints.first('address', address);
   if (local !== undefined) return { endpoint: local.record.id };
   const host = node.endpoint();
@@ -75,9 +76,14 @@ function partyOfAddress(address: Address, context: QuestionContext): Party {
   if (host !== undefined && holder !== undefined && isOwn(holder, context))
     return { endpoint: host };
   const known = ipcache.resolve(Prefix.host(address));
-  return known === undefined || known.identity === 0
-    ? { cidr: address }
-    : { identity: known.identity };
+  if (known === undefined || known.identity === 0) return { cidr: address };
+  const { identity } = known;
+  // A node of this cluster that is an endpoint: policies for nodes bind it by its Node's labels.
+  return holder === undefined ||
+    isReserved(NumericIdentity(identity)) ||
+    holder.cluster !== labels.cluster
+    ? { identity }
+    : { identity, nodeLabels: nodeLabelsOf(holder.labels) };
 }
 
 const isOwn = (holder: NodeRow, { node, labels }: QuestionContext): boolean =>
