@@ -177,4 +177,17 @@ isolated(import.meta.filename, () => {
       assert.ok(Number(sent) > 10 && Number(sent) - Number(received) <= 1, output);
     }
   });
+
+  test('a node that speaks by tunnel alone is answered by it, also on the same layer 2', async () => {
+    await label({ a: undefined, b: undefined, c: undefined } as never);
+    await settled({ a: 'b direct, c tunnel', b: 'a direct, c tunnel', c: 'a tunnel, b tunnel' });
+    await nodes.killAgent('b');
+    await nodes.startAgent('b', { ...hybrid, routingMode: 'tunnel' });
+    await nodes.ready('b');
+    await settled({ a: 'b tunnel, c tunnel', b: 'a tunnel, c tunnel', c: 'a tunnel, b tunnel' });
+    for (const family of FAMILIES) {
+      assert.ok(nodes.ping('pod-a', pods.b!.addresses[family]!), `to it, ${family}`);
+      assert.ok(nodes.ping('pod-b', pods.a!.addresses[family]!), `from it, ${family}`);
+    }
+  });
 });

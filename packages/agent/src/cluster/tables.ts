@@ -1,6 +1,14 @@
 import type { Address, Prefix } from '@causeway/ip';
 import { Address as Addresses } from '@causeway/ip';
-import { type NodeRow as MeshNode, type MeshTables, meshTables, nodeRowKey } from '@causeway/mesh';
+import {
+  type NodeRow as MeshNode,
+  type MeshTables,
+  meshTables,
+  NODE_ANNOTATIONS,
+  nodeRowKey,
+  ROUTING_MODES,
+  type RoutingMode,
+} from '@causeway/mesh';
 import type { Change, Database, Table } from '@causeway/tables';
 import type { StoreTrust } from '../sources/trust.ts';
 
@@ -11,6 +19,8 @@ export interface NodeRow {
   readonly addresses: readonly { readonly type: string; readonly address: Address }[];
   readonly podCIDRs: readonly Prefix[];
   readonly labels: Readonly<Record<string, string>>;
+  /** What its agent says of itself; nothing of nodes that run another program. */
+  readonly routingMode?: RoutingMode | undefined;
 }
 
 export type NodeTable = Table<NodeRow, string, 'address'>;
@@ -83,6 +93,9 @@ function nodeRow(node: MeshNode): NodeRow {
     }),
     podCIDRs: [...node.podCIDRs.ipv4, ...node.podCIDRs.ipv6],
     labels: node.labels ?? {},
+    routingMode: ROUTING_MODES.find(
+      (mode) => mode === node.annotations?.[NODE_ANNOTATIONS.routingMode],
+    ),
   };
 }
 

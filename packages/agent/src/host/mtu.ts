@@ -1,5 +1,5 @@
 import type { Family } from '@causeway/ip';
-import type { RoutingMode } from './ways.ts';
+import type { RoutingMode } from '@causeway/mesh';
 
 /** Bytes that VXLAN adds: outer IP (20 or 40), UDP 8, VXLAN 8, inner Ethernet 14. */
 const VXLAN_OVERHEAD: Record<Family, number> = { ipv4: 50, ipv6: 70 };

@@ -43,8 +43,8 @@ export class NodeWays implements Disposable {
 
   /** The way that labels and networks ask for. */
   wanted(node: NodeRow): Way {
-    const { labels, podCIDRs } = node;
-    return wayTo(this.#options.inputs(), { labels, podCIDRs, addresses: reachable(node) });
+    const addresses = reachable(node);
+    return wayTo(this.#options.inputs(), { ...node, addresses });
   }
 
   /** For people: the way in force and why; undefined for this node itself. */

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Address, Prefix } from '@causeway/ip';
+import type { RoutingMode } from '@causeway/mesh';
 import { Database } from '@causeway/tables';
 import { clusterTables, type NodeRow } from '../cluster/tables.ts';
 import type { DeviceView } from './devices.ts';
 import { NodeWays } from './node-ways.ts';
-import { ROUTING_ZONE, type RoutingMode, wayTo } from './ways.ts';
+import { ROUTING_ZONE, wayTo } from './ways.ts';
 
 const eth0: DeviceView = {
   name: 'eth0',
@@ -30,10 +31,11 @@ const way = (
   other: string | undefined,
   addresses: readonly string[] = ['192.0.2.2', '2001:db8::2'],
   families: readonly ('ipv4' | 'ipv6')[] = ['ipv4', 'ipv6'],
+  routingMode?: RoutingMode,
 ) =>
   wayTo(
     { mode, families, labels: zone(own), devices: [eth0] },
-    { labels: zone(other), addresses: addresses.map(Address.parse), podCIDRs: [] },
+    { labels: zone(other), addresses: addresses.map(Address.parse), podCIDRs: [], routingMode },
   );
 
 test('a pair of nodes: by zone where one is named, by layer 2 where none is', () => {
@@ -53,6 +55,23 @@ test('a pair of nodes: by zone where one is named, by layer 2 where none is', ()
   assert.match(way('hybrid', undefined, undefined, ['192.0.2.2']).because, /layer 2 in ipv6/);
   assert.equal(way('hybrid', undefined, undefined, ['192.0.2.2'], ['ipv4']).type, 'direct');
   assert.equal(way('hybrid', undefined, undefined, ['198.51.100.1', '2001:db8::2']).type, 'tunnel');
+});
+
+test('both ends of a pair choose alike, whatever modes and zones they have', () => {
+  const modes = ['tunnel', 'native', 'hybrid'] as const;
+  const zones = [undefined, 'x', 'y'];
+  const seen = (own: RoutingMode, ownZone: string | undefined, other: RoutingMode, zone?: string) =>
+    way(own, ownZone, zone, undefined, undefined, other).type;
+  for (const [a, b] of modes.flatMap((one) => modes.map((two) => [one, two] as const))) {
+    // Two that know one way each, and not the same, do not come together: joining refuses it.
+    if (a !== b && a !== 'hybrid' && b !== 'hybrid') continue;
+    for (const [x, y] of zones.flatMap((one) => zones.map((two) => [one, two] as const)))
+      assert.equal(seen(a, x, b, y), seen(b, y, a, x), `${a} ${x} and ${b} ${y}`);
+  }
+  const far = ['198.51.100.1', '2001:db8:9::1'];
+  const native = way('hybrid', undefined, undefined, far, undefined, 'native');
+  assert.deepEqual(native, { type: 'direct', because: 'routingMode native there' });
+  assert.equal(way('hybrid', 'x', 'x', undefined, undefined, 'tunnel').type, 'tunnel');
 });
 
 test('a way changes without a moment that has none: what leads there first', async () => {

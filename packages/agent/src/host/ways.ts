@@ -1,10 +1,9 @@
 import { Address, type Family, type Prefix } from '@causeway/ip';
+import type { RoutingMode } from '@causeway/mesh';
 import { type DeviceView, deviceReaching } from './devices.ts';
 
 /** Label of a node: nodes that share its value reach one another's pods without a tunnel. */
 export const ROUTING_ZONE = 'causeway.io/routing-zone';
-
-export type RoutingMode = 'tunnel' | 'native' | 'hybrid';
 
 /** How packets go from this node to the pods of another, and why so. */
 export interface Way {
@@ -24,6 +23,8 @@ export interface WayInputs {
 /** What it needs to know of the other, of whichever cluster it is. */
 export interface WayNode {
   readonly labels: Readonly<Record<string, string>>;
+  /** Its own mode, where it says so. */
+  readonly routingMode?: RoutingMode | undefined;
   /** By which it is reached. */
   readonly addresses: readonly Address[];
   readonly podCIDRs: readonly Prefix[];
@@ -32,11 +33,17 @@ export interface WayNode {
 /**
  * One choice for each pair of nodes, made alike by both: nodes that name a routing zone are direct within it and
  * by tunnel between zones; nodes that name none are direct where they share a layer 2 in every family; one that
- * names a zone and one that does not use the tunnel, which always leads there.
+ * names a zone and one that does not use the tunnel, which always leads there. One that knows a single way, whatever
+ * its zone, is answered by it. Nodes of other programs do not say: of those that share our layer 2 and speak by tunnel
+ * alone the Nodes are to be given a zone of their own.
  */
 export function wayTo(inputs: WayInputs, node: WayNode): Way {
   if (inputs.mode === 'tunnel') return { type: 'tunnel', because: 'routingMode tunnel' };
   if (inputs.mode === 'native') return { type: 'direct', because: 'routingMode native' };
+  if (node.routingMode === 'tunnel' || node.routingMode === 'native') {
+    const type = node.routingMode === 'tunnel' ? 'tunnel' : 'direct';
+    return { type, because: `routingMode ${node.routingMode} there` };
+  }
   const own = inputs.labels[ROUTING_ZONE];
   const other = node.labels[ROUTING_ZONE];
   if (own !== undefined || other !== undefined) {

@@ -1,9 +1,8 @@
 import { RESERVED } from '@causeway/identity';
 import { Address, type Family, Prefix, PrefixTrie } from '@causeway/ip';
-import type { IpEntry } from '@causeway/mesh';
+import type { IpEntry, RoutingMode } from '@causeway/mesh';
 import { type ClusterTables, type NodeRow, nodeKey, reachable } from '../cluster/tables.ts';
 import type { NodeWays } from '../host/node-ways.ts';
-import type { RoutingMode } from '../host/ways.ts';
 import type { CidrIdentityTable } from '../policy/cidr-identities.ts';
 import type { ProtectedTable } from './protected.ts';
 
