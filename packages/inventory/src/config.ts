@@ -1,5 +1,11 @@
 import { hostname } from 'node:os';
 import { LOG_LEVELS } from '@causeway/daemon';
+import {
+  absolutePath,
+  electionSettings,
+  etcdSettings,
+  maxConnectedClusters,
+} from '@causeway/daemon/fields';
 import { Prefix } from '@causeway/ip';
 import { isClusterName } from '@causeway/mesh';
 import { isDnsLabel } from '@causeway/resources';
@@ -9,7 +15,6 @@ import { labelRule } from './core/rules-config.ts';
 import { sourceConfig } from './sources/registry.ts';
 
 const seconds = (least: number, most: number) => z.number().min(least).max(most);
-const absolutePath = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path');
 const prefix = z
   .string()
   .refine((text) => Prefix.tryParse(text, { hostBits: 'clear' }) !== undefined, {
@@ -26,30 +31,14 @@ export const inventoryConfig = z
         error: 'must be 1 to 32 of a-z, 0-9 and inner "-", and not "default"',
       }),
       id: z.int().min(1, 'must be 1 to 511').max(511, 'must be 1 to 511'),
-      /** One value for the whole mesh; divides the identity's bits. */
-      maxConnectedClusters: z.union([z.literal(255), z.literal(511)]).default(255),
+      maxConnectedClusters,
     }),
     /** What this instance is called where the leader is told. */
     name: z.string().min(1).max(253).default(hostname().toLowerCase()),
     /** The inventory's own etcd, which the clusters of the mesh read. */
-    etcd: z
-      .strictObject({
-        endpoints: z
-          .array(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }))
-          .min(1)
-          .max(64)
-          .default(['http://127.0.0.1:2379']),
-        tls: z
-          .strictObject({
-            caFile: absolutePath,
-            certFile: absolutePath.optional(),
-            keyFile: absolutePath.optional(),
-          })
-          .optional(),
-      })
-      .prefault({}),
+    etcd: etcdSettings,
     runDir: absolutePath.default('/run/causeway'),
-    election: z.strictObject({ ttlSeconds: z.int().min(1).max(300).default(10) }).prefault({}),
+    election: electionSettings,
     sources: z.array(sourceConfig).max(64).default([]),
     /** For items and sources that name none. */
     namespace: z

@@ -54,7 +54,7 @@ export async function runInventory(
 }
 
 /** What an instance works with, on the real clock and store. The caller disposes of `kv`. */
-export function host(config: InventoryConfig, log: Log, kv: Kv = connect(config)): Hosted {
+export function host(config: InventoryConfig, log: Log, kv: Kv = connectKv(config.etcd)): Hosted {
   return {
     config,
     kv,
@@ -98,20 +98,6 @@ function listenHttp(config: ApiConfig, admission: Admission, api: Api): Promise<
       cert: readFileSync(tls.certFile, 'utf8'),
       key: readFileSync(tls.keyFile, 'utf8'),
       clientCa: tls.clientCaFile === undefined ? undefined : readFileSync(tls.clientCaFile, 'utf8'),
-    },
-  });
-}
-
-function connect({ etcd }: InventoryConfig): Kv {
-  const { endpoints, tls } = etcd;
-  if (tls === undefined) return connectKv({ endpoints });
-  const { caFile, certFile, keyFile } = tls;
-  return connectKv({
-    endpoints,
-    tls: {
-      caFile,
-      ...(certFile === undefined ? {} : { certFile }),
-      ...(keyFile === undefined ? {} : { keyFile }),
     },
   });
 }

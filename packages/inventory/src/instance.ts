@@ -1,4 +1,4 @@
-import { Election, type ElectionState } from '@causeway/etcd';
+import { Candidacy, type LeaderView } from '@causeway/etcd';
 import type { SourceView } from './core/inventory.ts';
 import { InventoryError } from './errors.ts';
 import { type Hosted, type Known, Lead } from './lead.ts';
@@ -7,13 +7,9 @@ import type { WriterStatus } from './writer/writer.ts';
 /** Held by the leader's lease; its value is the leader's name. */
 export const ELECTION_KEY = 'causeway/election/inventory';
 
-export interface InstanceStatus {
+export interface InstanceStatus extends LeaderView {
   readonly name: string;
   readonly cluster: { readonly name: string; readonly id: number };
-  readonly leader: boolean;
-  readonly leaderName: string | undefined;
-  /** The lead's fence: grows with each change of leader. */
-  readonly epoch: number | undefined;
   /** It leads and every source has spoken, or it follows one who leads. */
   readonly ready: boolean;
   readonly reasons: readonly string[];
@@ -37,34 +33,39 @@ export interface InstanceStatus {
 /** One of the two that run: stands in the election, and does the work while it is elected. */
 export class Instance implements AsyncDisposable {
   readonly hosted: Hosted;
-  readonly #election: Election;
-  readonly #stop = new AbortController();
-  #lead: Lead | undefined;
+  readonly #candidacy: Candidacy<Lead>;
   #before: Known | undefined;
-  /** Ends of leads and beginnings of new ones, one after the other. */
-  #turn: Promise<void> = Promise.resolve();
 
   constructor(hosted: Hosted) {
     this.hosted = hosted;
-    const { kv, config, clock, random } = hosted;
-    this.#election = new Election({
+    const { kv, config, clock, random, log } = hosted;
+    const { name } = config;
+    this.#candidacy = new Candidacy({
       kv,
       key: ELECTION_KEY,
-      name: config.name,
+      name,
       ttl: config.election.ttlSeconds,
       clock,
       random,
-    });
-    this.#election.onChange((state) => {
-      this.#turn = this.#turn.then(() => this.#enter(state));
+      lead: (fence, onFenceLost) => {
+        log.info({ name, epoch: fence.revision }, 'leads');
+        return new Lead({ ...hosted, fence, onFenceLost, before: this.#before });
+      },
+      ended: ({ known, fence }) => {
+        this.#before = known ?? this.#before;
+        log.info({ epoch: fence.revision }, 'no longer leads');
+      },
+      // Another's lead is newer than anything known here.
+      follows: () => {
+        this.#before = undefined;
+      },
     });
   }
 
   /** What the leader knows. @throws InventoryError `not-leading`, `not-ready`. */
   leading(): Known & { readonly lead: Lead } {
-    const lead = this.#lead;
+    const { state, current: lead } = this.#candidacy;
     if (lead?.known !== undefined) return { ...lead.known, lead };
-    const { state } = this.#election;
     const { name } = this.hosted.config;
     if (lead !== undefined || state.type !== 'following') {
       throw new InventoryError('not-ready', `${name} has not read the store yet`, {
@@ -79,9 +80,8 @@ export class Instance implements AsyncDisposable {
 
   status(): InstanceStatus {
     const { config, kv, monotonic } = this.hosted;
-    const { state, lastError } = this.#election;
+    const { state, lastError, current: lead } = this.#candidacy;
     const { connected, lastError: storeError } = kv.health();
-    const lead = this.#lead;
     const known = lead?.known;
     const sources = known?.inventory.sources(monotonic()) ?? [];
     const reasons = [
@@ -102,14 +102,7 @@ export class Instance implements AsyncDisposable {
     return {
       name: config.name,
       cluster: { name: config.cluster.name, id: config.cluster.id },
-      leader: lead !== undefined,
-      leaderName:
-        state.type === 'leading'
-          ? config.name
-          : state.type === 'following'
-            ? state.leader
-            : undefined,
-      epoch: state.type === 'leading' ? state.fence.revision : undefined,
+      ...this.#candidacy.view(),
       ready: reasons.length === 0,
       reasons,
       counts: known && {
@@ -128,35 +121,7 @@ export class Instance implements AsyncDisposable {
     };
   }
 
-  async #enter(state: ElectionState): Promise<void> {
-    const { log, config } = this.hosted;
-    const before = this.#lead;
-    if (before !== undefined) {
-      this.#lead = undefined;
-      await before[Symbol.asyncDispose]();
-      this.#before = before.known ?? this.#before;
-      log.info({ epoch: before.fence.revision }, 'no longer leads');
-    }
-    // Another's lead is newer than anything known here.
-    if (state.type === 'following') this.#before = undefined;
-    if (state.type !== 'leading' || this.#stop.signal.aborted) return;
-    if (this.#election.state !== state) return;
-    log.info({ name: config.name, epoch: state.fence.revision }, 'leads');
-    this.#lead = new Lead({
-      ...this.hosted,
-      fence: state.fence,
-      onFenceLost: () => this.#election.doubt(),
-      before: this.#before,
-    });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort();
-    await this.#turn;
-    const lead = this.#lead;
-    this.#lead = undefined;
-    await lead?.[Symbol.asyncDispose]();
-    await this.#election[Symbol.asyncDispose]();
-    await this.#turn;
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#candidacy[Symbol.asyncDispose]();
   }
 }

@@ -1,7 +1,7 @@
+import { absolutePath } from '@causeway/daemon/fields';
 import { Address } from '@causeway/ip';
 import { z } from 'zod';
 
-const absolutePath = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path');
 const rights = z.enum(['read', 'write']).default('read');
 const name = z.string().min(1).max(63);
 

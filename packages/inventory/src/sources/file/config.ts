@@ -1,3 +1,4 @@
+import { absolutePath } from '@causeway/daemon/fields';
 import { z } from 'zod';
 import { commonSource } from '../common-config.ts';
 
@@ -6,7 +7,7 @@ export const fileSource = z.strictObject({
   type: z.literal('file'),
   ...commonSource,
   /** Of a directory, `*.yaml`, `*.yml`, `*.json` and `*.csv` that do not begin with a dot. */
-  path: z.string().regex(/^\/[^\0]*$/, 'must be an absolute path'),
+  path: absolutePath,
   /** By the name's ending if absent. */
   format: z.enum(['yaml', 'csv']).optional(),
   /** How often it is looked at even if nothing told of a change, as file systems of other machines do not. */

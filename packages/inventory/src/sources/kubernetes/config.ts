@@ -1,7 +1,6 @@
+import { absolutePath } from '@causeway/daemon/fields';
 import { z } from 'zod';
 import { commonSource } from '../common-config.ts';
-
-const absolutePath = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path');
 
 /** The pods of a Kubernetes cluster whose CNI is not in the mesh. It needs `get`, `list`, `watch` on pods and namespaces. */
 export const kubernetesSource = z

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { silentLog } from '@causeway/daemon';
 import { systemClock } from '@causeway/etcd';
 import { Authority } from '@causeway/pki';
@@ -44,6 +44,8 @@ function following(cluster: KubeCluster, more: object = {}) {
         .map(({ name }) => name)
         .sort()
         .join(),
+    count: (namespace: string) =>
+      sink.items.values().reduce((sum, item) => sum + Number(item.namespace === namespace), 0),
     of: (name: string) => [...sink.items.values()].find((item) => item.name === name),
     says: (words: RegExp) => words.test(sink.lastReport?.message ?? ''),
     async [Symbol.asyncDispose]() {
@@ -59,14 +61,22 @@ export interface KubeSuiteOptions {
   readonly crowd: number;
 }
 
-/** What a source of pods meets at any Kubernetes API server: run over the real one, and over its stand-in. */
+/**
+ * What a source of pods meets at any Kubernetes API server: run over the real one, and over its stand-in. One server
+ * for all of it, a namespace for each test.
+ */
 export function kubernetesSuite(
   name: string,
   start: () => Promise<KubeCluster>,
   { crowd }: KubeSuiteOptions,
 ): void {
+  let cluster: KubeCluster;
+  before(async () => {
+    cluster = await start();
+  });
+  after(() => cluster?.[Symbol.asyncDispose]());
+
   test(`${name}: pods and their namespaces are listed by pages and followed`, async () => {
-    await using cluster = await start();
     await cluster.setNamespace('shop', { team: 'red' });
     const uids: string[] = [];
     for (let i = 0; i < 8; i++) {
@@ -108,14 +118,13 @@ export function kubernetesSuite(
   });
 
   test(`${name}: a broken watch goes on where it was; one whose revision is gone lists again, as one snapshot; so after a restart`, async () => {
-    await using cluster = await start();
-    await cluster.setNamespace('shop', {});
+    await cluster.setNamespace('broken', {});
     const pod = (name: string, address: string) =>
-      cluster.setPod({ namespace: 'shop', name, addresses: [address] });
+      cluster.setPod({ namespace: 'broken', name, addresses: [address] });
     await pod('a', '10.1.0.1');
     await using source = following(cluster);
     const shows = (names: string) =>
-      source.names('shop') === names && source.sink.lastReport?.state === 'following';
+      source.names('broken') === names && source.sink.lastReport?.state === 'following';
     await until('followed', () => shows('a'));
     cluster.link.cut();
     await pod('b', '10.1.0.2');
@@ -125,7 +134,7 @@ export function kubernetesSuite(
     assert.equal(source.sink.snapshots, 1);
 
     cluster.link.cut();
-    await cluster.removePod('shop', 'a');
+    await cluster.removePod('broken', 'a');
     await pod('c', '10.1.0.3');
     await cluster.forget();
     cluster.link.mend();
@@ -133,7 +142,7 @@ export function kubernetesSuite(
     assert.equal(source.sink.snapshots, 2);
 
     await cluster.restart();
-    await cluster.removePod('shop', 'b');
+    await cluster.removePod('broken', 'b');
     await pod('d', '10.1.0.4');
     await until('after a restart', () => shows('c,d'));
     // No word in between took anything away that was there.
@@ -142,7 +151,6 @@ export function kubernetesSuite(
   });
 
   test(`${name}: a list whose pages are compacted away in its midst begins again, and ${crowd} pods come and go`, async () => {
-    await using cluster = await start();
     await cluster.setNamespace('crowd', {});
     const create = async (from: number, to: number) => {
       const turns = Array.from({ length: 16 }, async (_, turn) => {
@@ -162,7 +170,7 @@ export function kubernetesSuite(
     await cluster.compact();
     cluster.link.flow();
     await until('the list began again', () => source.sink.snapshots > 0);
-    const has = (count: number) => source.sink.items.size === count;
+    const has = (count: number) => source.count('crowd') === count;
     await until('all but the one', () => has(99));
     assert.equal(source.of('p99'), undefined);
 
@@ -175,7 +183,6 @@ export function kubernetesSuite(
   });
 
   test(`${name}: who is not let in, or finds no server, says so and changes nothing`, async () => {
-    await using cluster = await start();
     await using stranger = following(cluster);
     stranger.setToken('wrong');
     await using refused = following(cluster);
@@ -193,22 +200,20 @@ export function kubernetesSuite(
   });
 
   test(`${name}: a token that has expired is read again from its file as soon as it is refused`, async () => {
-    await using cluster = await start();
-    await cluster.setNamespace('shop', {});
-    await cluster.setPod({ namespace: 'shop', name: 'a', addresses: ['10.1.0.1'] });
+    await cluster.setNamespace('token', {});
+    await cluster.setPod({ namespace: 'token', name: 'a', addresses: ['10.1.0.1'] });
     await using source = following(cluster, { resyncSeconds: 1 });
     source.setToken(cluster.token({ seconds: 1 }));
     await until('it has expired', () => source.says(/answers 401/));
-    assert.equal(source.names('shop'), 'a');
-    await cluster.setPod({ namespace: 'shop', name: 'b', addresses: ['10.1.0.2'] });
+    assert.equal(source.names('token'), 'a');
+    await cluster.setPod({ namespace: 'token', name: 'b', addresses: ['10.1.0.2'] });
     source.setToken(cluster.token('reader'));
-    await until('the new one is taken', () => source.names('shop') === 'a,b', 40_000);
+    await until('the new one is taken', () => source.names('token') === 'a,b', 40_000);
   });
 
   test(`${name}: a kubeconfig says server, authority and user: by token, or by certificate`, async () => {
-    await using cluster = await start();
-    await cluster.setNamespace('shop', {});
-    await cluster.setPod({ namespace: 'shop', name: 'a', addresses: ['10.1.0.1'] });
+    await cluster.setNamespace('kubeconfig', {});
+    await cluster.setPod({ namespace: 'kubeconfig', name: 'a', addresses: ['10.1.0.1'] });
     using scratch = new Scratch('kube');
     const { ca, cert, key } = cluster.files;
     const user = (name: string, as: object) => ({ name, user: as });
@@ -233,7 +238,8 @@ export function kubernetesSuite(
     const by = { server: undefined, caFile: undefined, tokenFile: undefined, kubeconfig };
     await using source = following(cluster, by);
     await using certified = following(cluster, { ...by, context: 'by-certificate' });
-    for (const each of [source, certified]) await until('listed', () => each.names('shop') === 'a');
+    for (const each of [source, certified])
+      await until('listed', () => each.names('kubeconfig') === 'a');
     await using other = following(cluster, { ...by, context: 'y' });
     await until('no such context', () => other.says(/names no cluster/));
     await using none = following(cluster, { ...by, kubeconfig: scratch.file('nothing') });
