@@ -132,6 +132,7 @@ export {
   sealToken,
   storeOffer,
 } from './src/join/token.ts';
+export { KeptPeers } from './src/keep/kept-peers.ts';
 export {
   ClusterKeeper,
   checkStore,

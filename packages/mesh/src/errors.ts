@@ -17,6 +17,8 @@ export type MeshErrorCode =
   | 'too-large'
   /** Addresses that are not the other cluster's to tell of. */
   | 'overlap'
+  /** A file of a peer's last state that is broken, another's or of a newer form. */
+  | 'bad-kept-state'
   /** Two clusters with one id. */
   | 'id-clash'
   /** The store belongs to another cluster. */

@@ -26,6 +26,7 @@ export interface MeshReaderOptions {
   readonly initial?: boolean;
   readonly guard?: Guard;
   readonly limits?: ReaderLimits;
+  readonly journal?: Journal;
   readonly pageSize?: number;
   /** A list is in: what the tables have of the kind is what the store has. */
   readonly onSynced?: (kind: StateKind) => void;
@@ -40,6 +41,14 @@ export interface ReaderLimits {
   readonly bytes: Readonly<Record<StateKind, number>>;
   /** Bytes of all keys and values of a kind. Of `ip` copies alone count them: in memory entries have one size, but for their ports. */
   readonly total: Readonly<Record<StateKind, number>>;
+}
+
+/** Hears of each change that was taken in, so that what is known can be kept elsewhere. */
+export interface Journal {
+  put(kind: StateKind, rest: string, value: Uint8Array): void;
+  delete(kind: StateKind, rest: string): void;
+  /** A list, of which nothing else is told, was not what was known. */
+  outdated(): void;
 }
 
 export interface MeshReaderStatus {
@@ -107,6 +116,7 @@ class Follower implements AsyncDisposable {
   readonly #refused = new Set<string>();
   readonly #running: Promise<void>;
   #synced = false;
+  #listing = false;
   #connected = false;
   #accepted = 0;
   #rejected = 0;
@@ -181,6 +191,7 @@ class Follower implements AsyncDisposable {
     switch (event.type) {
       case 'snapshot-start':
         this.#connected = true;
+        this.#listing = true;
         this.#sink.begin();
         this.#forgetRefusals();
         break;
@@ -189,10 +200,11 @@ class Follower implements AsyncDisposable {
         break;
       case 'delete':
         this.#accept(event.key);
-        this.#sink.delete(event.key.slice(this.#prefix.length));
+        this.#delete(event.key.slice(this.#prefix.length));
         break;
       case 'synced':
-        this.#sink.end();
+        if (this.#sink.end()) this.#options.journal?.outdated();
+        this.#listing = false;
         this.#giveBack();
         this.#synced = true;
         this.#lastError = undefined;
@@ -213,12 +225,24 @@ class Follower implements AsyncDisposable {
   #put(entry: KvEntry): void {
     try {
       this.#requireSize(entry);
-      this.#sink.put(entry.key.slice(this.#prefix.length), entry);
+      const rest = entry.key.slice(this.#prefix.length);
+      if (this.#sink.put(rest, entry)) this.#note(rest, entry.value);
       this.#accept(entry.key);
     } catch (error) {
       // Whatever a value does to us, it is the value's fault alone: the others go on.
       this.#reject(entry.key, messageOf(error));
     }
+  }
+
+  #delete(rest: string): void {
+    this.#sink.delete(rest);
+    this.#options.journal?.delete(this.#sink.kind, rest);
+  }
+
+  #note(rest: string, value: Uint8Array): void {
+    const { journal } = this.#options;
+    if (this.#listing) journal?.outdated();
+    else journal?.put(this.#sink.kind, rest, value);
   }
 
   #requireSize(entry: KvEntry): void {

@@ -30,11 +30,14 @@ export interface Sink {
   write(work: () => void): void;
   /** A list begins. */
   begin(): void;
-  /** @param rest what stands behind the prefix. Throws MeshError, and then nothing has changed. */
-  put(rest: string, entry: KvEntry): void;
+  /**
+   * @param rest what stands behind the prefix. Returns whether something has changed; throws MeshError, and then
+   * nothing has.
+   */
+  put(rest: string, entry: Pick<KvEntry, 'key' | 'value' | 'text'>): boolean;
   delete(rest: string): void;
-  /** A list is complete: what it lacked, or held no valid value for, goes. */
-  end(): void;
+  /** A list is complete: what it lacked, or held no valid value for, goes. Returns whether something did. */
+  end(): boolean;
   /** Takes away everything that the cluster said. */
   drain(): void;
 }
@@ -98,7 +101,7 @@ class EntrySink implements Sink {
     this.#entries.beginList(this.#cluster.name);
   }
 
-  put(rest: string, entry: KvEntry): void {
+  put(rest: string, entry: Pick<KvEntry, 'value'>): boolean {
     const raw = this.#decoder.decode(rest, entry.value);
     const id = NumericIdentity(raw.identity);
     if (!isReserved(id)) requireRange(this.#layout, this.#cluster, id);
@@ -107,15 +110,15 @@ class EntrySink implements Sink {
     // The value repeats its key, so the key is what it speaks of.
     const reason = this.#guard?.entry(rest as Address | Prefix);
     if (reason !== undefined) throw new MeshError('overlap', reason, rest);
-    this.#entries.put(this.#cluster.name, raw, this.#most);
+    return this.#entries.put(this.#cluster.name, raw, this.#most) !== 'same';
   }
 
   delete(rest: string): void {
     this.#entries.delete(this.#cluster.name, rest);
   }
 
-  end(): void {
-    this.#entries.endList(this.#cluster.name);
+  end(): boolean {
+    return this.#entries.endList(this.#cluster.name) > 0;
   }
 
   drain(): void {

@@ -29,7 +29,10 @@ export interface Source {
   /** The row's key for what stands behind the prefix; undefined if it can be none. */
   readonly key: (rest: string) => TableKey | undefined;
   /** The row, or undefined if the value says that there is none. Throws MeshError. */
-  readonly row: (rest: string, entry: KvEntry) => { readonly cluster: string } | undefined;
+  readonly row: (
+    rest: string,
+    entry: Pick<KvEntry, 'text'>,
+  ) => { readonly cluster: string } | undefined;
 }
 
 /**
@@ -45,7 +48,7 @@ export function sourcesOf(
     kind: StateKind,
     table: Table<Row, K, never>,
     key: (rest: string) => K | undefined,
-    row: (rest: string, entry: KvEntry) => Row | undefined,
+    row: (rest: string, entry: Pick<KvEntry, 'text'>) => Row | undefined,
   ): Source => ({ kind, table: table as unknown as Source['table'], key, row });
 
   return {

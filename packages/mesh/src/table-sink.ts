@@ -52,13 +52,12 @@ export class TableSink implements Sink {
     this.#bytes = 0;
   }
 
-  put(rest: string, entry: KvEntry): void {
+  put(rest: string, entry: Pick<KvEntry, 'key' | 'value' | 'text'>): boolean {
     const { table, key, row } = this.#source;
     const made = row(rest, entry);
     if (made === undefined) {
       const at = key(rest);
-      if (at !== undefined) this.#take(at);
-      return;
+      return at !== undefined && this.#take(at);
     }
     this.#yieldTo(made);
     const at = table.keyOf(made);
@@ -66,9 +65,10 @@ export class TableSink implements Sink {
     this.#requireRoom(at, size);
     const reason = this.#doubt(made);
     if (reason !== undefined) throw new MeshError('overlap', reason, made);
-    table.put(made);
+    const changed = table.put(made);
     this.#size(at, size);
     this.#listed?.add(at);
+    return changed;
   }
 
   #requireRoom(at: TableKey, size: number): void {
@@ -124,17 +124,18 @@ export class TableSink implements Sink {
     if (key !== undefined) this.#take(key);
   }
 
-  #take(key: TableKey): void {
+  #take(key: TableKey): boolean {
     const { table } = this.#source;
-    if (table.get(key)?.cluster !== this.#cluster) return;
+    if (table.get(key)?.cluster !== this.#cluster) return false;
     table.delete(key);
     this.#size(key, 0);
+    return true;
   }
 
-  end(): void {
+  end(): boolean {
     const listed = this.#listed;
     this.#listed = undefined;
-    if (listed === undefined) return;
+    if (listed === undefined) return false;
     const { table } = this.#source;
     const gone: TableKey[] = [];
     for (const row of table.by('cluster', this.#cluster)) {
@@ -142,6 +143,7 @@ export class TableSink implements Sink {
       if (!listed.has(key)) gone.push(key);
     }
     for (const key of gone) table.delete(key);
+    return gone.length > 0;
   }
 
   drain(): void {

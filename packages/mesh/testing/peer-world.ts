@@ -11,6 +11,7 @@ import {
   announceSynced,
 } from '../src/announcements.ts';
 import type { ClusterConfig } from '../src/codec/cluster-config.ts';
+import type { KeptPeer } from '../src/keep/kept-peer.ts';
 import { identityKey, STATE_KINDS } from '../src/keys.ts';
 import { ClusterCounts } from '../src/peers/counts.ts';
 import { ClusterIds } from '../src/peers/ids.ts';
@@ -182,7 +183,7 @@ export class PeerWorld implements AsyncDisposable {
     this.#beating = this.#beating.filter((each) => each !== store);
   }
 
-  target(name: string, expectedId?: number): TableTarget {
+  target(name: string, expectedId?: number, kept?: KeptPeer): TableTarget {
     return new TableTarget({
       name,
       expectedId: () => expectedId,
@@ -193,6 +194,7 @@ export class PeerWorld implements AsyncDisposable {
       ranges: this.ranges,
       counts: this.counts,
       clock: this.clock,
+      ...(kept === undefined ? {} : { kept }),
     });
   }
 
@@ -202,14 +204,14 @@ export class PeerWorld implements AsyncDisposable {
     return { name, endpoints, ...rest, stamp: `${name} ${JSON.stringify(more)}`, ...more };
   }
 
-  join(store: MemoryPeerStore, expectedId?: number): Peer {
+  join(store: MemoryPeerStore, expectedId?: number, kept?: KeptPeer): Peer {
     const peer = new Peer({
       spec: this.spec(store.name),
       connect: () => {
         const kv = store.etcd.connect();
         return { kv, close: async () => kv[Symbol.asyncDispose]() };
       },
-      target: this.target(store.name, expectedId),
+      target: this.target(store.name, expectedId, kept),
       table: this.peers,
       times: { grace: this.#grace, withdraw: 20_000 },
       clock: this.clock,

@@ -104,6 +104,14 @@ export const configSchema = z.strictObject({
       withdrawSeconds: z.int().min(0).max(86_400).default(60),
       /** For so long a start waits for peers before it takes what they do not say for gone. */
       syncTimeoutSeconds: z.int().min(0).max(3600).default(60),
+      /** What peers said last, on the own disk: a start while one is out of reach goes on with it. */
+      keep: z
+        .strictObject({
+          enabled: z.boolean().default(true),
+          /** Default: `state/peers` in runDir, which a reboot empties; about 150 bytes an entry. */
+          directory: absolutePath.optional(),
+        })
+        .prefault({}),
     })
     .prefault({}),
   /**

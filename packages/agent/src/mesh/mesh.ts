@@ -1,3 +1,4 @@
+import path from 'node:path';
 import type { Log } from '@causeway/daemon';
 import { connectKv, type Kv } from '@causeway/etcd';
 import { ClusterId, identityLayout } from '@causeway/identity';
@@ -5,6 +6,7 @@ import {
   CacheUpstreams,
   ClusterCounts,
   ClusterIds,
+  KeptPeers,
   type MeshPeerRow,
   type MeshPeerTable,
   MeshReader,
@@ -55,6 +57,8 @@ export interface MeshView {
   readonly access: AgentConfig['mesh']['access'];
   readonly graceSeconds: number;
   readonly peers: readonly (MeshPeerRow & { readonly ageSeconds: number | undefined })[];
+  /** Peers' last state on the own disk; undefined where none is kept, or the own store has it. */
+  readonly keep: { readonly directory: string; readonly bytes: number } | undefined;
   readonly problems: readonly string[];
 }
 
@@ -68,6 +72,8 @@ export class AgentMesh implements AsyncDisposable {
   readonly #peers: Peers | undefined;
   /** Where peers are read from the copies that the operator keeps. */
   readonly #upstreams: CacheUpstreams | undefined;
+  readonly #kept: KeptPeers | undefined;
+  readonly #described = new Map<PeerSpec['source'], readonly string[]>();
   readonly #stop = new AbortController();
   #directory: PeerDirectory | undefined;
   #objects: PeerObjects | undefined;
@@ -85,6 +91,10 @@ export class AgentMesh implements AsyncDisposable {
     if (id !== 0) {
       if (config.mesh.access === 'cache') {
         this.#upstreams = new CacheUpstreams(kv, options.clock);
+      } else if (config.mesh.keep.enabled) {
+        const { clock } = options;
+        const directory = keepDirectory(config);
+        this.#kept = new KeptPeers({ directory, own: name, tables: cluster.mesh, clock });
       }
       this.#peers = this.#makePeers();
       this.#ownRanges = new OwnRanges({
@@ -142,6 +152,10 @@ export class AgentMesh implements AsyncDisposable {
         ageSeconds:
           row.lastContact === undefined ? undefined : Math.round((now - row.lastContact) / 1000),
       })),
+      keep:
+        this.#kept === undefined
+          ? undefined
+          : { directory: keepDirectory(this.#options.config), bytes: this.#kept.bytes },
       problems: this.#problems(),
     };
   }
@@ -174,7 +188,7 @@ export class AgentMesh implements AsyncDisposable {
 
   /** What is wrong with descriptions of peers. */
   #problems(): string[] {
-    const problems = this.#peers?.problems() ?? [];
+    const problems = [...(this.#peers?.problems() ?? []), ...(this.#kept?.problems() ?? [])];
     if (this.#directory?.lastError !== undefined) {
       problems.push(`${this.#options.config.mesh.configDir}: ${this.#directory.lastError}`);
     }
@@ -214,6 +228,7 @@ export class AgentMesh implements AsyncDisposable {
           counts,
           ranges: this.#ranges,
           clock,
+          ...(this.#kept === undefined ? {} : { kept: this.#kept.of(peer) }),
         }),
       table: this.table,
       times: { grace: graceSeconds * 1000, withdraw: withdrawSeconds * 1000 },
@@ -234,6 +249,11 @@ export class AgentMesh implements AsyncDisposable {
     this.#ownRanges?.refresh();
     const set = (source: PeerSpec['source']) => (list: Parameters<Peers['set']>[1]) => {
       peers.set(source, list);
+      this.#described.set(
+        source,
+        [...list.peers, ...list.bad].map(({ name }) => name),
+      );
+      if (this.#described.size === 2) void this.#kept?.retain([...this.#described.values()].flat());
       this.#tellEndpoints();
     };
     this.#directory = new PeerDirectory({
@@ -263,11 +283,15 @@ export class AgentMesh implements AsyncDisposable {
     await this.#directory?.[Symbol.asyncDispose]();
     await this.#objects?.[Symbol.asyncDispose]();
     await this.#peers?.[Symbol.asyncDispose]();
+    await this.#kept?.[Symbol.asyncDispose]();
     await this.#upstreams?.[Symbol.asyncDispose]();
     await this.#ownRanges?.[Symbol.asyncDispose]();
     await this.#own[Symbol.asyncDispose]();
   }
 }
+
+const keepDirectory = ({ runDir, mesh }: AgentConfig): string =>
+  mesh.keep.directory ?? path.join(runDir, 'state/peers');
 
 function connection({ endpoints, tls }: PeerSpec): { kv: Kv; close: () => Promise<void> } {
   const kv = connectKv({

@@ -61,10 +61,12 @@ export abstract class EntryReads extends Followed {
   }
 
   protected *slotsOf(of: Cluster): Generator<number, void, undefined> {
-    const { state, cluster, top } = this.columns;
+    const columns = this.columns;
+    const { top } = columns;
     if (of.count === 0) return;
+    // Who walks may let others run in between, and the columns may have grown into new arrays by then.
     for (let slot = 0; slot < top; slot++) {
-      if (cluster[slot] === of.number && state[slot] === LIVE) yield slot;
+      if (columns.cluster[slot] === of.number && columns.state[slot] === LIVE) yield slot;
     }
   }
 

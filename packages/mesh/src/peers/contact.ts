@@ -38,6 +38,12 @@ export class Contact {
     this.#lostAt = now;
   }
 
+  /** It was last in contact then, in an earlier life of ours. What lies ahead of now is now. */
+  resume(lastContact: number, now: number): void {
+    this.#lostAt = Math.min(lastContact, now);
+    this.#foundAt = this.#lostAt;
+  }
+
   get lost(): boolean {
     return this.#lostAt !== undefined;
   }

@@ -1,5 +1,6 @@
 import type { Kv } from '@causeway/etcd';
 import { type Clock, exponentialBackoff, Gate } from '@causeway/tables';
+import type { KeptContact } from '../keep/records.ts';
 import { type Age, Contact, type ContactTimes } from './contact.ts';
 import {
   type PeerStore,
@@ -17,12 +18,27 @@ export interface PeerTarget {
   /** What is to be read of a store with such a config. Throws MeshError if it may not be read. */
   open(store: PeerStore, page: { readonly size: number }): readonly PeerStream[];
   counts(): PeerCounts;
+  /**
+   * Puts back what an earlier life of ours kept of the peer, if that is younger than `oldest`, milliseconds since the
+   * epoch. Undefined: there is nothing.
+   */
+  restore?(oldest: number, signal: AbortSignal): Promise<KeptPeerState | undefined>;
+  /** All that the peer says is known and followed. */
+  current?(contact: KeptContact): void;
   /** Takes away the services whose turn comes before `share`. Returns whether any went. */
   withdrawServices(share: number): boolean | Promise<boolean>;
   /** Takes away all that is known of the peer. Returns whether there was any. */
   withdrawAll(): boolean | Promise<boolean>;
   /** The peer is given up: nothing of it stays, and its id is free. */
   forget(): void | Promise<void>;
+}
+
+/** What was put back. */
+export interface KeptPeerState {
+  readonly id: number;
+  /** Milliseconds since the epoch. */
+  readonly lastContact: number;
+  readonly mark: StoreMark | undefined;
 }
 
 /** How a peer's store is reached: over a connection of its own, or the one to the own store. */
@@ -143,6 +159,7 @@ export class Peer implements AsyncDisposable {
     const { signal } = this.#stop;
     const backoff = exponentialBackoff(random, { min: 500, max: 30_000 });
     let failures = 0;
+    await this.#restore();
     while (!signal.aborted) {
       if (this.#spec.suspended) {
         this.#contact.lose(clock.now());
@@ -164,6 +181,20 @@ export class Peer implements AsyncDisposable {
       const pause = Math.max(backoff(failures), this.#contact.pause(clock.now()));
       await this.#changedWithin(pause);
     }
+  }
+
+  /** What it said before we started is in force at once, and as old as it is. */
+  async #restore(): Promise<void> {
+    const { target, clock, times } = this.#options;
+    const { signal } = this.#stop;
+    const oldest = clock.now() - times.grace - times.withdraw;
+    const kept = await target.restore?.(oldest, signal);
+    if (kept === undefined || signal.aborted) return;
+    this.#id = kept.id;
+    this.#mark = kept.mark;
+    this.#known = true;
+    this.#contact.resume(kept.lastContact, clock.now());
+    this.#enter('stale', 'as it was kept on the own disk; its store was not read since the start');
   }
 
   async #changedWithin(ms: number): Promise<void> {
@@ -259,12 +290,21 @@ export class Peer implements AsyncDisposable {
       await clock.sleep(AGE_STEP, signal);
       if (signal.aborted) return;
       try {
+        this.#tellCurrent();
         await this.#age(this.#contact.age(clock.now()));
       } catch (error) {
         this.#reason = `its state cannot be withdrawn: ${error instanceof Error ? error.message : String(error)}`;
       }
       this.#show();
     }
+  }
+
+  #tellCurrent(): void {
+    const health = this.#session?.health();
+    if (this.#state !== 'ready' || this.#contact.lost || health === undefined) return;
+    const { clusterId, revision } = health;
+    const store = clusterId === undefined ? {} : { store: { clusterId, revision } };
+    this.#options.target.current?.({ at: this.#options.clock.now(), ...store });
   }
 
   async #age(age: Age): Promise<void> {

@@ -20,18 +20,18 @@ export interface ServiceFormOptions {
 /**
  * Called when the list of the form in which a peer tells its services now is in. What stands in the other form, from
  * before, goes: of services that stand in both at once, the rest when the list is sure to be whole. While a service
- * stands in both, its shards count.
+ * stands in both, its shards count. Returns whether there was anything in the other form.
  */
 export async function leaveOtherForm(
   form: Extract<StateKind, 'services' | 'service-backends'>,
   { tables, cluster, marked, clock }: ServiceFormOptions,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const [told, other] =
     form === 'services'
       ? [tables.services, tables.serviceShards]
       : [tables.serviceShards, tables.services];
-  if (other.count('cluster', cluster) === 0) return;
+  if (other.count('cluster', cluster) === 0) return false;
   const names = new Set<string>();
   for (const row of told.by('cluster', cluster)) names.add(serviceOf(row));
   const takeOther = (goes: (row: ServiceOf) => boolean): void => {
@@ -40,9 +40,10 @@ export async function leaveOtherForm(
     else take(tables.services, mine);
   };
   takeOther((row) => marked || names.has(serviceOf(row)));
-  if (marked) return;
+  if (marked) return true;
   await clock.sleep(FORM_GRACE, signal);
   if (!signal.aborted) takeOther(() => true);
+  return true;
 }
 
 interface ServiceOf {

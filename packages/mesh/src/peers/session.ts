@@ -128,6 +128,11 @@ export class Session {
     return this.#end ?? { type: 'closed' };
   }
 
+  /** What the store last said of itself. */
+  health(): ReturnType<Kv['health']> {
+    return this.#options.kv.health();
+  }
+
   /** Ends it, to be begun anew. */
   finish(reason: string): void {
     this.#finish({ type: 'lost', reason, error: undefined });

@@ -4,13 +4,16 @@ import { ClusterId } from '@causeway/identity';
 import type { Clock } from '@causeway/tables';
 import type { ClusterConfig } from '../codec/cluster-config.ts';
 import { MeshError } from '../errors.ts';
+import type { KeptPeer } from '../keep/kept-peer.ts';
+import { putBack } from '../keep/put-back.ts';
+import type { KeptContact } from '../keep/records.ts';
 import { type StateKind, stateKindsOf, syncedKey } from '../keys.ts';
 import { MeshReader, type ReaderLimits } from '../reader.ts';
 import type { MeshTables } from '../rows.ts';
 import { turnOf } from './contact.ts';
 import type { ClusterCounts } from './counts.ts';
 import type { ClusterIds } from './ids.ts';
-import type { PeerTarget } from './peer.ts';
+import type { KeptPeerState, PeerTarget } from './peer.ts';
 import type { Ranges } from './ranges.ts';
 import { leaveOtherForm } from './service-form.ts';
 import type { PeerStore, PeerStream } from './session.ts';
@@ -56,12 +59,15 @@ export interface TableTargetOptions {
   readonly ranges: Ranges;
   readonly clock: Clock;
   readonly limits?: ReaderLimits;
+  /** Where the peer's last state is kept over restarts. */
+  readonly kept?: KeptPeer;
 }
 
 /** A peer's state in the tables that all clusters share. */
 export class TableTarget implements PeerTarget {
   readonly #options: TableTargetOptions;
   #id: number | undefined;
+  #config = '';
 
   constructor(options: TableTargetOptions) {
     this.#options = options;
@@ -70,14 +76,15 @@ export class TableTarget implements PeerTarget {
   open(store: PeerStore, page: { readonly size: number }): readonly PeerStream[] {
     const { config, kv, tree } = store;
     this.#check(config);
-    const { name, layout, tables, ranges, clock, limits = PEER_LIMITS } = this.#options;
+    const { name, layout, tables, ranges, clock, kept, limits = PEER_LIMITS } = this.#options;
+    this.#config = store.configText;
     const cluster = { name, id: ClusterId(config.id) };
     const stream = (kind: StateKind): PeerStream => ({
       name: kind,
       canary: syncedKey(name, kind, tree),
       start: ({ synced, broken }) => {
         const over = new AbortController();
-        let leaving: Promise<void> | undefined;
+        let leaving: Promise<unknown> | undefined;
         const reader = new MeshReader({
           kv,
           cluster,
@@ -89,12 +96,16 @@ export class TableTarget implements PeerTarget {
           initial: false,
           guard: ranges.guard(name),
           limits,
+          ...(kept === undefined ? {} : { journal: kept }),
           pageSize: page.size,
           onSynced: () => {
             if (kind === 'services' || kind === 'service-backends') {
               const form = { tables, cluster: name, marked: config.syncedCanaries, clock };
               // Whoever listens to the tables may fail; the rows are gone all the same.
-              leaving = leaveOtherForm(kind, form, over.signal).catch(() => {});
+              leaving = leaveOtherForm(kind, form, over.signal).then(
+                (left) => left && kept?.outdated(),
+                () => kept?.outdated(),
+              );
             }
             synced();
           },
@@ -110,6 +121,29 @@ export class TableTarget implements PeerTarget {
       },
     });
     return stateKindsOf(config).map(stream);
+  }
+
+  async restore(oldest: number, signal: AbortSignal): Promise<KeptPeerState | undefined> {
+    const { name, layout, tables, ranges, kept, limits = PEER_LIMITS } = this.#options;
+    const found = await kept?.find(oldest);
+    if (kept === undefined || found === undefined || signal.aborted) return undefined;
+    const { config } = found.header;
+    try {
+      this.#check(config);
+      const cluster = { name, id: ClusterId(config.id) };
+      const guard = ranges.guard(name);
+      await putBack(found, { tables, cluster, layout, guard, limits }, signal);
+    } catch (error) {
+      await kept.refuse(error);
+      this.forget();
+      return undefined;
+    }
+    const { at, store } = found.contact;
+    return { id: config.id, lastContact: at, mark: store };
+  }
+
+  current(contact: KeptContact): void {
+    this.#options.kept?.current(contact, this.#config);
   }
 
   /** Section 4.4, steps 3 and 4. */
@@ -152,7 +186,8 @@ export class TableTarget implements PeerTarget {
   }
 
   withdrawAll(): boolean {
-    const { tables, name } = this.#options;
+    const { tables, name, kept } = this.#options;
+    kept?.drop();
     const mine = (row: { readonly cluster: string }) => row.cluster === name;
     const gone = [
       take(tables.services, mine),
