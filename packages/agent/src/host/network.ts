@@ -17,6 +17,7 @@ import { addressOperations } from './address-reconciler.ts';
 import { linkOperations } from './link-reconciler.ts';
 import { HostObserver } from './observer.ts';
 import { type HostPlan, planHost } from './planner.ts';
+import { RoutePlanner } from './route-planner.ts';
 import { routeOperations } from './route-reconciler.ts';
 import type { MovedAddress, RoutedNode } from './routes.ts';
 import { kernelSysctls, sysctlOperations } from './sysctls.ts';
@@ -33,7 +34,7 @@ export interface HostNetworkOptions {
   readonly config: AgentConfig;
   readonly database: Database;
   readonly ownNode: OwnNodeTable;
-  /** Nodes of the cluster but this one. */
+  /** Nodes of the cluster but this one; of a node that has not changed the same object. */
   readonly remoteNodes: () => readonly RoutedNode[];
   /** Addresses that are elsewhere than their CIDR. */
   readonly moved?: () => readonly MovedAddress[];
@@ -64,6 +65,7 @@ export class HostNetwork implements AsyncDisposable {
   readonly #routes: Reconciler<never, never>;
   readonly #undo: (() => void)[];
   readonly #listeners = new Set<(plan: HostPlan) => void>();
+  readonly #routePlanner = new RoutePlanner();
   #plan: HostPlan;
   #attracted: readonly Prefix[] = [];
   #announcementsKnown: InitialSource | undefined;
@@ -215,14 +217,17 @@ export class HostNetwork implements AsyncDisposable {
   }
 
   #make(): HostPlan {
-    return planHost({
-      config: this.#options.config,
-      own: this.#options.ownNode.get(this.#options.config.node.name),
-      observed: [...this.tables.devices.rows()],
-      remote: this.#options.remoteNodes(),
-      attracted: this.#attracted,
-      moved: this.#options.moved?.() ?? [],
-    });
+    return planHost(
+      {
+        config: this.#options.config,
+        own: this.#options.ownNode.get(this.#options.config.node.name),
+        observed: [...this.tables.devices.rows()],
+        remote: this.#options.remoteNodes(),
+        attracted: this.#attracted,
+        moved: this.#options.moved?.() ?? [],
+      },
+      this.#routePlanner,
+    );
   }
 
   #apply(): void {

@@ -56,7 +56,7 @@ function plan(
   who: typeof own | undefined = own,
   attracted: readonly string[] = [],
 ) {
-  return planHost({
+  const made = planHost({
     config: checkAgentConfig({ node: { name: 'a' }, ...config }),
     own: who,
     observed,
@@ -66,6 +66,7 @@ function plan(
     })),
     attracted: attracted.map((text) => Prefix.parse(text)),
   });
+  return { ...made, routes: made.routes.toSorted((a, b) => Prefix.compare(a.prefix, b.prefix)) };
 }
 
 const eth0 = device('eth0', 2, ['192.0.2.1/24', 'fe80::1/64'], { hasDefaultRoute: true });

@@ -5,13 +5,8 @@ import { type OwnNode, reachableAddresses } from '../node/own-node.ts';
 import { addressesOf, chooseDevices, type DeviceView } from './devices.ts';
 import { type MtuPlan, planMtu } from './mtu.ts';
 import { HOST_DEVICE, HOST_PEER, VXLAN_DEVICE } from './names.ts';
-import {
-  type DesiredRoute,
-  type MovedAddress,
-  planRoutes,
-  type RoutedNode,
-  type RouteProblem,
-} from './routes.ts';
+import { RoutePlanner } from './route-planner.ts';
+import type { DesiredRoute, MovedAddress, RoutedNode, RouteProblem } from './routes.ts';
 import type { DesiredAddress, DesiredLink, DesiredSysctl } from './tables.ts';
 
 export interface PlanInputs {
@@ -43,8 +38,11 @@ export interface HostPlan {
   readonly problems: readonly string[];
 }
 
-/** Pure: what is planned depends on the inputs and on nothing else. */
-export function planHost(inputs: PlanInputs): HostPlan {
+/**
+ * Pure: what is planned depends on the inputs and on nothing else.
+ * @param routePlanner the one of earlier plans, which remembers what stands of them.
+ */
+export function planHost(inputs: PlanInputs, routePlanner = new RoutePlanner()): HostPlan {
   const { config, own, observed, remote, attracted, moved = [] } = inputs;
   const configured = config.node.addresses;
   const stored = own === undefined ? [] : reachableAddresses(own);
@@ -61,7 +59,7 @@ export function planHost(inputs: PlanInputs): HostPlan {
     prefix,
     gateway: layout(prefix).gateway,
   }));
-  const { routes, problems: routeProblems } = planRoutes({
+  const { routes, problems: routeProblems } = routePlanner.plan({
     cluster: config.cluster.name,
     direct: config.nativeRouting.mode,
     otherwise: config.routingMode === 'native' ? 'direct' : 'tunnel',

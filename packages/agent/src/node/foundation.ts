@@ -8,7 +8,7 @@ import { type Clock, Database } from '@causeway/tables';
 import { askForFirstCidrs } from '../addresses/first-cidrs.ts';
 import { heldBlocksRecord } from '../addresses/held.ts';
 import { BlockKeeper } from '../addresses/keeper.ts';
-import { type ClusterTables, clusterTables, reachable } from '../cluster/tables.ts';
+import { type ClusterTables, clusterTables, type NodeRow, reachable } from '../cluster/tables.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import type { DatapathSettings } from '../datapath/ports.ts';
 import { AgentError } from '../errors.ts';
@@ -61,6 +61,8 @@ export class Foundation implements AsyncDisposable {
   readonly resources: ResourceStore;
   readonly #clock: Clock;
   readonly #log: Log;
+  /** Other nodes as the routes were planned for them last. */
+  #routed = new Map<NodeRow, RoutedNode>();
 
   constructor(config: AgentConfig, kv: Kv, clock: Clock, random: () => number, log: Log) {
     this.#config = config;
@@ -200,15 +202,18 @@ export class Foundation implements AsyncDisposable {
   #remoteNodes(): RoutedNode[] {
     const { cluster, node } = this.#config;
     const remote: RoutedNode[] = [];
+    const before = this.#routed;
+    this.#routed = new Map();
     for (const row of this.cluster.nodes.rows()) {
       if (row.cluster === cluster.name && row.name === node.name) continue;
-      remote.push({
-        cluster: row.cluster,
-        name: row.name,
-        way: this.ways.routed(row),
-        addresses: reachable(row),
-        podCIDRs: row.podCIDRs,
-      });
+      const way = this.ways.routed(row);
+      let known = before.get(row);
+      if (known?.way !== way) {
+        const { name, podCIDRs } = row;
+        known = { cluster: row.cluster, name, way, addresses: reachable(row), podCIDRs };
+      }
+      this.#routed.set(row, known);
+      remote.push(known);
     }
     return remote;
   }
