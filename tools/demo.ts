@@ -24,7 +24,7 @@ import {
   storeOfOneClusterDies,
   xWing,
 } from './demo/mesh.ts';
-import { outsideMachines } from './demo/outside.ts';
+import { outsideMachines, serverWithAgent } from './demo/outside.ts';
 import { auditFirst, protectedDatabase, recipes, shopPolicy } from './demo/policy.ts';
 import { Report } from './demo/report.ts';
 import { killAgents } from './demo/restart.ts';
@@ -58,6 +58,7 @@ const PLAYS: readonly Play[] = [
       backendsComeAndGo,
       protectedDatabase,
       outsideMachines,
+      serverWithAgent,
       shopPolicy,
       recipes,
       auditFirst,

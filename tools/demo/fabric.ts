@@ -9,7 +9,10 @@ export async function routesInRouters(site: Site): Promise<void> {
   site.report.section('Routes in the real routers, and on a node');
   const { lab } = site;
   const forwarding = lab.routers.filter(({ plan }) => plan.daemon !== 'gobgp');
-  const prefixes = site.agents.flatMap(({ node }) => node.podCIDRs);
+  // A server that is its own only endpoint announces nothing.
+  const prefixes = site.agents
+    .filter(({ node }) => node.agent.hostEndpoint === undefined)
+    .flatMap(({ node }) => node.podCIDRs);
   const missing: string[] = [];
   for (const router of forwarding)
     for (const family of FAMILIES) {

@@ -46,3 +46,51 @@ export async function outsideMachines(site: Site): Promise<void> {
     await site.tcp('a moment later the VM is let in', 'vm-1', db, 6379, 'answered'),
   );
 }
+
+/** A server with an agent of its own is a node of one endpoint, which is itself: policy by label, in and out. */
+export async function serverWithAgent(site: Site): Promise<void> {
+  site.report.section('A bare-metal server with an agent of its own: a node of one endpoint');
+  const server = 'metal-2';
+  const cluster = site.lab.clusters.find(({ agents }) =>
+    agents.some(({ node }) => node.name === server),
+  )!;
+  await site.expect(
+    (
+      await Promise.all([
+        site.tcp(
+          'before the policy a visitor reads its archive',
+          'visitor',
+          server,
+          6379,
+          'answered',
+        ),
+        site.http('and it reaches the world outside', server, 'outside', 80, 'answered'),
+      ])
+    ).flat(),
+  );
+  await site.applyIn(cluster, 'outside/archive.yaml');
+  await site.expect(
+    (
+      await Promise.all([
+        site.tcp('an employee of cluster1 reads it', 'employee', server, 6379, 'answered'),
+        site.tcp('on no other port', 'employee', server, 6380, 'timeout'),
+        site.tcp('a visitor does not', 'visitor', server, 6379, 'timeout'),
+        site.http(
+          'it reaches the rebel base of its cluster',
+          server,
+          'rebel-base-2',
+          80,
+          'answered',
+        ),
+        site.http('not the one of the other cluster', server, 'rebel-base-1', 80, 'timeout'),
+        site.http('nor the world outside', server, 'outside', 80, 'timeout'),
+      ])
+    ).flat(),
+  );
+  const own = await site.address(server, 'ipv4');
+  for (const [from, allowed] of [
+    ['employee', true],
+    ['visitor', false],
+  ] as const)
+    await trace(site, await site.address(from, 'ipv4'), own, 6379, allowed, server);
+}

@@ -20,7 +20,7 @@ let base1: string[] = [];
 let base2: string[] = [];
 let db: string[] = [];
 
-/** Without what only the demonstration shows: its shop, and a router that listens. */
+/** Without what only the demonstration shows: its shop, a router that listens, a server with an agent. */
 const lab = useLab(
   'mesh-native',
   {
@@ -31,6 +31,7 @@ const lab = useLab(
       links: file.links.filter(({ between }) => !between.includes('collector')),
       clusters: file.clusters.map((cluster) => ({
         ...cluster,
+        nodes: cluster.nodes.filter(({ name }) => name !== 'metal-2'),
         pods: cluster.pods.filter(({ name }) => cluster.id !== 1 || WANTED.includes(name)),
       })),
     }),
