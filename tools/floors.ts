@@ -40,8 +40,8 @@ const mayStartProcesses = new Set(['lab']);
 /** A secret of the process, on which nothing that can be seen depends. */
 const mayUseChance = new Set(['packages/bgp/src/wire/hash.ts']);
 
-/** Second faces, for those who need what little of a package loads nothing else: a command line starts by them. */
-const lightFaces = new Set(['daemon/client', 'daemon/words']);
+/** Second faces, so that who does without loads nothing of them: a command line starts by the first and the last. */
+const lightFaces = new Set(['daemon/client', 'daemon/fields', 'daemon/words']);
 
 /** Clock and chance, which a pure package takes as arguments. */
 const ambient =

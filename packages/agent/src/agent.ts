@@ -66,7 +66,7 @@ async function serve(
   await using _network = await lockNetwork('agent');
   const started = performance.now();
   const { parts } = options;
-  await using kv = parts?.kv ?? connect(config);
+  await using kv = parts?.kv ?? connectKv(config.etcd);
   const [clock, random] = [systemClock, Math.random];
   await using foundation = new Foundation(config, kv, clock, random, log);
   await foundation.ready(signal);
@@ -100,20 +100,4 @@ async function serve(
   options.onListening?.(socket);
   await aborted(signal);
   log.info({}, 'the agent ends; pods keep their network');
-}
-
-function connect(config: AgentConfig): Kv {
-  const { endpoints, tls } = config.etcd;
-  return connectKv({
-    endpoints,
-    ...(tls === undefined
-      ? {}
-      : {
-          tls: {
-            caFile: tls.caFile,
-            ...(tls.certFile === undefined ? {} : { certFile: tls.certFile }),
-            ...(tls.keyFile === undefined ? {} : { keyFile: tls.keyFile }),
-          },
-        }),
-  });
 }

@@ -1,13 +1,12 @@
 import path from 'node:path';
 import { LOG_LEVELS, loadConfig } from '@causeway/daemon';
+import { absolutePath } from '@causeway/daemon/fields';
 import { z } from 'zod';
-
-const absolute = z.string().refine((text) => path.isAbsolute(text), 'must be an absolute path');
 
 const schema = z.strictObject({
   /** Holds the lock, the state in `bfd/`, and the socket unless told. */
-  runDir: absolute.default('/run/causeway'),
-  socket: absolute.optional(),
+  runDir: absolutePath.default('/run/causeway'),
+  socket: absolutePath.optional(),
   /** Stands in each line of the log: the node's name. */
   name: z.string().max(253).optional(),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).prefault({}),

@@ -1,5 +1,11 @@
 import { hostname } from 'node:os';
 import { LOG_LEVELS } from '@causeway/daemon';
+import {
+  absolutePath,
+  electionSettings,
+  etcdSettings,
+  maxConnectedClusters,
+} from '@causeway/daemon/fields';
 import { Address, Prefix } from '@causeway/ip';
 import { z } from 'zod';
 
@@ -8,7 +14,6 @@ const address = z.string().refine((text) => Address.tryParse(text) !== undefined
   error: 'an IPv4 or IPv6 address',
 });
 
-const file = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path');
 const prefix = z.string().refine(isPrefix, {
   error: 'a prefix such as 192.0.2.0/24, or an address',
 });
@@ -33,41 +38,17 @@ export const operatorConfig = z.strictObject({
         .default('default'),
       /** 0: takes part in no mesh. */
       id: z.int().min(0).max(511).default(0),
-      /** One value for the whole mesh; divides the identity's bits. */
-      maxConnectedClusters: z.union([z.literal(255), z.literal(511)]).default(255),
+      maxConnectedClusters,
     })
     .prefault({}),
   /** What this instance is called where the leader is told; the host's name if absent. */
   name: z.string().min(1).max(253).default(hostname().toLowerCase()),
-  etcd: z
-    .strictObject({
-      endpoints: z
-        .array(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }))
-        .min(1)
-        .max(64)
-        .default(['http://127.0.0.1:2379']),
-      tls: z
-        .strictObject({
-          caFile: z.string().min(1),
-          certFile: z.string().min(1).optional(),
-          keyFile: z.string().min(1).optional(),
-        })
-        .optional(),
-    })
-    .prefault({}),
+  etcd: etcdSettings,
   /** Holds the API's socket and what an operator remembers of its store. */
-  runDir: z
-    .string()
-    .regex(/^\/[^\0]*$/, 'must be an absolute path')
-    .default('/run/causeway'),
+  runDir: absolutePath.default('/run/causeway'),
   /** The API's questions, but no commands, also over TCP and without authentication: for a management network. */
   http: z.strictObject({ address, port: z.int().min(0).max(65_535) }).optional(),
-  election: z
-    .strictObject({
-      /** After so long a leader that is gone without a word is replaced. */
-      ttlSeconds: seconds(1, 300).default(10),
-    })
-    .prefault({}),
+  election: electionSettings,
   podCidrs: z
     .strictObject({
       /** For so long the CIDRs of a node whose CiliumNode was deleted stay its own. */
@@ -115,10 +96,7 @@ export const operatorConfig = z.strictObject({
           /** Whether the leader keeps a copy of every peer in the own store, for agents with `mesh.access: cache`. */
           enabled: z.boolean().default(false),
           /** One file for each peer in Cilium's form, beside the MeshPeer objects of the store. */
-          configDir: z
-            .string()
-            .regex(/^\/[^\0]*$/, 'must be an absolute path')
-            .default('/var/lib/cilium/kvstoremesh'),
+          configDir: absolutePath.default('/var/lib/cilium/kvstoremesh'),
           /** As the agents' settings of these names: a copy ages as what is read directly. */
           graceSeconds: seconds(1, 604_800).default(900),
           withdrawSeconds: seconds(0, 86_400).default(60),
@@ -135,23 +113,23 @@ export const operatorConfig = z.strictObject({
             .max(16)
             .default([]),
           /** PEM files, as `causeway mesh expose` writes them. */
-          certFile: file.default('/etc/causeway/mesh/server.crt'),
-          keyFile: file.default('/etc/causeway/mesh/server.key'),
+          certFile: absolutePath.default('/etc/causeway/mesh/server.crt'),
+          keyFile: absolutePath.default('/etc/causeway/mesh/server.key'),
           /** Who has signed the certificates by which peers say that they leave. */
-          caFile: file.default('/etc/causeway/mesh/trust.crt'),
+          caFile: absolutePath.default('/etc/causeway/mesh/trust.crt'),
           /** Which of them count no more; read whenever a peer says that it leaves. */
-          revokedFile: file.default('/etc/causeway/mesh/revoked.pem'),
+          revokedFile: absolutePath.default('/etc/causeway/mesh/revoked.pem'),
           /**
            * The store's user `root`, by which the leader takes a leaving peer's user away. Without it the user stays
            * until `causeway mesh expose` or `leave` is run.
            */
-          root: z.strictObject({ certFile: file, keyFile: file }).optional(),
+          root: z.strictObject({ certFile: absolutePath, keyFile: absolutePath }).optional(),
           /**
            * The directory of `causeway mesh expose`, authority's key and all: with it and `root` what came with an
            * invitation that nobody took, and certificates of who left or renewed, are revoked within seconds. Without it the
            * next `causeway mesh` command does that.
            */
-          pki: file.optional(),
+          pki: absolutePath.optional(),
         })
         .optional(),
     })

@@ -44,11 +44,7 @@ async function serve(
   options: RunOptions,
   { log, signal, about, onError }: Daemon,
 ): Promise<void> {
-  const { endpoints, tls } = config.etcd;
-  await using kv = connectKv({
-    endpoints,
-    ...(tls === undefined ? {} : { tls: definedOnly(tls) }),
-  });
+  await using kv = connectKv(config.etcd);
   await using operator = new Operator({
     config,
     kv,
@@ -75,11 +71,3 @@ async function serve(
   options.onListening?.({ socket });
   await aborted(signal);
 }
-
-type Tls = NonNullable<OperatorConfig['etcd']['tls']>;
-
-const definedOnly = ({ caFile, certFile, keyFile }: Tls) => ({
-  caFile,
-  ...(certFile === undefined ? {} : { certFile }),
-  ...(keyFile === undefined ? {} : { keyFile }),
-});

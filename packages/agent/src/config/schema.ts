@@ -1,3 +1,4 @@
+import { absolutePath, etcdSettings, maxConnectedClusters } from '@causeway/daemon/fields';
 import { Address, Prefix } from '@causeway/ip';
 import { z } from 'zod';
 
@@ -31,7 +32,6 @@ export const hostLabels = z
 
 const cidrs = z.array(cidr).max(4096);
 const port = z.int().min(1).max(65_535);
-const absolutePath = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path');
 const interfaceName = z
   .string()
   .regex(
@@ -58,8 +58,7 @@ export const configSchema = z.strictObject({
       name: clusterName.default('default'),
       /** 0: takes part in no mesh. */
       id: z.int().min(0).max(511).default(0),
-      /** One value for the whole mesh; divides the identity's bits. */
-      maxConnectedClusters: z.union([z.literal(255), z.literal(511)]).default(255),
+      maxConnectedClusters,
     })
     .prefault({}),
   node: z
@@ -70,27 +69,7 @@ export const configSchema = z.strictObject({
       addresses: z.array(address).max(64).default([]),
     })
     .prefault({}),
-  etcd: z
-    .strictObject({
-      endpoints: z
-        .array(
-          z.url({
-            protocol: /^https?$/,
-            error: 'must be an http or https URL such as http://127.0.0.1:2379',
-          }),
-        )
-        .min(1)
-        .max(64)
-        .default(['http://127.0.0.1:2379']),
-      tls: z
-        .strictObject({
-          caFile: absolutePath,
-          certFile: absolutePath.optional(),
-          keyFile: absolutePath.optional(),
-        })
-        .optional(),
-    })
-    .prefault({}),
+  etcd: etcdSettings,
   /** Other clusters; taken part in only with a cluster id. */
   mesh: z
     .strictObject({

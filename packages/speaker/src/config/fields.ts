@@ -56,7 +56,6 @@ export const asnOr = <const W extends readonly [string, ...string[]]>(...words: 
   });
 
 export const port = z.int().min(1).max(65535);
-export const absolutePath = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path');
 export const seconds = (min: number, max: number) => z.number().min(min).max(max);
 
 /** As the kernel takes it (dev_valid_name). */

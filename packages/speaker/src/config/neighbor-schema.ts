@@ -1,6 +1,6 @@
+import { absolutePath } from '@causeway/daemon/fields';
 import { z } from 'zod';
 import {
-  absolutePath,
   address,
   asn,
   asnOr,

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { LOG_LEVELS, loadConfig } from '@causeway/daemon';
+import { absolutePath } from '@causeway/daemon/fields';
 import { z } from 'zod';
-import { absolutePath } from './fields.ts';
 
 /** What `causeway speaker --config FILE` reads. `bgp` is looked at later, as any owner's configuration. */
 const schema = z.strictObject({

@@ -1,5 +1,6 @@
+import { absolutePath } from '@causeway/daemon/fields';
 import { z } from 'zod';
-import { absolutePath, address, asn, cidr, name, port, routerId, seconds } from './fields.ts';
+import { address, asn, cidr, name, port, routerId, seconds } from './fields.ts';
 import { dynamicNeighborSchema, neighborSchema } from './neighbor-schema.ts';
 import { libraryFields } from './policy-schema.ts';
 
