@@ -9,6 +9,7 @@ export {
   type StoreAuth,
   settleAuth,
 } from './src/auth-types.ts';
+export { Candidacy, type CandidacyOptions, type LeaderView } from './src/candidacy.ts';
 export type { ClientOptions } from './src/client.ts';
 export { systemClock } from './src/clock.ts';
 export { type ConnectOptions, connectKv } from './src/connect.ts';

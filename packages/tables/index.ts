@@ -13,6 +13,7 @@ export {
 } from './src/derive.ts';
 export { TablesError, type TablesErrorCode } from './src/errors.ts';
 export { Gate } from './src/gate.ts';
+export { type InitialSource, InitialSources } from './src/initial.ts';
 export { type Column, formatTable, type PrintedTable } from './src/print.ts';
 export { type RateLimit, TokenBucket } from './src/rate-limit.ts';
 export {
@@ -30,7 +31,7 @@ export {
   type ReconcilerMetrics,
   type RowStatus,
 } from './src/status.ts';
-export type { InitialSource, Table, TableSpec, Versioned } from './src/table.ts';
+export type { Table, TableSpec, Versioned } from './src/table.ts';
 export type { Change, Tracker } from './src/tracker.ts';
 export { deepEqual, deepFreeze, type Json, jsonable } from './src/values.ts';
 export { flush, VirtualClock } from './src/virtual-clock.ts';

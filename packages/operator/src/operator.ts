@@ -1,5 +1,5 @@
 import type { Log } from '@causeway/daemon';
-import { Election, type ElectionState, type Kv } from '@causeway/etcd';
+import { Candidacy, type Kv, type LeaderView } from '@causeway/etcd';
 import { etcdStore, type ResourceStore, type SourceStatus } from '@causeway/resources';
 import type { Clock } from '@causeway/tables';
 import type { OperatorConfig } from './config.ts';
@@ -24,18 +24,13 @@ export interface OperatorOptions {
   readonly log: Log;
 }
 
-export interface OperatorStatus {
+export interface OperatorStatus extends LeaderView {
   /** It knows the registry, and who leads. */
   readonly ready: boolean;
   /** Why it is not. */
   readonly reasons: readonly string[];
   readonly name: string;
   readonly cluster: string;
-  readonly leader: boolean;
-  /** Who leads, as far as is known here. */
-  readonly leaderName: string | undefined;
-  /** The lead's fence: grows with each change of leader. */
-  readonly epoch: number | undefined;
   /** While false nothing new is given: the store was replaced. */
   readonly giving: boolean | undefined;
   readonly parts: readonly PartStatus[];
@@ -50,11 +45,8 @@ export class Operator implements AsyncDisposable {
   readonly store: ResourceStore;
   readonly #options: OperatorOptions;
   readonly #sources: OperatorSources;
-  readonly #election: Election;
+  readonly #candidacy: Candidacy<Lead>;
   readonly #stop = new AbortController();
-  #lead: Lead | undefined;
-  /** Ends of leads and beginnings of new ones, one after the other. */
-  #turn: Promise<void> = Promise.resolve();
 
   constructor(options: OperatorOptions) {
     const { kv, config, clock, random, log } = options;
@@ -62,16 +54,25 @@ export class Operator implements AsyncDisposable {
     this.store = etcdStore(kv);
     const { secretsNamespace } = config.bgp;
     this.#sources = new OperatorSources(this.store, this.tables, secretsNamespace, clock, log);
-    this.#election = new Election({
+    const { name } = config;
+    this.#candidacy = new Candidacy({
       kv,
       key: ELECTION_KEY,
-      name: config.name,
+      name,
       ttl: config.election.ttlSeconds,
       clock,
       random,
-    });
-    this.#election.onChange((state) => {
-      this.#turn = this.#turn.then(() => this.#enter(state));
+      // Whoever leads has the pools and nodes before it decides anything about them.
+      prepare: async (still) => {
+        while (still() && !this.#sources.synced) await clock.sleep(20, this.#stop.signal);
+      },
+      lead: (fence, onFenceLost) => {
+        log.info({ name, epoch: fence.revision }, 'leads');
+        const { store, tables } = this;
+        const { guard } = this.#sources;
+        return new Lead({ ...options, store, tables, guard, fence, onFenceLost });
+      },
+      ended: ({ fence }) => log.info({ epoch: fence.revision }, 'no longer leads'),
     });
   }
 
@@ -80,13 +81,13 @@ export class Operator implements AsyncDisposable {
   }
 
   get lead(): Lead | undefined {
-    return this.#lead;
+    return this.#candidacy.current;
   }
 
   /** The lead, or a refusal that names who has it. */
   leading(): Lead {
-    if (this.#lead !== undefined) return this.#lead;
-    const { state } = this.#election;
+    const { state, current } = this.#candidacy;
+    if (current !== undefined) return current;
     throw new OperatorError('not-leading', `${this.#options.config.name} does not lead`, {
       value: state.type === 'following' ? state.leader : undefined,
       hint:
@@ -98,7 +99,7 @@ export class Operator implements AsyncDisposable {
 
   status(): OperatorStatus {
     const { config, kv } = this.#options;
-    const { state, lastError } = this.#election;
+    const { state, lastError, current } = this.#candidacy;
     const sources = this.#sources.status();
     const { connected, lastError: storeError } = kv.health();
     const reasons = [
@@ -106,63 +107,25 @@ export class Operator implements AsyncDisposable {
       ...(state.type === 'connecting' ? ['the election is under way'] : []),
       ...(connected ? [] : ['the store does not answer']),
     ];
-    const allocator = this.#lead?.allocator;
+    const allocator = current?.allocator;
     return {
       ready: reasons.length === 0,
       reasons,
       name: config.name,
       cluster: config.cluster.name,
-      leader: this.#lead !== undefined,
-      leaderName:
-        state.type === 'leading'
-          ? config.name
-          : state.type === 'following'
-            ? state.leader
-            : undefined,
-      epoch: state.type === 'leading' ? state.fence.revision : undefined,
+      ...this.#candidacy.view(),
       giving: allocator?.giving,
-      parts: this.#lead?.parts() ?? [],
+      parts: current?.parts() ?? [],
       sources,
       etcd: { connected, lastError: lastError ?? storeError?.message },
       counts: allocator && { ...allocator.counts },
     };
   }
 
-  async #enter(state: ElectionState): Promise<void> {
-    const { log, config, clock } = this.#options;
-    const before = this.#lead;
-    if (before !== undefined) {
-      this.#lead = undefined;
-      await before[Symbol.asyncDispose]();
-      log.info({ epoch: before.fence.revision }, 'no longer leads');
-    }
-    if (state.type !== 'leading') return;
-    // Whoever leads has the pools and nodes before it decides anything about them.
-    while (!this.#sources.synced) {
-      if (this.#stop.signal.aborted || this.#election.state !== state) return;
-      await clock.sleep(20, this.#stop.signal);
-    }
-    if (this.#stop.signal.aborted || this.#election.state !== state) return;
-    log.info({ name: config.name, epoch: state.fence.revision }, 'leads');
-    this.#lead = new Lead({
-      ...this.#options,
-      store: this.store,
-      tables: this.tables,
-      guard: this.#sources.guard,
-      fence: state.fence,
-      onFenceLost: () => this.#election.doubt(),
-    });
-  }
-
   /** Ends its work, then gives the lead back: who follows finds nothing half done. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
-    await this.#turn;
-    const lead = this.#lead;
-    this.#lead = undefined;
-    await lead?.[Symbol.asyncDispose]();
-    await this.#election[Symbol.asyncDispose]();
-    await this.#turn;
+    await this.#candidacy[Symbol.asyncDispose]();
     await this.#sources[Symbol.asyncDispose]();
   }
 }

@@ -1,6 +1,7 @@
 import type { AnyTable } from './database.ts';
+import type { InitialSource } from './initial.ts';
 import type { TableKey } from './secondary.ts';
-import type { InitialSource, Table } from './table.ts';
+import type { Table } from './table.ts';
 import type { Tracker } from './tracker.ts';
 
 /** A table that a derivation reads, and the groups that a row of it belongs to. */

@@ -1,6 +1,6 @@
 import type { Database, Journal } from './database.ts';
 import { TablesError } from './errors.ts';
-import { Gate } from './gate.ts';
+import { type InitialSource, InitialSources } from './initial.ts';
 import { Entry, Link } from './list.ts';
 import { type Column, type PrintedTable, printTable } from './print.ts';
 import { type IndexSpec, SecondaryIndex, type TableKey } from './secondary.ts';
@@ -25,12 +25,6 @@ export interface Versioned<Row> {
   readonly revision: number;
 }
 
-/** A source that has yet to deliver its first full state. */
-export interface InitialSource {
-  /** Idempotent. */
-  done(): void;
-}
-
 /**
  * Immutable rows by primary key. Each change gets the table's next revision; reads cost O(1), a
  * change O(1) per index. Rows are replaced, never changed in place. Made by `Database.table`.
@@ -49,8 +43,7 @@ export class Table<Row, K extends TableKey = string, I extends string = string> 
   readonly #indexes: ReadonlyMap<string, SecondaryIndex<Row, K>>;
   readonly #trackers = new Set<Tracker<Row, K>>();
   readonly #snapshots = new Set<SnapshotStore<Row, K>>();
-  readonly #sources = new Map<string, number>();
-  readonly #initialized = new Gate();
+  readonly #sources = new InitialSources();
   readonly #listeners = new Set<() => void>();
   readonly #statuses = new Map<string, (key: K) => Json>();
   #revision = 0;
@@ -328,40 +321,22 @@ export class Table<Row, K extends TableKey = string, I extends string = string> 
 
   /** Names a source whose first full state must be in before anything is pruned. Register before it starts. */
   source(name: string): InitialSource {
-    this.#sources.set(name, (this.#sources.get(name) ?? 0) + 1);
-    let open = true;
-    return {
-      done: () => {
-        if (!open) return;
-        open = false;
-        const left = (this.#sources.get(name) ?? 1) - 1;
-        if (left > 0) this.#sources.set(name, left);
-        else this.#sources.delete(name);
-        if (this.initialized) {
-          this.#initialized.open();
-          this.#journal.touch(this);
-        }
-      },
-    };
+    return this.#sources.add(name, () => this.#journal.touch(this));
   }
 
   /** True if every registered source has delivered. */
   get initialized(): boolean {
-    return this.#sources.size === 0;
+    return this.#sources.initialized;
   }
 
   /** The sources that `initialized` waits for. */
   get pendingSources(): readonly string[] {
-    return [...this.#sources.keys()];
+    return this.#sources.pending;
   }
 
   /** Resolves once `initialized`; rejects with the signal's reason. */
-  async whenInitialized(signal?: AbortSignal): Promise<void> {
-    while (!this.initialized) {
-      signal?.throwIfAborted();
-      await this.#initialized.wait(signal);
-    }
-    signal?.throwIfAborted();
+  whenInitialized(signal?: AbortSignal): Promise<void> {
+    return this.#sources.whenInitialized(signal);
   }
 
   /** Called after each transaction that touched the table, and when it becomes initialized. Returns its undoing. */

@@ -1,45 +1,27 @@
-import { Gate, type InitialSource } from '@causeway/tables';
+import { type InitialSource, InitialSources } from '@causeway/tables';
 
 /** What tables offer to those who follow them, for what is no table: first lists, and word of changes. */
 export abstract class Followed {
   readonly #listeners = new Set<() => void>();
-  readonly #sources = new Map<string, number>();
-  readonly #initialized = new Gate();
+  readonly #sources = new InitialSources();
   #announced = true;
 
   /** Names a source whose first list must be in before anything is pruned. Register before it starts. */
   source(name: string): InitialSource {
-    this.#sources.set(name, (this.#sources.get(name) ?? 0) + 1);
-    let open = true;
-    return {
-      done: () => {
-        if (!open) return;
-        open = false;
-        const left = (this.#sources.get(name) ?? 1) - 1;
-        if (left > 0) this.#sources.set(name, left);
-        else this.#sources.delete(name);
-        if (!this.initialized) return;
-        this.#initialized.open();
-        this.announce();
-      },
-    };
+    return this.#sources.add(name, () => this.announce());
   }
 
   get initialized(): boolean {
-    return this.#sources.size === 0;
+    return this.#sources.initialized;
   }
 
   /** The sources that `initialized` waits for. */
   get pendingSources(): readonly string[] {
-    return [...this.#sources.keys()];
+    return this.#sources.pending;
   }
 
-  async whenInitialized(signal?: AbortSignal): Promise<void> {
-    while (!this.initialized) {
-      signal?.throwIfAborted();
-      await this.#initialized.wait(signal);
-    }
-    signal?.throwIfAborted();
+  whenInitialized(signal?: AbortSignal): Promise<void> {
+    return this.#sources.whenInitialized(signal);
   }
 
   onCommit(listener: () => void): () => void {
