@@ -48,12 +48,14 @@ const MAX_SHOWN = 1000;
 
 /**
  * Reads the store and asks every source, and writes nothing. Throws KvError, MeshError `foreign-store`.
- * @param waitSeconds for the slowest source.
+ * @param waitSeconds for the slowest source; none is waited for that reads files and has found a mistake in them.
+ * @param waiting told of the sources that are still waited for, whenever one has said something.
  */
 export async function dryRun(
   hosted: Hosted,
   waitSeconds: number,
   signal: AbortSignal,
+  waiting: (sources: readonly SourceView[]) => void = () => {},
 ): Promise<DryRun> {
   const { config, kv, clock, random, log, monotonic, store } = hosted;
   const cluster = clusterOf(config);
@@ -78,6 +80,9 @@ export async function dryRun(
   });
   const deadline = monotonic() + waitSeconds * 1000;
   while (!inventory.synced && !ended.aborted && monotonic() < deadline) {
+    const silent = inventory.sources(monotonic()).filter(isWaitedFor);
+    if (silent.length === 0) break;
+    waiting(silent);
     const asleep = new AbortController();
     const either = AbortSignal.any([ended, asleep.signal]);
     await Promise.race([told.wait(either), clock.sleep(deadline - monotonic(), either)]);
@@ -132,6 +137,10 @@ export async function dryRun(
       .map((member) => memberView(member, publication)),
   };
 }
+
+/** A file with a mistake stays as it is until somebody mends it, who waits for this answer. */
+const isWaitedFor = ({ synced, type, report }: SourceView): boolean =>
+  !synced && type !== 'gone' && !(type === 'file' && report.state === 'failed');
 
 const shown = (endpoint: Endpoint | undefined): Shown | undefined =>
   endpoint && {

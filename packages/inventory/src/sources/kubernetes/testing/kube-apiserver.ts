@@ -95,6 +95,8 @@ export class KubeApiserver implements KubeCluster {
       'etcd-servers': etcd.endpoint,
       'bind-address': '127.0.0.1',
       'secure-port': port,
+      // Told nobody, since the next flag; without it a machine that has no default route is refused.
+      'advertise-address': '192.0.2.1',
       // No addresses for the service "kubernetes": nobody here reaches it by that name.
       'endpoint-reconciler-type': 'none',
       'tls-cert-file': write('server.crt', server.certificate),
