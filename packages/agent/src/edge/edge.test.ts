@@ -83,6 +83,7 @@ test('presence: on a short lease, dropped by whoever stops, kept while the store
 function group(names: readonly string[], clock: VirtualClock, etcd: ReturnType<typeof memoryEtcd>) {
   const nodes = names.map((name, at) => ({ name, address: Address.parse(`10.0.0.${at + 1}`) }));
   const away = new Set<string>();
+  const said: string[] = [];
   const make = (node: string) => {
     const kv = etcd.connect();
     const asker = (address: Address) => {
@@ -118,11 +119,14 @@ function group(names: readonly string[], clock: VirtualClock, etcd: ReturnType<t
       random: () => 0.5,
       watch: { watched: (living) => watchedBy(node, nodes, living), open: asker },
       onChange: () => {},
-      log: silentLog,
+      log: {
+        ...silentLog,
+        error: (_: unknown, text?: string) => said.push(`${node}: ${text}`),
+      } as never,
     });
     return presence;
   };
-  return { away, members: names.map(make) };
+  return { away, said, members: names.map(make) };
 }
 
 const livingOf = (presence: Presence) => [...presence.living].sort().join();
@@ -134,7 +138,7 @@ test('a node whose kernel answers no more is out within a second, says so itself
   ]) {
     const clock = new VirtualClock();
     await using etcd = memoryEtcd({ clock });
-    const { away, members } = group(names, clock, etcd);
+    const { away, said, members } = group(names, clock, etcd);
     for (const each of members) each.announce(true);
     await clock.advance(3_000);
     const all = names.join();
@@ -149,6 +153,7 @@ test('a node whose kernel answers no more is out within a second, says so itself
       if (names[at] !== 'b') assert.equal(livingOf(member), others);
       else assert.ok(!member.living.has('b'), 'it counts itself out');
     }
+    assert.deepEqual(said, ['b: neither the other edge nodes nor the store answer']);
     await clock.advance(2_000);
     away.delete('b');
     await clock.advance(2_000);

@@ -150,6 +150,14 @@ export class Presence implements AsyncDisposable {
 
   async #conclude(rounds: EchoRounds): Promise<void> {
     const { node, log, onChange } = this.#options;
+    const cutOff = rounds.cutOff && !(await this.#storeAnswers());
+    if (cutOff !== this.#cutOff) {
+      this.#cutOff = cutOff;
+      if (cutOff) log.error({ node }, 'neither the other edge nodes nor the store answer');
+      else log.info({ node }, 'the other edge nodes or the store answer again');
+      onChange();
+    }
+    if (cutOff) return;
     for (const name of rounds.accused()) {
       const revision = this.#living.get(name);
       if (revision !== undefined) await this.#takeOut(name, revision);
@@ -159,12 +167,6 @@ export class Presence implements AsyncDisposable {
       this.#takenOut = false;
       this.#store.reconciler.refresh();
     }
-    const cutOff = rounds.cutOff && !(await this.#storeAnswers());
-    if (cutOff === this.#cutOff) return;
-    this.#cutOff = cutOff;
-    if (cutOff) log.error({ node }, 'neither the other edge nodes nor the store answer');
-    else log.info({ node }, 'the other edge nodes or the store answer again');
-    onChange();
   }
 
   /** Only the key that was seen: one that was written since is of a node that lives. */
