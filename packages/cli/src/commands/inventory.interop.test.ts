@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -144,6 +144,13 @@ test('two processes on a real etcd: what is asked, what is withheld, and a kille
   writeFileSync(scratch.file('bad.yaml'), 'cluster: {name: outside, id: 0}\n');
   const bad = await refusal('run', '--config', scratch.file('bad.yaml'));
   assert.deepEqual([bad.code, /cluster\.id.*1 to 511/.test(bad.text)], [2, true]);
+
+  writeFileSync(scratch.file('typo.csv'), 'name,adresses\nm1,10.9.0.1\n');
+  const trial = readFileSync(config('one'), 'utf8').replaceAll('north.csv', 'typo.csv');
+  writeFileSync(scratch.file('trial.yaml'), trial);
+  const half = await refusal('diff', '--config', scratch.file('trial.yaml'), '--wait', '600');
+  assert.equal(half.code, 1, 'a trial that not every source has answered is none');
+  assert.match(half.text, /waiting for source /);
 
   machines(scratch.file('north.csv'), []);
   await until('the empty list is withheld', async () => {

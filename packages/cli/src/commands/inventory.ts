@@ -1,6 +1,6 @@
 import { ApiClient, silentLog } from '@causeway/daemon';
 import type { DryRun, InstanceStatus, MemberView, WhyView } from '@causeway/inventory';
-import { CliError } from '../errors.ts';
+import { CliError, EXIT } from '../errors.ts';
 import { printJson, printLine, printTable, printYaml } from '../output/print.ts';
 import type { Invocation } from '../program/invocation.ts';
 
@@ -164,7 +164,15 @@ export async function inventoryDiff(invocation: Invocation): Promise<void> {
   await using _kv = hosted.kv;
   const stop = new AbortController();
   process.once('SIGINT', () => stop.abort());
-  const run = await dryRun(hosted, wait, stop.signal);
+  let told = '';
+  const run = await dryRun(hosted, wait, stop.signal, (sources) => {
+    const names = sources.map(({ name, report }) => `${name} (${report.message ?? report.state})`);
+    if (names.join() === told) return;
+    told = names.join();
+    process.stderr.write(`waiting for source ${names.join(', ')}\n`);
+  });
+  // What is missing of the answer could be anything: no script may take it for all.
+  if (!run.complete) process.exitCode = EXIT.failure;
   if (invocation.json) return printJson(run);
   printDryRun(run);
 }
@@ -188,7 +196,9 @@ function printDryRun(run: DryRun): void {
         cell: ({ action, before }) => (action === 'change' ? before?.labels.filter(isTheirs) : ''),
       },
     ],
-    'the store is as the sources would have it',
+    run.complete
+      ? 'the store is as the sources would have it'
+      : 'no change by the sources that have answered',
   );
   const { changes, conflicts, identities, nodes, sources, unpublished, warnings } = run;
   const count = (action: keyof typeof SIGNS) =>

@@ -184,6 +184,14 @@ test('pools, nodes, drains, the plan and every address can be asked, for people 
   const store = etcdStore(kv);
   await store.apply([
     {
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'ServiceCIDR',
+      metadata: { name: 'kubernetes' },
+      spec: { cidrs: ['10.250.0.0/24'] },
+    },
+  ]);
+  await store.apply([
+    {
       apiVersion: 'v1',
       kind: 'Service',
       metadata: { name: 'till', namespace: 'shop' },

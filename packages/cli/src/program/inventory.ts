@@ -21,7 +21,9 @@ export function addInventory(program: Command): void {
   runs(
     inventory
       .command('diff')
-      .description('what a run would change in the store: asks all sources, writes nothing')
+      .description(
+        'what a run would change in the store: asks all sources, writes nothing; exit status 1 if one does not answer',
+      )
       .requiredOption('--config <file>', 'the configuration to try')
       .option('--wait <seconds>', 'for the slowest source', '60'),
     async () => (await load()).inventoryDiff,
