@@ -133,15 +133,34 @@ inlined bool xdp_redirect(const struct xdp_frame *frame, const struct packet *p,
 	return true;
 }
 
+/* Puts `option` behind headers that are given anew: what was before them moves down, the rest stays where it is. False:
+ * no room, or out of bounds. */
+inlined bool xdp_insert(struct xdp_md *ctx, const void *headers, __u32 size, const void *option, __u32 length)
+{
+	struct xdp_frame frame;
+
+	if (bpf_xdp_adjust_head(ctx, -(int)length))
+		return false;
+	frame = xdp_open(ctx);
+	if (frame.data + size + length > frame.end)
+		return false;
+	__builtin_memcpy(frame.data, headers, size);
+	__builtin_memcpy(frame.data + size, option, length);
+	return true;
+}
+
+/* Ethernet and IP headers on the stack, the latter aligned. */
+#define XDP_HEADERS(ip_header) \
+	struct { \
+		__u8 pad[2]; \
+		struct ethhdr eth; \
+		ip_header ip; \
+	}
+
 noinline_subprogram bool xdp_dsr_ipv4(struct xdp_md *ctx, const struct packet *p)
 {
-	struct {
-		struct ethhdr eth;
-		struct iphdr ip;
-		struct dsr_ipv4 option;
-	} __attribute__((packed)) *to;
-	struct ethhdr eth;
-	struct iphdr ip;
+	const __u32 size = ETH_HLEN + sizeof(struct iphdr);
+	XDP_HEADERS(struct iphdr) headers;
 	struct dsr_ipv4 option = {
 		.type = DSR_IPV4_OPTION,
 		.length = sizeof(option),
@@ -150,32 +169,17 @@ noinline_subprogram bool xdp_dsr_ipv4(struct xdp_md *ctx, const struct packet *p
 	};
 	struct xdp_frame frame = xdp_open(ctx);
 
-	if (frame.data + sizeof(eth) + sizeof(ip) > frame.end)
+	if (frame.data + size > frame.end)
 		return false;
-	__builtin_memcpy(&eth, frame.data, sizeof(eth));
-	__builtin_memcpy(&ip, frame.data + sizeof(eth), sizeof(ip));
-	ip = dsr_header(&ip, sizeof(option), bpf_csum_diff(NULL, 0, (__be32 *)&option, sizeof(option), 0));
-	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(option)))
-		return false;
-	frame = xdp_open(ctx);
-	to = frame.data;
-	if ((void *)(to + 1) > frame.end)
-		return false;
-	__builtin_memcpy(&to->eth, &eth, sizeof(eth));
-	__builtin_memcpy(&to->ip, &ip, sizeof(ip));
-	__builtin_memcpy(&to->option, &option, sizeof(option));
-	return true;
+	__builtin_memcpy(&headers.eth, frame.data, size);
+	headers.ip = dsr_header(&headers.ip, sizeof(option), bpf_csum_diff(NULL, 0, (__be32 *)&option, sizeof(option), 0));
+	return xdp_insert(ctx, &headers.eth, size, &option, sizeof(option));
 }
 
 noinline_subprogram bool xdp_dsr_ipv6(struct xdp_md *ctx, const struct packet *p)
 {
-	struct {
-		struct ethhdr eth;
-		struct ipv6hdr ip;
-		struct dsr_ipv6 option;
-	} __attribute__((packed)) *to;
-	struct ethhdr eth;
-	struct ipv6hdr ip;
+	const __u32 size = ETH_HLEN + IP6_HLEN;
+	XDP_HEADERS(struct ipv6hdr) headers;
 	struct dsr_ipv6 option = {
 		.next = p->tuple.protocol,
 		.words = sizeof(option) / 8 - 1,
@@ -186,20 +190,10 @@ noinline_subprogram bool xdp_dsr_ipv6(struct xdp_md *ctx, const struct packet *p
 	};
 	struct xdp_frame frame = xdp_open(ctx);
 
-	if (frame.data + sizeof(eth) + sizeof(ip) > frame.end)
+	if (frame.data + size > frame.end)
 		return false;
-	__builtin_memcpy(&eth, frame.data, sizeof(eth));
-	__builtin_memcpy(&ip, frame.data + sizeof(eth), sizeof(ip));
-	ip.nexthdr = EXTENSION_DESTINATION;
-	ip.payload_len = bpf_htons((__u16)(bpf_ntohs(ip.payload_len) + sizeof(option)));
-	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(option)))
-		return false;
-	frame = xdp_open(ctx);
-	to = frame.data;
-	if ((void *)(to + 1) > frame.end)
-		return false;
-	__builtin_memcpy(&to->eth, &eth, sizeof(eth));
-	__builtin_memcpy(&to->ip, &ip, sizeof(ip));
-	__builtin_memcpy(&to->option, &option, sizeof(option));
-	return true;
+	__builtin_memcpy(&headers.eth, frame.data, size);
+	headers.ip.nexthdr = EXTENSION_DESTINATION;
+	headers.ip.payload_len = bpf_htons((__u16)(bpf_ntohs(headers.ip.payload_len) + sizeof(option)));
+	return xdp_insert(ctx, &headers.eth, size, &option, sizeof(option));
 }
