@@ -267,7 +267,7 @@ isolated(import.meta.filename, () => {
     };
   }
 
-  test('pods leave by the egress gateway, and by the standby when it is gone', async () => {
+  test('pods leave by the egress gateway, and by the standby when it is gone', async (t) => {
     const outside = path.join(nodes.directory, 'server.sh');
     nodes.serve('out', `socat TCP6-LISTEN:7000,fork,reuseaddr,ipv6only=0 "EXEC:${outside} out"`);
     const back = (node: 'a' | 'b') => {
@@ -309,12 +309,25 @@ isolated(import.meta.filename, () => {
     }
     const { body } = await nodes.ask('a', 'GET', '/v1/tables/egress-policies');
     assert.equal(body[0].gateway, 'b', JSON.stringify(body));
+    const gatewayOf = async (node: 'a' | 'b') =>
+      (await nodes.ask(node, 'GET', '/v1/tables/egress-policies')).body[0]?.gateway;
+    // Out of the network it is out of the choice long before its lease is over, on both sides of the cut.
+    nodes.plug('b', false);
+    const cut = performance.now();
+    await until('a stands in for b', async () => (await gatewayOf('a')) === 'a');
+    t.diagnostic(`a is the gateway ${(performance.now() - cut).toFixed(0)} ms after b was cut off`);
+    assert.match(nodes.log('a'), /"node":"b".*answers no more/);
+    await until('b holds itself for no gateway', async () => (await gatewayOf('b')) !== 'b');
+    back('a');
+    await until('near leaves by its own node', () => seen('near') === wanted);
+    nodes.plug('b', true);
+    await until('b is the gateway again', async () => (await gatewayOf('a')) === 'b');
+    await until('and knows it', async () => (await gatewayOf('b')) === 'b');
+    back('b');
+    await until('near leaves by b again', () => seen('near') === wanted);
     // Not its programs, which the kernel keeps, but what it says of itself goes with its agent.
     await nodes.killAgent('b');
-    await until('a is the gateway', async () => {
-      const rows = await nodes.ask('a', 'GET', '/v1/tables/egress-policies');
-      return rows.body[0]?.gateway === 'a';
-    });
+    await until('a is the gateway', async () => (await gatewayOf('a')) === 'a');
     back('a');
     await until('near leaves by its own node', () => seen('near') === wanted);
   });

@@ -69,6 +69,11 @@ export class TwoNodes implements AsyncDisposable {
         ip -n ${ns} -6 route add default via 2001:db8:1::100`);
   }
 
+  /** Whether the node's cable is in the switch; its own end has a carrier in any case. */
+  plug(node: 'a' | 'b', inSwitch: boolean): void {
+    sh(`ip link set sw-${node} ${inSwitch ? 'master br0' : 'nomaster'}`);
+  }
+
   /** Makes a network namespace and gives its name. */
   namespace(of: string): string {
     const name = `cw2-${process.pid}-${of}`;
