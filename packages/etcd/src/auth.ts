@@ -10,7 +10,8 @@ import type { CallOptions } from './types.ts';
 /** The users and roles of a real etcd (3.4 and later). Throws `invalid`. */
 export function connectAuth(options: ConnectOptions): StoreAuth {
   const { endpoints, tls, keepAlive = 10_000, clock = systemClock, deadline = 5000 } = options;
-  return new EtcdAuth(new GrpcTransport(endpoints, { tls, clock, keepAlive }), deadline);
+  const transport = new GrpcTransport(endpoints, { tls, clock, keepAlive });
+  return new EtcdAuth(transport, typeof deadline === 'number' ? deadline : deadline());
 }
 
 /** What etcd answers where nothing is left to do; the texts are part of its API. */

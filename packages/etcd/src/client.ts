@@ -31,8 +31,8 @@ export interface ClientOptions {
   readonly clock: Clock;
   /** 0 to 1, for jitter. */
   readonly random: () => number;
-  /** Milliseconds per call; default 5000. */
-  readonly deadline?: number;
+  /** Milliseconds per call; default 5000. A function is asked at each call. */
+  readonly deadline?: number | (() => number);
   /** Entries per page, 256 to 1000; default 500. */
   readonly pageSize?: number;
   /** Milliseconds between probes while nothing else is called; default 10,000. */
@@ -85,6 +85,11 @@ export class Client implements Kv {
     this.#probing = this.#probe();
   }
 
+  get #deadline(): number {
+    const { deadline } = this.#options;
+    return typeof deadline === 'number' ? deadline : deadline();
+  }
+
   async #probe(): Promise<void> {
     const { signal } = this.#stop;
     const { probeInterval } = this.#options;
@@ -123,7 +128,7 @@ export class Client implements Kv {
       ? AbortSignal.any([options.signal, this.#stop.signal])
       : this.#stop.signal;
     if (signal.aborted) throw closed(about, signal);
-    const deadline = options?.deadline ?? this.#options.deadline;
+    const deadline = options?.deadline ?? this.#deadline;
     const began = this.#clock.now();
     try {
       const result = await run({ signal, deadline });
@@ -321,7 +326,7 @@ export class Client implements Kv {
     const lease = new HeldLease(granted.id, granted.ttl, {
       clock: this.#clock,
       random: this.#options.random,
-      deadline: this.#options.deadline,
+      deadline: this.#deadline,
       keepAlive: async (id, { signal, deadline }) => {
         const renewed = await this.#call(`lease ${id}`, { signal, deadline }, (call) =>
           this.#transport.leaseKeepAlive(id, call),
@@ -348,7 +353,7 @@ export class Client implements Kv {
       transport: this.#transport,
       clock: this.#clock,
       random: this.#options.random,
-      deadline: this.#options.deadline,
+      deadline: () => this.#deadline,
       pageSize: this.#options.pageSize,
       onHeader: (header) => this.#hear(header),
       onError: (error) => this.#watchFailed(error),

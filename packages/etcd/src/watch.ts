@@ -23,8 +23,8 @@ export interface WatchContext {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly random: () => number;
-  /** Milliseconds for one page and for the creation of the stream. */
-  readonly deadline: number;
+  /** Milliseconds for one page and for the creation of the stream, asked before each. */
+  readonly deadline: () => number;
   readonly pageSize: number;
   readonly onHeader: (header: Header) => void;
   readonly onError: (error: KvError) => void;
@@ -157,7 +157,7 @@ export class Watch implements KvWatch {
     const { signal } = this.#stop;
     this.#known?.begin();
     let revision = 0;
-    const pages = pagesOf((request) => transport.range(request, { signal, deadline }), {
+    const pages = pagesOf((request) => transport.range(request, { signal, deadline: deadline() }), {
       prefix: this.prefix,
       limit: this.#pageSize,
       keysOnly: false,
@@ -231,7 +231,8 @@ export class Watch implements KvWatch {
 
   /** Streams from behind a revision until the stream ends; resolves with why. */
   #follow(listed: number): Promise<KvError> {
-    const { transport, clock, deadline } = this.#context;
+    const { transport, clock } = this.#context;
+    const deadline = this.#context.deadline();
     const { signal } = this.#stop;
     return new Promise((resolve) => {
       const waiting = new AbortController();

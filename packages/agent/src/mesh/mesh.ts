@@ -17,6 +17,7 @@ import {
   type PeerSpec,
   Peers,
   Ranges,
+  Room,
   type StateKind,
   TableTarget,
 } from '@causeway/mesh';
@@ -28,8 +29,13 @@ import type { ClusterTables } from '../cluster/tables.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import { OwnRanges } from './own-ranges.ts';
 
-/** Peers may be slow; what is given up too early is read again from its beginning. */
+/** Peers may be slow; what is given up too early is read again from its beginning. Milliseconds. */
 const PEER_DEADLINE = 8000;
+/** So many are read at once within that time; of more each answer waits behind those of the others, here and there. */
+const PEERS_IN_TIME = 32;
+const LONGEST_DEADLINE = 60_000;
+/** A peer's config is asked for more often than this, so that no probe is needed. */
+const PROBE_INTERVAL = 20_000;
 /** For so long peers wait for the own nodes, whose ranges they may not speak of. */
 const OWN_NODES_MS = 10_000;
 
@@ -73,6 +79,7 @@ export class AgentMesh implements AsyncDisposable {
   /** Where peers are read from the copies that the operator keeps. */
   readonly #upstreams: CacheUpstreams | undefined;
   readonly #kept: KeptPeers | undefined;
+  readonly #room = new Room();
   readonly #described = new Map<PeerSpec['source'], readonly string[]>();
   readonly #stop = new AbortController();
   #directory: PeerDirectory | undefined;
@@ -214,7 +221,7 @@ export class AgentMesh implements AsyncDisposable {
       syncTimeout: syncTimeoutSeconds * 1000,
       connect: (spec) => {
         const upstream = this.#upstreams?.of(spec.name);
-        if (upstream === undefined) return connection(spec);
+        if (upstream === undefined) return connection(spec, () => peers.unread().length);
         return { kv, upstream, close: async () => {} };
       },
       target: (peer) =>
@@ -227,6 +234,7 @@ export class AgentMesh implements AsyncDisposable {
           ids,
           counts,
           ranges: this.#ranges,
+          room: this.#room,
           clock,
           ...(this.#kept === undefined ? {} : { kept: this.#kept.of(peer) }),
         }),
@@ -293,10 +301,18 @@ export class AgentMesh implements AsyncDisposable {
 const keepDirectory = ({ runDir, mesh }: AgentConfig): string =>
   mesh.keep.directory ?? path.join(runDir, 'state/peers');
 
-function connection({ endpoints, tls }: PeerSpec): { kv: Kv; close: () => Promise<void> } {
+/** The time that an answer may take while so many peers are read for the first time. */
+const peerDeadline = (unread: number): number =>
+  Math.min(LONGEST_DEADLINE, PEER_DEADLINE * Math.max(1, unread / PEERS_IN_TIME));
+
+function connection(
+  { endpoints, tls }: PeerSpec,
+  unread: () => number,
+): { kv: Kv; close: () => Promise<void> } {
   const kv = connectKv({
     endpoints,
-    deadline: PEER_DEADLINE,
+    deadline: () => peerDeadline(unread()),
+    probeInterval: PROBE_INTERVAL,
     ...(tls === undefined ? {} : { tls }),
   });
   return { kv, close: async () => kv[Symbol.asyncDispose]() };

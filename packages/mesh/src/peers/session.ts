@@ -99,6 +99,8 @@ export class Session {
   #end: SessionEnd | undefined;
   #beat: number;
   #clusterId: string | undefined;
+  /** Something is being read that was not read whole yet. */
+  #listing = false;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -285,6 +287,8 @@ export class Session {
       } catch (error) {
         if (signal.aborted) return;
         const code = error instanceof KvError ? error.code : undefined;
+        // A list keeps store and reader busy, and has its own deadline.
+        if (code === 'deadline' && this.#listing) continue;
         if (code !== undefined && FATAL.has(code)) return this.#lose(error);
       }
     }
@@ -309,6 +313,7 @@ export class Session {
     const unread = new Set(streams);
     const waiting = new Set(config.syncedCanaries ? streams.filter(({ canary }) => canary) : []);
     const tell = () => {
+      this.#listing = unread.size > waiting.size;
       if (this.#stop.signal.aborted) return;
       if (unread.size === 0) return onStep({ type: 'ready', config });
       const waits = [...unread].map((each) =>
