@@ -188,6 +188,7 @@ export type {
 } from './src/peers/types.ts';
 export { CacheUpstreams } from './src/peers/upstreams.ts';
 export { MeshReader, type MeshReaderOptions, type MeshReaderStatus } from './src/reader.ts';
+export { Room } from './src/room.ts';
 export {
   type IdentityRow,
   internalAddress,

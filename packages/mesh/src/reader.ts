@@ -3,6 +3,7 @@ import type { IdentityLayout } from '@causeway/identity';
 import type { InitialSource } from '@causeway/tables';
 import { MeshError } from './errors.ts';
 import { STATE_KINDS, type StateKind, type StateTree, statePrefix } from './keys.ts';
+import type { Room } from './room.ts';
 import type { MeshTables } from './rows.ts';
 import { type Guard, type Sink, sinkOf } from './sinks.ts';
 import type { ClusterRef } from './sources.ts';
@@ -26,6 +27,7 @@ export interface MeshReaderOptions {
   readonly initial?: boolean;
   readonly guard?: Guard;
   readonly limits?: ReaderLimits;
+  readonly room?: Room;
   readonly journal?: Journal;
   readonly pageSize?: number;
   /** A list is in: what the tables have of the kind is what the store has. */
@@ -115,6 +117,8 @@ class Follower implements AsyncDisposable {
   /** Keys with a row in `mesh-rejected`. */
   readonly #refused = new Set<string>();
   readonly #running: Promise<void>;
+  /** Judging again is due. */
+  #rechecking = false;
   #synced = false;
   #listing = false;
   #connected = false;
@@ -164,6 +168,8 @@ class Follower implements AsyncDisposable {
     const { signal } = this.#stop;
     this.#giveBack = await this.#sink.turn(signal);
     if (signal.aborted) return this.#giveBack();
+    const undo = this.#sink.recheck && this.#options.guard?.onNodes(() => this.#recheckSoon());
+    using _ = { [Symbol.dispose]: () => undo?.() };
     await using watch = kv.watch(this.#prefix, {
       pageSize: this.#pageSize,
       once,
@@ -232,6 +238,21 @@ class Follower implements AsyncDisposable {
       // Whatever a value does to us, it is the value's fault alone: the others go on.
       this.#reject(entry.key, messageOf(error));
     }
+  }
+
+  /** Nodes come many at a time. */
+  #recheckSoon(): void {
+    if (this.#rechecking) return;
+    this.#rechecking = true;
+    queueMicrotask(() => {
+      this.#rechecking = false;
+      if (this.#stop.signal.aborted) return;
+      this.#sink.recheck?.((key, refused) => {
+        if (refused === undefined) this.#accept(key);
+        else this.#reject(key, refused);
+        this.#options.journal?.outdated();
+      });
+    });
   }
 
   #delete(rest: string): void {

@@ -51,8 +51,9 @@ const BY_CLUSTER = { keys: ({ cluster }: { readonly cluster: string }) => cluste
 /**
  * Makes the tables; readers of any number of clusters share them.
  * @param own the cluster that wins every address that it claims.
+ * @param seed 32 random bits for the places of IP entries.
  */
-export function meshTables(database: Database, own?: string): MeshTables {
+export function meshTables(database: Database, own?: string, seed = 0): MeshTables {
   return {
     identities: database.table<IdentityRow, number, 'labels' | 'cluster'>({
       name: 'identities',
@@ -65,7 +66,7 @@ export function meshTables(database: Database, own?: string): MeshTables {
         { name: 'labels', of: (row) => row.labels.toStrings() },
       ],
     }),
-    ipEntries: new IpEntries(own),
+    ipEntries: new IpEntries(own, seed),
     nodes: database.table<NodeRow, string, 'cluster'>({
       name: 'remote-nodes',
       key: (row) => nodeRowKey(row.cluster, row.name),

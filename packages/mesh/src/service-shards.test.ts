@@ -69,9 +69,10 @@ test('shards become rows; one of another service, cluster or address of ours is 
     tables,
     kinds: ['service-backends'],
     guard: {
-      entry: (address) => (address.startsWith('10.1.') ? `${address} is ours` : undefined),
+      entry: () => undefined,
       node: () => undefined,
-      service: () => undefined,
+      backend: (address) => (address.startsWith('10.1.') ? `${address} is ours` : undefined),
+      onNodes: () => () => {},
     },
   });
   const { serviceShards, rejected } = tables;

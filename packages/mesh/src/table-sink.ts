@@ -1,9 +1,10 @@
-import type { KvEntry } from '@causeway/etcd';
+import { Address } from '@causeway/ip';
 import type { InitialSource, TableKey } from '@causeway/tables';
 import { MeshError } from './errors.ts';
 import type { StateKind } from './keys.ts';
+import type { Room } from './room.ts';
 import type { NodeRow, ServiceRow, ServiceShardRow } from './rows.ts';
-import type { Guard, Sink } from './sinks.ts';
+import type { Guard, Sink, StoredValue } from './sinks.ts';
 import type { Source } from './sources.ts';
 
 /** Rows of one cluster in a table that all clusters share. */
@@ -14,6 +15,7 @@ export class TableSink implements Sink {
   readonly #cluster: string;
   readonly #guard: Guard | undefined;
   readonly #most: { readonly rows: number; readonly bytes: number } | undefined;
+  readonly #room: Room | undefined;
   /** Bytes in the store of each row that was put, where they are limited. */
   readonly #sizes = new Map<TableKey, number>();
   #bytes = 0;
@@ -25,12 +27,14 @@ export class TableSink implements Sink {
     cluster: string,
     guard: Guard | undefined,
     most?: { readonly rows: number; readonly bytes: number },
+    room?: Room,
   ) {
     this.kind = source.kind;
     this.#source = source;
     this.#cluster = cluster;
     this.#guard = guard;
     this.#most = most;
+    this.#room = room;
   }
 
   source(name: string): InitialSource {
@@ -50,9 +54,10 @@ export class TableSink implements Sink {
     // Of what stands from before, the list tells again what stays.
     this.#sizes.clear();
     this.#bytes = 0;
+    this.#room?.set(this.#cluster, this.kind, 0);
   }
 
-  put(rest: string, entry: Pick<KvEntry, 'key' | 'value' | 'text'>): boolean {
+  put(rest: string, entry: StoredValue): boolean {
     const { table, key, row } = this.#source;
     const made = row(rest, entry);
     if (made === undefined) {
@@ -79,7 +84,9 @@ export class TableSink implements Sink {
       const message = `cluster ${this.#cluster} has ${most.rows} ${this.kind} already, and no more are taken`;
       throw new MeshError('too-many', message, most.rows);
     }
-    if (this.#bytes + size - (this.#sizes.get(at) ?? 0) > most.bytes) {
+    const more = size - (this.#sizes.get(at) ?? 0);
+    this.#room?.require(this.kind, table.has(at) ? 0 : table.size, more);
+    if (this.#bytes + more > most.bytes) {
       const message = `cluster ${this.#cluster} would have more than ${most.bytes} bytes of ${this.kind}, and no more are taken`;
       throw new MeshError('too-many', message, most.bytes);
     }
@@ -91,6 +98,7 @@ export class TableSink implements Sink {
     this.#bytes += size - (this.#sizes.get(at) ?? 0);
     if (size === 0) this.#sizes.delete(at);
     else this.#sizes.set(at, size);
+    this.#room?.set(this.#cluster, this.kind, this.#bytes);
   }
 
   /** A number belongs to one cluster only; ranges keep them apart unless two clusters share an id. */
@@ -110,11 +118,9 @@ export class TableSink implements Sink {
     const guard = this.#guard;
     if (guard === undefined) return undefined;
     if (this.kind === 'nodes') return guard.node(row as NodeRow);
-    if (this.kind === 'services') return guard.service(row as ServiceRow);
-    if (this.kind !== 'service-backends') return undefined;
-    for (const { address } of (row as ServiceShardRow).backends) {
-      const reason = guard.entry(address);
-      if (reason !== undefined) return reason;
+    for (const address of backendsOf(this.kind, row)) {
+      const reason = guard.backend(address);
+      if (reason !== undefined) return `backend ${reason}`;
     }
     return undefined;
   }
@@ -151,5 +157,16 @@ export class TableSink implements Sink {
     table.database.write(() => {
       for (const row of table.by('cluster', this.#cluster)) table.delete(table.keyOf(row));
     });
+  }
+}
+
+function* backendsOf(kind: StateKind, row: object): Generator<Address> {
+  if (kind === 'service-backends') {
+    for (const { address } of (row as ServiceShardRow).backends) yield address;
+  } else if (kind === 'services') {
+    for (const text of Object.keys((row as ServiceRow).backends)) {
+      const address = Address.tryParse(text);
+      if (address !== undefined) yield address;
+    }
   }
 }

@@ -20,6 +20,7 @@ import { Ranges } from '../src/peers/ranges.ts';
 import { meshPeerTable } from '../src/peers/table.ts';
 import { TableTarget } from '../src/peers/table-target.ts';
 import type { MeshPeerRow, PeerSpec } from '../src/peers/types.ts';
+import { Room, type RoomLimits } from '../src/room.ts';
 import { type MeshTables, meshTables } from '../src/rows.ts';
 
 export const OWN = { name: 'own', id: 1 };
@@ -154,18 +155,27 @@ export class PeerWorld implements AsyncDisposable {
   readonly ids = new ClusterIds(OWN);
   readonly ranges = new Ranges();
   readonly counts: ClusterCounts;
+  readonly room: Room;
   readonly log: PeerEvent[] = [];
   readonly #open: AsyncDisposable[] = [];
   readonly #grace: number;
   #beating: PeerStoreInTest[] = [];
 
   /** @param grace milliseconds. */
-  constructor(grace = 900_000) {
+  constructor(grace = 900_000, limits?: RoomLimits) {
+    this.room = new Room(limits);
     this.#grace = grace;
     const database = new Database({ freeze: true });
     this.tables = meshTables(database, OWN.name);
     this.peers = meshPeerTable(database);
     this.counts = new ClusterCounts(this.tables);
+    const nodes = this.tables.nodes.changes('ranges', 'start');
+    this.tables.nodes.onCommit(() => {
+      for (const { type, row } of nodes.take()) {
+        if (type === 'put') this.ranges.setNode(row);
+        else this.ranges.removeNode(row.cluster, row.name);
+      }
+    });
   }
 
   store(name: string, id: number): MemoryPeerStore {
@@ -183,15 +193,22 @@ export class PeerWorld implements AsyncDisposable {
     this.#beating = this.#beating.filter((each) => each !== store);
   }
 
-  target(name: string, expectedId?: number, kept?: KeptPeer): TableTarget {
+  target(
+    name: string,
+    expectedId?: number,
+    kept?: KeptPeer,
+    allowed?: readonly Prefix[],
+  ): TableTarget {
     return new TableTarget({
       name,
       expectedId: () => expectedId,
+      allowedCIDRs: () => allowed,
       maxConnectedClusters: 255,
       layout: identityLayout(255),
       tables: this.tables,
       ids: this.ids,
       ranges: this.ranges,
+      room: this.room,
       counts: this.counts,
       clock: this.clock,
       ...(kept === undefined ? {} : { kept }),
@@ -204,14 +221,19 @@ export class PeerWorld implements AsyncDisposable {
     return { name, endpoints, ...rest, stamp: `${name} ${JSON.stringify(more)}`, ...more };
   }
 
-  join(store: MemoryPeerStore, expectedId?: number, kept?: KeptPeer): Peer {
+  join(
+    store: MemoryPeerStore,
+    expectedId?: number,
+    kept?: KeptPeer,
+    allowed?: readonly Prefix[],
+  ): Peer {
     const peer = new Peer({
       spec: this.spec(store.name),
       connect: () => {
         const kv = store.etcd.connect();
         return { kv, close: async () => kv[Symbol.asyncDispose]() };
       },
-      target: this.target(store.name, expectedId, kept),
+      target: this.target(store.name, expectedId, kept, allowed),
       table: this.peers,
       times: { grace: this.#grace, withdraw: 20_000 },
       clock: this.clock,

@@ -38,8 +38,9 @@ export function clusterTables(
   trust: StoreTrust,
   signal: AbortSignal,
   own?: string,
+  seed?: number,
 ): ClusterTables {
-  const mesh = meshTables(database, own);
+  const mesh = meshTables(database, own, seed);
   const nodes: NodeTable = database.table({
     name: 'nodes',
     key: (row: NodeRow) => nodeKey(row.cluster, row.name),

@@ -228,6 +228,7 @@ export class AgentMesh implements AsyncDisposable {
         new TableTarget({
           name: peer,
           expectedId: () => peers.get(peer)?.spec.id,
+          allowedCIDRs: () => peers.get(peer)?.spec.allowedCIDRs,
           maxConnectedClusters,
           layout: identityLayout(maxConnectedClusters),
           tables: cluster.mesh,

@@ -56,14 +56,14 @@ export class OwnRanges implements AsyncDisposable {
     const { ranges, cluster: own } = this.#options;
     while (this.#tracker.pending) {
       for (const change of this.#tracker.take()) {
-        const before = this.#foreign.get(change.key);
-        if (before !== undefined) ranges.removeCidrs(before.cluster, before.cidrs);
         this.#foreign.delete(change.key);
-        if (change.type !== 'put' || change.row.cluster === own) continue;
+        const { cluster: of, name } = change.row;
+        if (change.type !== 'put') ranges.removeNode(of, name);
+        if (change.type !== 'put' || of === own) continue;
         const { cluster, podCIDRs } = change.row;
         const cidrs = [...podCIDRs.ipv4, ...podCIDRs.ipv6];
         this.#foreign.set(change.key, { cluster, cidrs });
-        ranges.addCidrs(cluster, cidrs);
+        ranges.setNode(change.row);
       }
     }
   }

@@ -72,7 +72,9 @@ export class Foundation implements AsyncDisposable {
     this.store = storeTables(this.database);
     this.trust = new StoreTrust(kv, clock);
     const { cluster } = config;
-    this.cluster = clusterTables(this.database, this.trust, this.#stop.signal, cluster.name);
+    const seed = Math.floor(random() * 2 ** 32);
+    const { signal } = this.#stop;
+    this.cluster = clusterTables(this.database, this.trust, signal, cluster.name, seed);
     this.ownNode = ownNodeTable(this.database);
     this.knownNode = storedNodeTable(this.database, 'known-node');
     this.#keeper = new OwnNodeKeeper({

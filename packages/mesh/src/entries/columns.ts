@@ -48,7 +48,11 @@ export class Columns {
   /** The first of the free slots below `top`; each names the next in its `host`. */
   #free = NONE;
 
-  constructor(capacity = 1024) {
+  readonly #seed: number;
+
+  /** @param seed 32 random bits: without them a cluster could choose addresses that stand in each other's way. */
+  constructor(seed = 0, capacity = 1024) {
+    this.#seed = seed >>> 0;
     this.#resize(capacity);
   }
 
@@ -63,7 +67,7 @@ export class Columns {
 
   /** The slot that the index knows for a place, or -1. */
   find(place: Place): number {
-    let at = hash(place.w0, place.w1, place.w2, place.w3, place.length) & this.#mask;
+    let at = hash(this.#seed, place.w0, place.w1, place.w2, place.w3, place.length) & this.#mask;
     for (;;) {
       const slot = this.#index[at]! - 1;
       if (slot < 0 || this.#isAt(slot, place)) return slot;
@@ -165,7 +169,8 @@ export class Columns {
   #hashOf(slot: number): number {
     const { words } = this;
     const at = slot * 4;
-    return hash(words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!, this.length[slot]!);
+    const length = this.length[slot]!;
+    return hash(this.#seed, words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!, length);
   }
 
   /** Where in the index the slot's place stands; the slot itself may wait behind another. */
@@ -222,8 +227,15 @@ function grown<A extends Uint8Array | Uint16Array | Uint32Array>(old: A | undefi
 }
 
 /** Mixes five numbers; addresses of one subnet differ in few bits, and must not stand side by side. */
-function hash(w0: number, w1: number, w2: number, w3: number, length: number): number {
-  let h = Math.imul(w3 ^ Math.imul(length, 0x9e3779b1), 0x85ebca6b);
+function hash(
+  seed: number,
+  w0: number,
+  w1: number,
+  w2: number,
+  w3: number,
+  length: number,
+): number {
+  let h = Math.imul(seed ^ w3 ^ Math.imul(length, 0x9e3779b1), 0x85ebca6b);
   h = Math.imul((h ^ (h >>> 15)) + w2, 0xc2b2ae35);
   h = Math.imul((h ^ (h >>> 13)) + w1, 0x27d4eb2f);
   h = Math.imul((h ^ (h >>> 15)) + w0, 0x165667b1);

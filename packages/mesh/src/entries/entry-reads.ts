@@ -29,7 +29,7 @@ const portsKey = (ports: readonly NamedPort[]): string =>
 /** What can be asked of entries in columns. */
 export abstract class EntryReads extends Followed {
   readonly own: string | undefined;
-  protected readonly columns = new Columns();
+  protected readonly columns: Columns;
   protected readonly clusters = new Map<string, Cluster>();
   protected readonly names: string[] = [];
   protected readonly hostsInUse = new Interned<Address>((host) => host);
@@ -41,10 +41,14 @@ export abstract class EntryReads extends Followed {
   protected stored = 0;
   readonly #place = newPlace();
 
-  /** @param own the cluster that wins every address that it claims, and whose pods' names are kept. */
-  constructor(own?: string) {
+  /**
+   * @param own the cluster that wins every address that it claims, and whose pods' names are kept.
+   * @param seed 32 random bits for the places of addresses among the columns.
+   */
+  constructor(own?: string, seed = 0) {
     super();
     this.own = own;
+    this.columns = new Columns(seed);
   }
 
   get size(): number {

@@ -11,6 +11,8 @@ export interface MostEntries {
   readonly entries: number;
   /** Bytes of different sets of named ports: all else of an entry has one size. */
   readonly portBytes: number;
+  /** What all clusters may have together. */
+  readonly ofAll?: { readonly entries: number; readonly portBytes: number };
 }
 
 const ANY: MostEntries = {
@@ -29,6 +31,7 @@ export class IpEntries extends EntryReads {
   readonly #readers = new PlaceReaders(this.columns, (slot) => this.#bury(slot));
   /** Which cluster each set of named ports is charged to. */
   readonly #payers = new Map<number, Cluster>();
+  #portBytes = 0;
 
   /** Throws MeshError `too-many`, and then nothing has changed. */
   put(cluster: string, raw: RawEntry, most = ANY): PutResult {
@@ -41,6 +44,11 @@ export class IpEntries extends EntryReads {
     if (from.count >= most.entries) {
       const message = `cluster ${cluster} has ${most.entries} ip already, and no more are taken`;
       throw new MeshError('too-many', message, most.entries);
+    }
+    const { ofAll } = most;
+    if (ofAll !== undefined && this.stored >= ofAll.entries) {
+      const message = `all clusters together have ${ofAll.entries} ip already, and no more are taken`;
+      throw new MeshError('too-many', message, ofAll.entries);
     }
     const ports = this.#acquirePorts(from, raw.ports, most);
     if (head < 0) slot = columns.insert(raw);
@@ -98,7 +106,14 @@ export class IpEntries extends EntryReads {
       const message = `cluster ${from.name} would have more than ${most.portBytes} bytes of named ports, and no more are taken`;
       throw new MeshError('too-many', message, most.portBytes);
     }
+    const { ofAll } = most;
+    if (ofAll !== undefined && this.#portBytes + bytes > ofAll.portBytes) {
+      this.ports.release(number);
+      const message = `all clusters together would have more than ${ofAll.portBytes} bytes of named ports, and no more are taken`;
+      throw new MeshError('too-many', message, ofAll.portBytes);
+    }
     from.portBytes += bytes;
+    this.#portBytes += bytes;
     this.#payers.set(number, from);
     return number;
   }
@@ -110,6 +125,7 @@ export class IpEntries extends EntryReads {
     if (ports === undefined || payer === undefined) return;
     if (this.ports.value(number) !== undefined) return;
     payer.portBytes -= bytesOf(ports);
+    this.#portBytes -= bytesOf(ports);
     this.#payers.delete(number);
   }
 

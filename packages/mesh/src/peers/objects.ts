@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { Prefix } from '@causeway/ip';
 import {
   type EmptyStoreGuard,
   KindFollower,
@@ -119,7 +120,7 @@ export function specOf(
 ): PeerSpec | BadPeer {
   const bad = (reason: string): BadPeer => ({ name, source: 'object', reason });
   if (name === own) return bad('this is the own cluster; a MeshPeer describes another one');
-  const { endpoints, secretName, serverName, id, suspended = false } = spec;
+  const { endpoints, secretName, serverName, id, allowedCIDRs, suspended = false } = spec;
   const named = `Secret ${MESH_SECRETS_NAMESPACE}/${secretName}`;
   if (secretName !== undefined && secret === undefined) {
     return bad(
@@ -139,7 +140,7 @@ export function specOf(
     ...(secret?.key === undefined ? {} : { key: secret.key }),
     ...(serverName === undefined ? {} : { serverName }),
   };
-  const text = JSON.stringify([endpoints, tls, id, suspended]);
+  const text = JSON.stringify([endpoints, tls, id, suspended, allowedCIDRs]);
   return {
     name,
     source: 'object',
@@ -147,6 +148,9 @@ export function specOf(
     tls,
     id,
     suspended,
+    ...(allowedCIDRs === undefined
+      ? {}
+      : { allowedCIDRs: allowedCIDRs.map((each) => Prefix.parse(each, { hostBits: 'clear' })) }),
     stamp: `object ${createHash('sha256').update(text).digest('hex')}`,
   };
 }

@@ -1,6 +1,7 @@
 import { Address, Prefix, PrefixTrie } from '@causeway/ip';
-import type { NodeRow } from '../rows.ts';
+import { type NodeRow, nodeRowKey } from '../rows.ts';
 import type { Guard } from '../sinks.ts';
+import { Trust } from './trust.ts';
 
 /** A range of the own cluster. */
 export interface OwnRange {
@@ -30,8 +31,12 @@ const LEAST_LENGTH = { ipv4: 8, ipv6: 16 } as const;
 export class Ranges {
   readonly #nobodys = new PrefixTrie<string>();
   readonly #own = new PrefixTrie<string>();
+  readonly #nodes = new Map<string, readonly Prefix[]>();
   /** Pod CIDRs of other clusters' nodes, by who has them. */
   readonly #others = new PrefixTrie<Map<string, number>>();
+  readonly #trust = new Trust((cluster, at) =>
+    this.#others.covering(at).some(({ value }) => value.has(cluster)),
+  );
 
   constructor() {
     for (const [text, what] of NOBODYS) this.#nobodys.set(Prefix.parse(text), what);
@@ -48,7 +53,25 @@ export class Ranges {
     return { added, removed: gone.length > 0 };
   }
 
-  addCidrs(cluster: string, cidrs: Iterable<Prefix>): void {
+  /** A node that is in force: what its cluster may speak of hangs on it. */
+  setNode(row: NodeRow): void {
+    this.removeNode(row.cluster, row.name);
+    const cidrs = cidrsOf(row);
+    this.#nodes.set(nodeRowKey(row.cluster, row.name), cidrs);
+    this.#addCidrs(row.cluster, cidrs);
+    this.#trust.setNode(row);
+  }
+
+  removeNode(cluster: string, name: string): void {
+    const key = nodeRowKey(cluster, name);
+    const cidrs = this.#nodes.get(key);
+    if (cidrs === undefined) return;
+    this.#nodes.delete(key);
+    this.#removeCidrs(cluster, cidrs);
+    this.#trust.removeNode(cluster, name);
+  }
+
+  #addCidrs(cluster: string, cidrs: readonly Prefix[]): void {
     for (const cidr of cidrs) {
       const holders = this.#others.get(cidr) ?? new Map<string, number>();
       holders.set(cluster, (holders.get(cluster) ?? 0) + 1);
@@ -56,7 +79,7 @@ export class Ranges {
     }
   }
 
-  removeCidrs(cluster: string, cidrs: Iterable<Prefix>): void {
+  #removeCidrs(cluster: string, cidrs: readonly Prefix[]): void {
     for (const cidr of cidrs) {
       const holders = this.#others.get(cidr);
       const left = (holders?.get(cluster) ?? 0) - 1;
@@ -81,22 +104,15 @@ export class Ranges {
     return `${at} lies in or over ${own.prefix}, which is ${own.value} of this cluster`;
   }
 
-  guard(cluster: string): Guard {
+  /** @param allowed what the peer may speak of at all, where somebody has said it. */
+  guard(cluster: string, allowed: () => readonly Prefix[] | undefined = () => undefined): Guard {
+    const trusted = { cluster, allowed };
     return {
-      entry: (at) => this.refusal(at),
-      node: (row) => this.#node(cluster, row),
-      service: (row) => this.backends(Object.keys(row.backends)),
+      entry: (at, identity) => this.refusal(at) ?? this.#trust.entry(trusted, at, identity),
+      node: (row) => this.#node(cluster, row) ?? this.#trust.node(trusted, row),
+      backend: (address) => this.refusal(address) ?? this.#trust.inside(trusted, address),
+      onNodes: (listener) => this.#trust.onNodes(cluster, listener),
     };
-  }
-
-  /** Why a service may not have such backends. */
-  backends(addresses: Iterable<string>): string | undefined {
-    for (const text of addresses) {
-      const address = Address.tryParse(text);
-      const reason = address === undefined ? undefined : this.refusal(address);
-      if (reason !== undefined) return `backend ${reason}`;
-    }
-    return undefined;
   }
 
   #node(cluster: string, row: NodeRow): string | undefined {
@@ -106,7 +122,7 @@ export class Ranges {
       const reason = address === undefined ? undefined : this.refusal(address);
       if (reason !== undefined) return `${type} ${reason}`;
     }
-    for (const cidr of [...row.podCIDRs.ipv4, ...row.podCIDRs.ipv6]) {
+    for (const cidr of cidrsOf(row)) {
       const reason = this.refusal(cidr) ?? this.#othersClaim(cluster, cidr);
       if (reason !== undefined) return `pod CIDR ${reason}`;
     }
@@ -127,6 +143,8 @@ export class Ranges {
     return undefined;
   }
 }
+
+const cidrsOf = ({ podCIDRs }: NodeRow): Prefix[] => [...podCIDRs.ipv4, ...podCIDRs.ipv6];
 
 /** The closest prefix of a trie that shares addresses with this one. */
 function touching<V>(

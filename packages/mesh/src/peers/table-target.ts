@@ -1,6 +1,7 @@
 import type { KvError } from '@causeway/etcd';
 import type { IdentityLayout } from '@causeway/identity';
 import { ClusterId } from '@causeway/identity';
+import type { Prefix } from '@causeway/ip';
 import type { Clock } from '@causeway/tables';
 import type { ClusterConfig } from '../codec/cluster-config.ts';
 import { MeshError } from '../errors.ts';
@@ -9,6 +10,7 @@ import { putBack } from '../keep/put-back.ts';
 import type { KeptContact } from '../keep/records.ts';
 import { type StateKind, stateKindsOf, syncedKey } from '../keys.ts';
 import { MeshReader, type ReaderLimits } from '../reader.ts';
+import type { Room } from '../room.ts';
 import type { MeshTables } from '../rows.ts';
 import { turnOf } from './contact.ts';
 import type { ClusterCounts } from './counts.ts';
@@ -51,6 +53,8 @@ export interface TableTargetOptions {
   readonly name: string;
   /** The id that the peer must have, where that is known beforehand. */
   readonly expectedId: () => number | undefined;
+  /** What somebody said the peer may speak of at all. */
+  readonly allowedCIDRs?: () => readonly Prefix[] | undefined;
   readonly maxConnectedClusters: 255 | 511;
   readonly layout: IdentityLayout;
   readonly tables: MeshTables;
@@ -59,6 +63,8 @@ export interface TableTargetOptions {
   readonly ranges: Ranges;
   readonly clock: Clock;
   readonly limits?: ReaderLimits;
+  /** What all peers share. */
+  readonly room?: Room;
   /** Where the peer's last state is kept over restarts. */
   readonly kept?: KeptPeer;
 }
@@ -94,8 +100,9 @@ export class TableTarget implements PeerTarget {
           kinds: [kind],
           once: true,
           initial: false,
-          guard: ranges.guard(name),
+          guard: ranges.guard(name, this.#options.allowedCIDRs),
           limits,
+          ...(this.#options.room === undefined ? {} : { room: this.#options.room }),
           ...(kept === undefined ? {} : { journal: kept }),
           pageSize: page.size,
           onSynced: () => {
@@ -131,8 +138,10 @@ export class TableTarget implements PeerTarget {
     try {
       this.#check(config);
       const cluster = { name, id: ClusterId(config.id) };
-      const guard = ranges.guard(name);
-      await putBack(found, { tables, cluster, layout, guard, limits }, signal);
+      const guard = ranges.guard(name, this.#options.allowedCIDRs);
+      const { room } = this.#options;
+      const shared = room === undefined ? {} : { room };
+      await putBack(found, { tables, cluster, layout, guard, limits, ...shared }, signal);
     } catch (error) {
       await kept.refuse(error);
       this.forget();
@@ -186,8 +195,9 @@ export class TableTarget implements PeerTarget {
   }
 
   withdrawAll(): boolean {
-    const { tables, name, kept } = this.#options;
+    const { tables, name, kept, room } = this.#options;
     kept?.drop();
+    room?.forget(name);
     const mine = (row: { readonly cluster: string }) => row.cluster === name;
     const gone = [
       take(tables.services, mine),

@@ -283,8 +283,6 @@ test("overlaps: a peer may not speak of our ranges, of nobody's, or of everythin
   assert.match(reason(ipKey('0.0.0.0/0')), /wider than a \/8/);
   assert.match(reason('cilium/state/services/v1/east/shop/catch'), /a range of services/);
   // Another peer cannot take the first one's pod CIDR.
-  for (const { podCIDRs, cluster } of t.tables.nodes.rows())
-    t.ranges.addCidrs(cluster, podCIDRs.ipv4);
   const west = t.store('west', 8);
   t.keep(west);
   await west.fill();
@@ -295,4 +293,87 @@ test("overlaps: a peer may not speak of our ranges, of nobody's, or of everythin
     t.tables.rejected.get('west cilium/state/nodes/v1/west/thief')?.reason ?? '',
     /10\.7\.0\.0\/16, which cluster east had first/,
   );
+});
+
+test('trust: a range must be of its nodes’ pods, identities are its own, and little of the Internet is its', async () => {
+  await using t = new PeerWorld();
+  const east = t.store('east', 7);
+  t.keep(east);
+  await east.fill();
+  const id = (7 << 16) | 300;
+  const entry = (ip: string, number: number, mask = 'null') => ({
+    key: ipKey(ip),
+    value: `{"IP":"${ip.split('/')[0]}","Mask":${mask},"HostIP":"192.0.7.1","ID":${number},"Key":0}`,
+  });
+  const SLASH_24 = '"////AA=="';
+  // Of the world: a range of somebody's, and half of the Internet as pod CIDRs of its nodes.
+  await east.put(entry('203.0.113.0/24', id, SLASH_24));
+  await east.node('wide', '192.0.7.3', '16.0.0.0/12');
+  for (let i = 0; i < 4; i++) await east.node(`quarter${i}`, '192.0.7.4', `9.${i}.0.0/17`);
+  // Within its pods' CIDR, though it comes before the node is known; one loses its node later.
+  await east.put(entry('10.7.9.0/24', id, SLASH_24));
+  await east.put(entry('10.77.1.0/24', id, SLASH_24));
+  await east.node('n2', '192.0.7.2', '10.77.0.0/16');
+  // Everybody, unmanaged, its API server where no node is; and what stores do carry.
+  for (const [ip, number] of [
+    ['10.7.1.2', 2],
+    ['10.7.1.3', 3],
+    ['10.7.1.7', 7],
+    ['10.7.1.128', 128],
+    ['192.0.7.1', 7],
+    ['10.7.1.4', 4],
+    ['10.7.1.8', 8],
+    ['10.7.1.6', 6],
+    ['10.7.1.1', 1],
+  ] as const) {
+    await east.put(entry(ip, number));
+  }
+  t.join(east);
+  await t.until('ready', () => t.row('east').state === 'ready', 10_000);
+  const rejected = () =>
+    [...t.tables.rejected.rows()].map(({ key }) => key.slice(key.lastIndexOf('v1/') + 3)).sort();
+  const wanted = [
+    'default/10.7.1.128',
+    'default/10.7.1.2',
+    'default/10.7.1.3',
+    'default/10.7.1.7',
+    'default/203.0.113.0/24',
+    'east/quarter2',
+    'east/quarter3',
+    'east/wide',
+  ];
+  assert.deepEqual(rejected(), wanted);
+  const reason = (key: string) => t.tables.rejected.get(`east ${key}`)?.reason ?? '';
+  assert.match(reason(ipKey('203.0.113.0/24')), /lies in no pod CIDR of its nodes/);
+  assert.match(reason(ipKey('10.7.1.2')), /identity 2 \(reserved:world\) is not/);
+  assert.match(reason(ipKey('10.7.1.7')), /for addresses of its own nodes/);
+  assert.match(reason('cilium/state/nodes/v1/east/wide'), /more of the Internet's addresses/);
+  await east.kv.delete('cilium/state/nodes/v1/east/n2');
+  await t.until('its range goes', () => rejected().includes('default/10.77.1.0/24'), 10_000);
+  assert.equal(t.tables.ipEntries.get('east', '10.77.1.0/24'), undefined);
+  await east.node('n2', '192.0.7.2', '10.77.0.0/16');
+  await t.until('and is back', () => rejected().length === wanted.length, 10_000);
+  assert.ok(t.tables.ipEntries.get('east', '10.77.1.0/24'));
+});
+
+test('trust: allowedCIDRs are what a peer may speak of, ranges beyond its nodes’ among it', async () => {
+  await using t = new PeerWorld();
+  const east = t.store('east', 7);
+  t.keep(east);
+  await east.fill();
+  await east.ip('10.50.0.1', 300, '192.0.7.1');
+  await east.ip('203.0.113.0/24', 300, '192.0.7.1');
+  await east.node('n2', '198.51.100.2', '10.7.0.0/24');
+  await east.service('away', '10.51.0.1');
+  const allowed = ['10.7.0.0/16', '192.0.7.0/24', '203.0.113.0/24'].map((each) =>
+    Prefix.parse(each),
+  );
+  t.join(east, undefined, undefined, allowed);
+  await t.until('ready', () => t.row('east').state === 'ready', 10_000);
+  assert.deepEqual(t.have('east'), { ...WHOLE, ip: 2 });
+  assert.ok(t.tables.ipEntries.get('east', '203.0.113.0/24'));
+  for (const { reason } of t.tables.rejected.rows()) {
+    assert.match(reason, /lies outside spec\.allowedCIDRs of its MeshPeer/);
+  }
+  assert.equal(t.row('east').counts.rejected, 3);
 });

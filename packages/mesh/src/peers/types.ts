@@ -1,4 +1,5 @@
 import type { TlsOptions } from '@causeway/etcd';
+import type { Prefix } from '@causeway/ip';
 import type { StateKind } from '../keys.ts';
 
 /** How a peer cluster is reached, whoever said so. */
@@ -12,6 +13,8 @@ export interface PeerSpec {
   readonly tls: TlsOptions | undefined;
   /** The cluster id that it must have, where that is known beforehand. */
   readonly id: number | undefined;
+  /** What it may speak of at all; undefined: ranges of its nodes, and single addresses wherever they are. */
+  readonly allowedCIDRs?: readonly Prefix[];
   /** Nothing is read, and nothing that was read is kept. */
   readonly suspended: boolean;
   /** Changes whenever a connection made before must be made anew. */

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { closed, maybe, open, text } from './build.ts';
-import { dnsSubdomain, metadata } from './common.ts';
+import { cidr, dnsSubdomain, metadata } from './common.ts';
 
 /** The namespace of the Secrets that MeshPeers name. */
 export const MESH_SECRETS_NAMESPACE = 'kube-system';
@@ -55,6 +55,12 @@ export const meshPeer = open({
     serverName: maybe(
       hostName.meta({
         description: "The name in the server's certificate, where it is not the endpoint's host.",
+      }),
+    ),
+    allowedCIDRs: maybe(
+      z.array(cidr).min(1).max(256).meta({
+        description:
+          "What the peer may speak of: nothing outside is believed, and ranges within need not be its nodes' pod CIDRs. None: any single address but ours, and ranges of its nodes' pods.",
       }),
     ),
     suspended: maybe(

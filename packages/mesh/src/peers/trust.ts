@@ -1,0 +1,148 @@
+import { type NumericIdentity, RESERVED, reservedName } from '@causeway/identity';
+import { Address, Prefix } from '@causeway/ip';
+import type { NodeRow } from '../rows.ts';
+
+/** A peer, and what somebody said it may speak of at all: pods, nodes and backends. */
+export interface Trusted {
+  readonly cluster: string;
+  readonly allowed: () => readonly Prefix[] | undefined;
+}
+
+/** Reserved identities that clusters' stores carry: what they mean is the same everywhere, and opens little. */
+const CARRIED: ReadonlySet<number> = new Set([
+  RESERVED['remote-node'],
+  RESERVED.health,
+  RESERVED.ingress,
+]);
+
+/** Addresses that no host of the Internet has: pods' CIDRs from them take nothing from the world. */
+const PRIVATE = [
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '100.64.0.0/10',
+  '198.18.0.0/15',
+  'fc00::/7',
+].map((text) => Prefix.parse(text));
+
+/** What all pod CIDRs of a peer may take of the Internet's addresses together: so much as one prefix of this length. */
+const PUBLIC_LENGTH = { ipv4: 16, ipv6: 32 } as const;
+
+/**
+ * What a peer is believed beyond what is ours. A host's address may be any: whoever is let into a mesh names workloads.
+ * A range may only be what its nodes have for pods, for a range takes everybody in it, and those take little of the
+ * Internet's. `allowedCIDRs` of its MeshPeer widens the ranges, and then nothing outside is believed at all.
+ */
+export class Trust {
+  readonly #hasCidr: (cluster: string, at: Prefix) => boolean;
+  /** Nodes' own addresses, by cluster and node. */
+  readonly #addresses = new Map<string, Map<string, readonly string[]>>();
+  /** Shares of what a cluster may have of the Internet's addresses, by node; of those alone that have some. */
+  readonly #public = new Map<string, Map<string, number>>();
+  readonly #listeners = new Map<string, Set<() => void>>();
+
+  /** @param hasCidr whether a prefix lies in a pod CIDR of the cluster's nodes. */
+  constructor(hasCidr: (cluster: string, at: Prefix) => boolean) {
+    this.#hasCidr = hasCidr;
+  }
+
+  setNode({ cluster, name, addresses }: NodeRow): void {
+    const nodes = this.#addresses.get(cluster) ?? new Map<string, readonly string[]>();
+    this.#addresses.set(cluster, nodes);
+    nodes.set(
+      name,
+      addresses.map(({ ip }) => ip),
+    );
+    this.#tell(cluster);
+  }
+
+  removeNode(cluster: string, name: string): void {
+    this.#addresses.get(cluster)?.delete(name);
+    this.#public.get(cluster)?.delete(name);
+    this.#tell(cluster);
+  }
+
+  /** Called after each change of a cluster's nodes. Returns its undoing. */
+  onNodes(cluster: string, listener: () => void): () => void {
+    const listeners = this.#listeners.get(cluster) ?? new Set();
+    this.#listeners.set(cluster, listeners);
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }
+
+  #tell(cluster: string): void {
+    for (const listener of this.#listeners.get(cluster) ?? []) listener();
+  }
+
+  /** Why an entry is not believed. */
+  entry(trusted: Trusted, at: Address | Prefix, identity: number): string | undefined {
+    const outside = this.inside(trusted, at);
+    if (outside !== undefined) return outside;
+    if (identity < 256 && !CARRIED.has(identity)) {
+      const name = `identity ${identity} (reserved:${reservedName(identity as NumericIdentity) ?? 'none'})`;
+      if (identity !== RESERVED['kube-apiserver'])
+        return `${name} is not another cluster's to give`;
+      if (!this.#isNode(trusted.cluster, at)) {
+        return `${name} is for addresses of its own nodes, and ${at} is none`;
+      }
+    }
+    if (!at.includes('/') || trusted.allowed() !== undefined) return undefined;
+    if (this.#hasCidr(trusted.cluster, at as Prefix)) return undefined;
+    return `${at} lies in no pod CIDR of its nodes, and its MeshPeer has no spec.allowedCIDRs that name it`;
+  }
+
+  /** Why something lies outside of what the peer may speak of. */
+  inside({ allowed }: Trusted, at: Address | Prefix): string | undefined {
+    const ranges = allowed();
+    if (ranges === undefined || ranges.some((range) => covers(range, at))) return undefined;
+    return `${at} lies outside spec.allowedCIDRs of its MeshPeer`;
+  }
+
+  /** Why a node is not believed. What is believed counts at once: its cluster says many at a time. */
+  node(trusted: Trusted, row: NodeRow): string | undefined {
+    for (const { ip } of row.addresses) {
+      const address = Address.tryParse(ip);
+      const outside = address === undefined ? undefined : this.inside(trusted, address);
+      if (outside !== undefined) return outside;
+    }
+    let share = 0;
+    for (const cidr of [...row.podCIDRs.ipv4, ...row.podCIDRs.ipv6]) {
+      const outside = this.inside(trusted, cidr);
+      if (outside !== undefined) return outside;
+      share += shareOf(cidr);
+    }
+    return trusted.allowed() === undefined ? this.#takePublic(row, share) : undefined;
+  }
+
+  #takePublic({ cluster, name }: NodeRow, share: number): string | undefined {
+    const shares = this.#public.get(cluster) ?? new Map<string, number>();
+    let sum = share;
+    for (const [node, each] of shares) if (node !== name) sum += each;
+    if (sum > 1) {
+      return `with the pod CIDRs of node ${name} it would have more of the Internet's addresses than a /${PUBLIC_LENGTH.ipv4} (IPv6: /${PUBLIC_LENGTH.ipv6}); name them in spec.allowedCIDRs of its MeshPeer`;
+    }
+    if (share === 0) shares.delete(name);
+    else this.#public.set(cluster, shares.set(name, share));
+    return undefined;
+  }
+
+  #isNode(cluster: string, at: Address | Prefix): boolean {
+    for (const addresses of this.#addresses.get(cluster)?.values() ?? []) {
+      if (addresses.includes(at)) return true;
+    }
+    return false;
+  }
+}
+
+function shareOf(cidr: Prefix): number {
+  if (PRIVATE.some((range) => covers(range, cidr))) return 0;
+  return 2 ** (PUBLIC_LENGTH[Prefix.family(cidr)] - Prefix.length(cidr));
+}
+
+function covers(range: Prefix, at: Address | Prefix): boolean {
+  if (!at.includes('/')) return Prefix.contains(range, at as Address);
+  const prefix = at as Prefix;
+  return (
+    Prefix.length(prefix) >= Prefix.length(range) && Prefix.contains(range, Prefix.address(prefix))
+  );
+}
