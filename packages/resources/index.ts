@@ -16,6 +16,7 @@ export { ResourceError, type ResourceErrorCode, type ResourceIssue } from './src
 export { type EtcdStoreOptions, etcdStore } from './src/etcd-store.ts';
 export { EmptyStoreGuard } from './src/follow/empty-store.ts';
 export { KindFollower, type KindSource, type SourceStatus } from './src/follow/follower.ts';
+export { Followers, objectKey } from './src/follow/followers.ts';
 export {
   apiVersionOf,
   findKind,

@@ -1,13 +1,18 @@
 import type { Log } from '@causeway/daemon';
 import { Candidacy, type Kv, type LeaderView } from '@causeway/etcd';
-import { etcdStore, type ResourceStore, type SourceStatus } from '@causeway/resources';
+import {
+  etcdStore,
+  type Followers,
+  type ResourceStore,
+  type SourceStatus,
+} from '@causeway/resources';
 import type { Clock } from '@causeway/tables';
 import type { OperatorConfig } from './config.ts';
 import { OperatorError } from './errors.ts';
 import { Lead } from './lead.ts';
 import type { KnownStore } from './memory.ts';
 import type { PartStatus } from './part.ts';
-import { OperatorSources, type OperatorTables, operatorTables } from './sources.ts';
+import { type OperatorTables, operatorSources, operatorTables } from './sources.ts';
 
 /** Held by the leader's lease; its value is the leader's name. */
 export const ELECTION_KEY = 'causeway/election/operator';
@@ -44,7 +49,7 @@ export class Operator implements AsyncDisposable {
   readonly tables: OperatorTables = operatorTables();
   readonly store: ResourceStore;
   readonly #options: OperatorOptions;
-  readonly #sources: OperatorSources;
+  readonly #sources: Followers;
   readonly #candidacy: Candidacy<Lead>;
   readonly #stop = new AbortController();
 
@@ -53,7 +58,7 @@ export class Operator implements AsyncDisposable {
     this.#options = options;
     this.store = etcdStore(kv);
     const { secretsNamespace } = config.bgp;
-    this.#sources = new OperatorSources(this.store, this.tables, secretsNamespace, clock, log);
+    this.#sources = operatorSources(this.store, this.tables, secretsNamespace, clock, log);
     const { name } = config;
     this.#candidacy = new Candidacy({
       kv,

@@ -8,15 +8,14 @@ import {
   type CiliumBGPPeerConfig,
   type CiliumLoadBalancerIPPool,
   type CiliumPodIPPool,
-  EmptyStoreGuard,
-  KindFollower,
+  Followers,
   type KindName,
+  objectKey,
   type PodIPPoolOptions,
   type ResourceKinds,
   type ResourceStore,
   type Service,
   type ServiceCIDR,
-  type SourceStatus,
 } from '@causeway/resources';
 import { type Clock, Database, type Table } from '@causeway/tables';
 import {
@@ -54,11 +53,7 @@ export interface BgpTables {
 }
 
 const named = (object: { metadata: { namespace?: string; name: string } }): string =>
-  keyOf(object.metadata.namespace, object.metadata.name);
-
-/** `namespace/name`, or the name alone for what belongs to the whole cluster. */
-export const keyOf = (namespace: string | undefined, name: string): string =>
-  namespace === undefined ? name : `${namespace}/${name}`;
+  objectKey(object.metadata.namespace, object.metadata.name);
 
 export function operatorTables(): OperatorTables {
   const database = new Database();
@@ -88,88 +83,47 @@ export function operatorTables(): OperatorTables {
   };
 }
 
-/** Keeps the tables equal to the registry, on every instance: whoever is elected has them at hand. */
-export class OperatorSources implements AsyncDisposable {
-  /** Shared by all who follow this store: it is not empty once any of them has seen an object. */
-  readonly guard: EmptyStoreGuard;
-  readonly #stop = new AbortController();
-  readonly #followers: (AsyncDisposable & { status(): SourceStatus })[];
-
-  /** @param secretsNamespace where sessions' passwords are. */
-  constructor(
-    store: ResourceStore,
-    tables: OperatorTables,
-    secretsNamespace: string,
-    clock: Clock,
-    log: Log,
-  ) {
-    this.guard = new EmptyStoreGuard(clock, this.#stop.signal);
-    const { guard } = this;
-    const whole = <K extends KindName>(kind: K, table: Table<ResourceKinds[K]>) =>
-      new KindFollower(store, { kind, table, row: (object) => object, key: keyOf }, guard, log);
-    this.#followers = [
-      new KindFollower(
-        store,
-        { kind: 'CiliumNode', table: tables.nodes, row: nodeRow, key: keyOf },
-        guard,
-        log,
-      ),
-      new KindFollower(
-        store,
-        { kind: 'Node', table: tables.facts, row: nodeFacts, key: keyOf },
-        guard,
-        log,
-      ),
-      new KindFollower(
-        store,
-        {
-          kind: 'Service',
-          table: tables.services,
-          // Of the others nothing is asked of the operator.
-          row: (object) => (wantsVips(object) ? object : undefined),
-          key: keyOf,
-        },
-        guard,
-        log,
-      ),
-      whole('CiliumPodIPPool', tables.pools),
-      whole('PodIPPoolOptions', tables.options),
-      whole('CiliumLoadBalancerIPPool', tables.vipPools),
-      whole('ServiceCIDR', tables.serviceCidrs),
-      whole('AddressReservation', tables.reservations),
-      whole('AddressPlan', tables.plans),
-      whole('CiliumBGPClusterConfig', tables.bgp.configs),
-      whole('CiliumBGPNodeConfigOverride', tables.bgp.overrides),
-      whole('CiliumBGPPeerConfig', tables.bgp.peers),
-      whole('CiliumBGPNodeConfig', tables.bgp.nodes),
-      new KindFollower(
-        store,
-        {
-          kind: 'Secret',
-          namespace: secretsNamespace,
-          table: tables.bgp.secrets,
-          row: ({ metadata }) => ({ name: metadata.name }),
-          key: (_, name) => name,
-        },
-        guard,
-        log,
-      ),
-    ];
-  }
-
-  /** Every kind has been listed once. */
-  get synced(): boolean {
-    return this.#followers.every((follower) => follower.status().synced);
-  }
-
-  status(): readonly SourceStatus[] {
-    return this.#followers.map((follower) => follower.status());
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort();
-    await Promise.all(this.#followers.map((each) => each[Symbol.asyncDispose]()));
-  }
+/**
+ * Keeps the tables equal to the registry, on every instance: whoever is elected has them at hand.
+ *
+ * @param secretsNamespace where BGP sessions' passwords are
+ */
+export function operatorSources(
+  store: ResourceStore,
+  tables: OperatorTables,
+  secretsNamespace: string,
+  clock: Clock,
+  log: Log,
+): Followers {
+  const followers = new Followers(store, clock, log);
+  const { bgp } = tables;
+  followers.follow({ kind: 'CiliumNode', table: tables.nodes, row: nodeRow, key: objectKey });
+  followers.follow({ kind: 'Node', table: tables.facts, row: nodeFacts, key: objectKey });
+  followers.follow({
+    kind: 'Service',
+    table: tables.services,
+    // Of the others nothing is asked of the operator.
+    row: (object) => (wantsVips(object) ? object : undefined),
+    key: objectKey,
+  });
+  followers.followWhole('CiliumPodIPPool', tables.pools);
+  followers.followWhole('PodIPPoolOptions', tables.options);
+  followers.followWhole('CiliumLoadBalancerIPPool', tables.vipPools);
+  followers.followWhole('ServiceCIDR', tables.serviceCidrs);
+  followers.followWhole('AddressReservation', tables.reservations);
+  followers.followWhole('AddressPlan', tables.plans);
+  followers.followWhole('CiliumBGPClusterConfig', bgp.configs);
+  followers.followWhole('CiliumBGPNodeConfigOverride', bgp.overrides);
+  followers.followWhole('CiliumBGPPeerConfig', bgp.peers);
+  followers.followWhole('CiliumBGPNodeConfig', bgp.nodes);
+  followers.follow({
+    kind: 'Secret',
+    namespace: secretsNamespace,
+    table: bgp.secrets,
+    row: ({ metadata }) => ({ name: metadata.name }),
+    key: (_, name) => name,
+  });
+  return followers;
 }
 
 /** Of type LoadBalancer, or still with addresses from when it was. */

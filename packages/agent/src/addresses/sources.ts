@@ -1,17 +1,14 @@
-import type { Log } from '@causeway/daemon';
 import { type Family, Prefix } from '@causeway/ip';
 import {
   type AddressReservation,
   type CiliumPodIPPool,
-  type EmptyStoreGuard,
-  KindFollower,
+  type Followers,
+  objectKey,
   type PodIPPoolOptions,
-  type ResourceStore,
   type StatefulSet,
 } from '@causeway/resources';
 import type { Database, Table } from '@causeway/tables';
 import { podKey, readAnnotations } from '../sources/pods.ts';
-import type { Follower } from '../sources/store.ts';
 import type { PoolView } from './choice.ts';
 
 /** A CiliumPodIPPool as a node looks at it. */
@@ -71,48 +68,21 @@ export function addressTables(database: Database): AddressTables {
 }
 
 /** The kinds that decide about addresses, each into its table. */
-export function addressFollowers(
-  store: ResourceStore,
-  tables: AddressTables,
-  guard: EmptyStoreGuard,
-  log: Log,
-): Follower[] {
-  const byName = (_: string | undefined, name: string) => name;
-  return [
-    new KindFollower(
-      store,
-      { kind: 'CiliumPodIPPool', table: tables.pools, row: poolRow, key: byName },
-      guard,
-      log,
-    ),
-    new KindFollower(
-      store,
-      { kind: 'PodIPPoolOptions', table: tables.options, row: optionsRow, key: byName },
-      guard,
-      log,
-    ),
-    new KindFollower(
-      store,
-      { kind: 'StatefulSet', table: tables.workloads, row: workloadRow, key: podKey },
-      guard,
-      log,
-    ),
-    new KindFollower(
-      store,
-      {
-        kind: 'AddressReservation',
-        table: tables.reservations as never,
-        row: ({ metadata, spec }: AddressReservation): ReservationRow => ({
-          namespace: metadata.namespace ?? 'default',
-          name: metadata.name,
-          spec,
-        }),
-        key: podKey,
-      },
-      guard,
-      log,
-    ),
-  ];
+export function followAddresses(followers: Followers, tables: AddressTables): void {
+  const { pools, options, workloads, reservations } = tables;
+  followers.follow({ kind: 'CiliumPodIPPool', table: pools, row: poolRow, key: objectKey });
+  followers.follow({ kind: 'PodIPPoolOptions', table: options, row: optionsRow, key: objectKey });
+  followers.follow({ kind: 'StatefulSet', table: workloads, row: workloadRow, key: podKey });
+  followers.follow({
+    kind: 'AddressReservation',
+    table: reservations as never,
+    row: ({ metadata, spec }: AddressReservation): ReservationRow => ({
+      namespace: metadata.namespace ?? 'default',
+      name: metadata.name,
+      spec,
+    }),
+    key: podKey,
+  });
 }
 
 /** Pools with what extends them, as the choice for a pod looks at them. */

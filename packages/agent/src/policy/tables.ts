@@ -1,8 +1,9 @@
-import type {
-  CiliumCIDRGroup,
-  CiliumClusterwideNetworkPolicy,
-  CiliumNetworkPolicy,
-  NetworkPolicy,
+import {
+  type CiliumCIDRGroup,
+  type CiliumClusterwideNetworkPolicy,
+  type CiliumNetworkPolicy,
+  type NetworkPolicy,
+  objectKey,
 } from '@causeway/resources';
 import type { Database, Table } from '@causeway/tables';
 
@@ -17,9 +18,6 @@ export interface PolicyTables {
 interface Named {
   readonly metadata: { readonly namespace?: string; readonly name: string };
 }
-
-export const objectKey = (namespace: string | undefined, name: string): string =>
-  namespace === undefined ? name : `${namespace}/${name}`;
 
 export function policyTables(database: Database): PolicyTables {
   const table = <Row extends Named>(name: string): Table<Row> =>

@@ -2,19 +2,18 @@ import type { Log } from '@causeway/daemon';
 import type { Family } from '@causeway/ip';
 import {
   type CiliumEgressGatewayPolicy,
-  EmptyStoreGuard,
-  KindFollower,
-  type KindName,
-  type ResourceKinds,
+  type EmptyStoreGuard,
+  Followers,
+  objectKey,
   type ResourceStore,
   type SourceStatus,
 } from '@causeway/resources';
 import type { Clock, Database, Table } from '@causeway/tables';
-import { type AddressTables, addressFollowers, addressTables } from '../addresses/sources.ts';
+import { type AddressTables, addressTables, followAddresses } from '../addresses/sources.ts';
 import type { HealthRow } from '../api/types.ts';
 import { type BgpTables, bgpTables, passwordRow } from '../bgp/tables.ts';
 import { type StoredNodeTable, storedNodeOf, storedNodeTable } from '../node/own-node.ts';
-import { objectKey, type PolicyTables, policyTables } from '../policy/tables.ts';
+import { type PolicyTables, policyTables } from '../policy/tables.ts';
 import {
   type EndpointSliceTable,
   endpointSliceTable,
@@ -62,50 +61,25 @@ export function storeTables(database: Database): StoreTables {
   };
 }
 
-export type Follower = AsyncDisposable & { status(): SourceStatus };
-
-function bgpFollowers(
-  store: ResourceStore,
-  tables: BgpTables,
-  secretsNamespace: string,
-  guard: EmptyStoreGuard,
-  log: Log,
-): Follower[] {
-  const follow = <K extends KindName>(kind: K, table: Table<ResourceKinds[K]>): Follower =>
-    new KindFollower(
-      store,
-      { kind, table, row: (object) => object, key: (_, name) => name },
-      guard,
-      log,
-    );
-  return [
-    follow('CiliumBGPClusterConfig', tables.clusterConfigs),
-    follow('BGPClusterOptions', tables.clusterOptions),
-    follow('CiliumBGPPeerConfig', tables.peerConfigs),
-    follow('BGPPeerOptions', tables.peerOptions),
-    follow('CiliumBGPAdvertisement', tables.advertisements),
-    follow('CiliumBGPNodeConfigOverride', tables.overrides),
-    new KindFollower(
-      store,
-      {
-        kind: 'Secret',
-        namespace: secretsNamespace,
-        table: tables.passwords,
-        row: passwordRow,
-        key: (_, name) => name,
-      },
-      guard,
-      log,
-    ),
-  ];
+function followBgp(followers: Followers, tables: BgpTables, secretsNamespace: string): void {
+  followers.followWhole('CiliumBGPClusterConfig', tables.clusterConfigs);
+  followers.followWhole('BGPClusterOptions', tables.clusterOptions);
+  followers.followWhole('CiliumBGPPeerConfig', tables.peerConfigs);
+  followers.followWhole('BGPPeerOptions', tables.peerOptions);
+  followers.followWhole('CiliumBGPAdvertisement', tables.advertisements);
+  followers.followWhole('CiliumBGPNodeConfigOverride', tables.overrides);
+  followers.follow({
+    kind: 'Secret',
+    namespace: secretsNamespace,
+    table: tables.passwords,
+    row: passwordRow,
+    key: (_, name) => name,
+  });
 }
 
 /** Every kind that the agent reads from the resource store, each into its table. */
 export class StoreSources implements AsyncDisposable {
-  readonly #stop = new AbortController();
-  /** Shared by all who follow this store: it is not empty once any of them has seen an object. */
-  readonly guard: EmptyStoreGuard;
-  readonly #followers: Follower[];
+  readonly #followers: Followers;
 
   constructor(
     store: ResourceStore,
@@ -119,115 +93,53 @@ export class StoreSources implements AsyncDisposable {
     clock: Clock,
     log: Log,
   ) {
-    const guard = new EmptyStoreGuard(clock, this.#stop.signal);
-    this.guard = guard;
-    const { pods, namespaces, services, slices, policies, storedNode, egressPolicies } = tables;
-    this.#followers = [
-      new KindFollower(
-        store,
-        {
-          kind: 'CiliumNode',
-          table: storedNode,
-          row: (object) =>
-            object.metadata.name === node.name ? storedNodeOf(object, node.families) : undefined,
-          key: (_, name) => name,
-        },
-        guard,
-        log,
-      ),
-      new KindFollower(
-        store,
-        { kind: 'Namespace', table: namespaces, row: namespaceRow, key: (_, name) => name },
-        guard,
-        log,
-      ),
-      new KindFollower(
-        store,
-        { kind: 'Pod', table: pods as never, row: podRow, key: podKey },
-        guard,
-        log,
-      ),
-      new KindFollower(
-        store,
-        { kind: 'Service', table: services, row: (object) => object, key: podKey },
-        guard,
-        log,
-      ),
-      new KindFollower(
-        store,
-        { kind: 'EndpointSlice', table: slices, row: (object) => object, key: podKey },
-        guard,
-        log,
-      ),
-      new KindFollower(
-        store,
-        {
-          kind: 'NetworkPolicy',
-          table: policies.networkPolicies,
-          row: (object) => object,
-          key: objectKey,
-        },
-        guard,
-        log,
-      ),
-      new KindFollower(
-        store,
-        {
-          kind: 'CiliumNetworkPolicy',
-          table: policies.ciliumPolicies,
-          row: (object) => object,
-          key: objectKey,
-        },
-        guard,
-        log,
-      ),
-      new KindFollower(
-        store,
-        {
-          kind: 'CiliumClusterwideNetworkPolicy',
-          table: policies.clusterwidePolicies,
-          row: (object) => object,
-          key: objectKey,
-        },
-        guard,
-        log,
-      ),
-      new KindFollower(
-        store,
-        {
-          kind: 'CiliumCIDRGroup',
-          table: policies.cidrGroups,
-          row: (object) => object,
-          key: objectKey,
-        },
-        guard,
-        log,
-      ),
-      new KindFollower(
-        store,
-        {
-          kind: 'CiliumEgressGatewayPolicy',
-          table: egressPolicies,
-          row: (object) => object,
-          key: (_, name) => name,
-        },
-        guard,
-        log,
-      ),
-      ...addressFollowers(store, tables.addressing, guard, log),
-      ...(node.secretsNamespace === undefined
-        ? []
-        : bgpFollowers(store, tables.bgp, node.secretsNamespace, guard, log)),
-    ];
+    const followers = new Followers(store, clock, log);
+    this.#followers = followers;
+    const { pods, namespaces, services, slices, policies } = tables;
+    followers.follow({
+      kind: 'CiliumNode',
+      table: tables.storedNode,
+      row: (object) =>
+        object.metadata.name === node.name ? storedNodeOf(object, node.families) : undefined,
+      key: objectKey,
+    });
+    followers.follow({
+      kind: 'Namespace',
+      table: namespaces,
+      row: namespaceRow,
+      key: objectKey,
+    });
+    followers.follow({ kind: 'Pod', table: pods as never, row: podRow, key: podKey });
+    followers.follow({ kind: 'Service', table: services, row: (object) => object, key: podKey });
+    followers.follow({
+      kind: 'EndpointSlice',
+      table: slices,
+      row: (object) => object,
+      key: podKey,
+    });
+    followers.followWhole('NetworkPolicy', policies.networkPolicies);
+    followers.followWhole('CiliumNetworkPolicy', policies.ciliumPolicies);
+    followers.followWhole('CiliumClusterwideNetworkPolicy', policies.clusterwidePolicies);
+    followers.followWhole('CiliumCIDRGroup', policies.cidrGroups);
+    followers.followWhole('CiliumEgressGatewayPolicy', tables.egressPolicies);
+    followAddresses(followers, tables.addressing);
+    if (node.secretsNamespace !== undefined) {
+      followBgp(followers, tables.bgp, node.secretsNamespace);
+    }
+  }
+
+  /** Shared by all who follow this store: it is not empty once any of them has seen an object. */
+  get guard(): EmptyStoreGuard {
+    return this.#followers.guard;
   }
 
   /** The store answers and holds not one object: that is not believed. */
   get empty(): boolean {
-    return !this.guard.hasObjects && this.status().every(({ synced }) => synced);
+    return !this.guard.hasObjects && this.#followers.synced;
   }
 
   status(): SourceStatus[] {
-    return this.#followers.map((each) => each.status());
+    return this.#followers.status();
   }
 
   health(): HealthRow[] {
@@ -252,7 +164,6 @@ export class StoreSources implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort();
-    await Promise.all(this.#followers.map((each) => each[Symbol.asyncDispose]()));
+    await this.#followers[Symbol.asyncDispose]();
   }
 }

@@ -26,6 +26,7 @@ import {
 import {
   type AddressReservation,
   DEFAULT_TTL_SECONDS,
+  objectKey,
   poolUseKey,
   type ReservedAddress,
   ResourceError,
@@ -36,7 +37,7 @@ import {
 import { type Clock, deepEqual, Gate } from '@causeway/tables';
 import { fencedTxn } from '../fenced.ts';
 import type { PodCidrAllocator } from '../pod-cidrs/allocator.ts';
-import { keyOf, type OperatorTables } from '../sources.ts';
+import type { OperatorTables } from '../sources.ts';
 
 export interface ClaimKeeperOptions {
   readonly kv: Kv;
@@ -259,7 +260,7 @@ export class ClaimKeeper implements Disposable {
     signal: AbortSignal,
   ): Promise<void> {
     const { namespace, name } = reservation.metadata;
-    const key = keyOf(namespace, name);
+    const key = objectKey(namespace, name);
     const bindings = this.claims()
       .filter((claim) => claim.reservation === key)
       .map((claim) => ({

@@ -8,16 +8,15 @@ import {
 } from '@causeway/loadbalancing';
 import { decodeHealth, failingOf, HEALTH_PREFIX } from '@causeway/mesh';
 import {
-  EmptyStoreGuard,
   type EndpointSlice,
-  KindFollower,
+  Followers,
   type KindName,
   type Namespace,
+  objectKey,
   type ResourceStore,
   type Service,
 } from '@causeway/resources';
 import { type Clock, Database, type Table, type TableKey, type Tracker } from '@causeway/tables';
-import { keyOf } from '../sources.ts';
 
 /** Reports of nodes that are heard, as many as a cluster may have. */
 const MAX_REPORTS = 25_000;
@@ -43,7 +42,7 @@ export class ExportSources implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #closed: Table<string>;
   readonly #tables: readonly Table<never, string>[];
-  readonly #followers: AsyncDisposable[] = [];
+  readonly #followers: Followers;
   readonly #feeds: (() => void)[] = [];
   readonly #undo: (() => void)[] = [];
   readonly #reports: Promise<void>;
@@ -54,24 +53,21 @@ export class ExportSources implements AsyncDisposable {
     const { store, clock, log, into } = options;
     const database = new Database();
     const named = <Row extends Service | EndpointSlice>({ metadata }: Row) =>
-      keyOf(metadata.namespace, metadata.name);
+      objectKey(metadata.namespace, metadata.name);
     this.services = database.table({ name: 'services', key: named<Service> });
     const slices = database.table({ name: 'slices', key: named<EndpointSlice> });
     const pods: Table<ServingPod> = database.table({
       name: 'pods',
-      key: ({ namespace, name }: ServingPod) => keyOf(namespace, name),
+      key: ({ namespace, name }: ServingPod) => objectKey(namespace, name),
     });
     this.#closed = database.table({ name: 'closed-namespaces', key: (name: string) => name });
     this.#tables = [this.services, slices, pods, this.#closed] as never;
-    const guard = new EmptyStoreGuard(clock, this.#stop.signal);
+    this.#followers = new Followers(store, clock, log);
     const follow = <K extends KindName, Row>(
       kind: K,
       table: Table<Row>,
       row: (object: never) => Row | undefined,
-    ) =>
-      this.#followers.push(
-        new KindFollower(store, { kind, table, row, key: keyOf } as never, guard, log),
-      );
+    ) => this.#followers.follow({ kind, table, row: row as never, key: objectKey });
     follow('Service', this.services, globalService);
     follow('EndpointSlice', slices, sliceOfService);
     follow('Pod', pods, servingPod);
@@ -171,7 +167,7 @@ export class ExportSources implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     for (const undo of this.#undo) undo();
-    await Promise.all(this.#followers.map((each) => each[Symbol.asyncDispose]()));
+    await this.#followers[Symbol.asyncDispose]();
     await this.#reports;
   }
 }
