@@ -25,17 +25,25 @@ export const checkPod: Check = (value) => problemsOf(parsePod(value));
 export const checkService: Check = (value) => problemsOf(parseService(value));
 export const checkEndpointSlice: Check = (value) => problemsOf(parseEndpointSlice(value));
 
+/** The pure rooms' messages begin with the path, which issues hold apart. */
+const withoutPath = (path: string, message: string): string =>
+  message.startsWith(`${path} `) ? message.slice(path.length + 1) : message;
+
 function problemsOf(parsed: Parsed<unknown>): readonly ResourceIssue[] {
   if (parsed.ok) return [];
-  return parsed.problems.map((problem) => ({ type: 'invalid', ...problem }));
+  return parsed.problems.map(({ path, message, ...rest }) => ({
+    type: 'invalid',
+    path,
+    message: withoutPath(path, message),
+    ...rest,
+  }));
 }
 
 function issueOf({ code, path, message, value }: Refusal): ResourceIssue {
   return {
     type: code === 'unsupported' ? 'unsupported' : 'invalid',
     path,
-    // Their messages begin with the path, which issues hold apart.
-    message: message.startsWith(`${path} `) ? message.slice(path.length + 1) : message,
+    message: withoutPath(path, message),
     ...(value === undefined ? {} : { value }),
   };
 }

@@ -7,6 +7,7 @@ import { ResourceError } from './errors.ts';
 import { findKind, KIND_NAMES, KINDS } from './kinds.ts';
 import { parseManifests } from './manifest.ts';
 import { validateAll, validateObject } from './validate.ts';
+import { warningsOf } from './warnings.ts';
 
 /** `type path` of everything that is wrong with one object. */
 function issues(value: Record<string, unknown>): string[] {
@@ -38,6 +39,7 @@ test('the examples are taken as they are', () => {
   for (const file of files) {
     const objects = validateAll(parseManifests(readFileSync(new URL(file, root), 'utf8')));
     assert.ok(objects.length > 0, file);
+    assert.deepEqual(objects.flatMap(warningsOf), [], file);
   }
 });
 
