@@ -1,14 +1,20 @@
 /**
  * What the mesh costs a node, on a real etcd on this machine: loading ip entries and identities into
- * the tables, memory per entry, a resync, an identity of a new and of a known label set.
+ * the tables, memory per entry, a resync, an identity of a new and of a known label set; and the same entries kept on
+ * the own disk, put back from there, and changed there.
  * `node --expose-gc packages/mesh/bench/load.bench.ts [entries]`
  */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { connectKv, systemClock } from '@causeway/etcd';
 import { EtcdProcess } from '@causeway/etcd/testing';
 import { Database } from '@causeway/tables';
+import { KeptPeer } from '../src/keep/kept-peer.ts';
+import { putBack } from '../src/keep/put-back.ts';
 import { ipKey } from '../src/keys.ts';
 import { MeshReader } from '../src/reader.ts';
-import { meshTables } from '../src/rows.ts';
+import { type MeshTables, meshTables } from '../src/rows.ts';
 import { allocatorOn, CLUSTER, identity, LAYOUT, labelsOf } from '../testing/test-cluster.ts';
 
 const entries = Number(process.argv[2] ?? 50_000);
@@ -59,6 +65,40 @@ const knownStart = performance.now();
 for (let n = 0; n < 10_000; n++) await allocator.acquire(labelsOf(`fresh-${n % 200}`));
 const known = (performance.now() - knownStart) / 10_000;
 
+const directory = mkdtempSync(join(tmpdir(), `causeway-load-${process.pid}-`));
+const keep = (rows: MeshTables) =>
+  new KeptPeer({
+    ...{ path: join(directory, 'peer'), own: 'west', peer: CLUSTER.name, tables: rows },
+    ...{ clock: systemClock, signal: new AbortController().signal },
+  });
+const CONFIG = `{"id":${CLUSTER.id},"capabilities":{"maxConnectedClusters":255}}`;
+const kept = keep(tables);
+const now = Date.now();
+kept.current({ at: now }, CONFIG);
+const writeStart = performance.now();
+await kept.step(now + 60_000);
+const write = ms(writeStart);
+const keptBytes = kept.bytes;
+await kept.close();
+
+const putBackStart = performance.now();
+const later = meshTables(new Database());
+const file = keep(later);
+const found = await file.find(0);
+const options = { tables: later, cluster: CLUSTER, layout: LAYOUT };
+if (found !== undefined) await putBack(found, options, new AbortController().signal);
+const back = ms(putBackStart);
+
+const value = (await kv.get(ipKey('10.0.0.1')))!.value;
+const cpu = process.cpuUsage();
+for (let second = 0; second < 100; second++) {
+  for (let n = 0; n < 300; n++) file.put('ip', `10.0.${second}.${n & 255}`, value);
+  await file.step(now + second * 1000);
+}
+const { user, system } = process.cpuUsage(cpu);
+await file.close();
+rmSync(directory, { recursive: true, force: true });
+
 await reader[Symbol.asyncDispose]();
 await again[Symbol.asyncDispose]();
 console.log(
@@ -69,5 +109,13 @@ console.log(
     bytesPerEntry: globalThis.gc ? bytes : undefined,
     allocateNewMs: { p50: fresh[100], p99: fresh[198] },
     allocateKnownMs: known,
+    keep: {
+      bytesPerEntry: Math.round(keptBytes / entries),
+      writeMs: write,
+      putBackMs: back,
+      putBack: later.ipEntries.size,
+      /** Of a core, at 300 changes a second. */
+      coreShareOfChanges: (user + system) / 1e6 / 100,
+    },
   }),
 );

@@ -27,6 +27,7 @@ test('one of several keepers writes config and heartbeat; another takes over', a
         random: () => 0.5,
         cluster: 'cla',
         config,
+        settled: () => true,
         node: `n${n}`,
       }),
   );
@@ -67,7 +68,7 @@ test('that services are told in shards is said while the operator says so, and w
   const keeper = () =>
     new ClusterKeeper({
       ...{ kv: etcd.connect(), clock, random: () => 0.5 },
-      ...{ cluster: 'cla', config, node: 'n' },
+      ...{ cluster: 'cla', config, node: 'n', settled: () => true },
     });
   const kv = etcd.connect();
   const says = async () =>
@@ -96,6 +97,38 @@ test('that services are told in shards is said while the operator says so, and w
   await one[Symbol.asyncDispose]();
   await watch[Symbol.asyncDispose]();
   await watching;
+});
+
+test('markers stand at once in a new store, and in one that was emptied when it has settled', async () => {
+  const clock = new VirtualClock(Date.UTC(2026, 0, 1));
+  const etcd = memoryEtcd({ clock });
+  await using _ = { [Symbol.asyncDispose]: () => etcd[Symbol.asyncDispose]() };
+  let settled = true;
+  const keeper = new ClusterKeeper({
+    ...{ kv: etcd.connect(), clock, random: () => 0.5, cluster: 'cla', node: 'n' },
+    config: { ...config, syncedCanaries: true },
+    settled: () => settled,
+  });
+  const kv = etcd.connect();
+  const markers = async () =>
+    (await kv.list('cilium/synced/cla/')).entries.map(({ key }) => key.split('/').at(-2));
+  const KINDS = ['identities', 'ip', 'nodes', 'services'];
+  await clock.advance(1000);
+  assert.deepEqual(await markers(), KINDS);
+  await kv.put(SHARDS_EXPORTED_KEY, 'true');
+  await clock.advance(1000);
+  assert.deepEqual(await markers(), ['service-backends', ...KINDS]);
+  const { capabilities } = JSON.parse((await kv.get('cilium/cluster-config/cla'))!.text);
+  assert.equal(capabilities.syncedCanaries, true);
+  settled = false;
+  for (const { key } of (await kv.list('c')).entries) await kv.delete(key);
+  await clock.advance(60_000);
+  assert.deepEqual(await markers(), [], 'readers are not to believe what is missing');
+  assert.notEqual(await kv.get('cilium/cluster-config/cla'), undefined);
+  settled = true;
+  await clock.advance(5000);
+  assert.deepEqual(await markers(), KINDS);
+  await keeper[Symbol.asyncDispose]();
 });
 
 test('the store of another cluster is refused', async () => {

@@ -6,14 +6,26 @@ import {
   announceClusterConfig,
   announceHeartbeat,
   announcementTable,
+  announceSynced,
 } from './announcements.ts';
 import { type ClusterConfig, decodeClusterConfig } from './codec/cluster-config.ts';
 import { MeshError } from './errors.ts';
-import { clusterConfigKey, HEARTBEAT_KEY, isClusterName, SHARDS_EXPORTED_KEY } from './keys.ts';
+import {
+  clusterConfigKey,
+  HEARTBEAT_KEY,
+  isClusterName,
+  SHARDS_EXPORTED_KEY,
+  STATE_KINDS,
+  type StateKind,
+  syncedKey,
+  syncedPrefix,
+} from './keys.ts';
 
 /** Section 1.2: readers give up after two minutes without one. */
 export const HEARTBEAT_INTERVAL = 60_000;
 
+/** Milliseconds between looks whether a store has settled. */
+const SETTLE_LOOK = 1000;
 const LEADER_KEY = 'causeway/leader/cluster-state';
 /** Seconds until another takes over from one that died. */
 const LEADER_TTL = 15;
@@ -69,6 +81,11 @@ export interface KeeperOptions {
   readonly config: ClusterConfig;
   /** Who we are, for the leader's record. */
   readonly node: string;
+  /**
+   * Whether all that should stand in the store does, as far as anybody can know: a store that came back empty lacks
+   * for a while what its writers are about to say again, and only then may readers take what is absent for gone.
+   */
+  readonly settled: () => boolean;
 }
 
 export interface KeeperStatus {
@@ -164,9 +181,40 @@ export class ClusterKeeper implements AsyncDisposable {
       else if (event.type === 'delete') exported = false;
       else if (event.type === 'synced') known = true;
       if (!known) continue;
+      // Who is told of shards waits for their marker.
+      if (exported && config.syncedCanaries) await this.#putMarker('service-backends', signal);
       const causeway = exported ? { serviceBackends: true } : undefined;
       table.put(announceClusterConfig(cluster, { ...config, causeway }));
     }
+  }
+
+  /** Section 1.4: each kind has its marker, written again once an emptied store is whole again. */
+  async #keepMarkers(signal: AbortSignal): Promise<void> {
+    const { kv, cluster, config, clock, settled } = this.#options;
+    if (!config.syncedCanaries) return;
+    const standing = new Set<string>();
+    let known = false;
+    await using watch = kv.watch(syncedPrefix(cluster), { signal });
+    for await (const event of watch) {
+      if (event.type === 'put') standing.add(event.entry.key);
+      else if (event.type === 'delete') standing.delete(event.key);
+      else if (event.type === 'snapshot-start') standing.clear();
+      else known = event.type === 'synced';
+      if (!known) continue;
+      for (const kind of STATE_KINDS) {
+        if (standing.has(syncedKey(cluster, kind))) continue;
+        while (!settled() && !signal.aborted) await clock.sleep(SETTLE_LOOK, signal);
+        await this.#putMarker(kind, signal);
+        standing.add(syncedKey(cluster, kind));
+      }
+    }
+  }
+
+  /** On no lease: readers of now need it whoever leads. */
+  async #putMarker(kind: StateKind, signal: AbortSignal): Promise<void> {
+    const { kv, clock, cluster } = this.#options;
+    const { key, value } = announceSynced(cluster, kind, clock.now());
+    await kv.put(key, value, { signal });
   }
 
   async #keep(lease: Lease): Promise<void> {
@@ -190,11 +238,15 @@ export class ClusterKeeper implements AsyncDisposable {
       const following = this.#followExports(table, signal).catch((error: Error) => {
         this.#lastError = error.message;
       });
+      const marking = this.#keepMarkers(signal).catch((error: Error) => {
+        this.#lastError = error.message;
+      });
       while (!signal.aborted) {
         table.put(announceHeartbeat(clock.now()));
         await clock.sleep(HEARTBEAT_INTERVAL, signal);
       }
       await following;
+      await marking;
     } finally {
       this.#leading = false;
       await store[Symbol.asyncDispose]();

@@ -44,6 +44,9 @@ export const isClusterName = (name: string): boolean =>
 
 export const clusterConfigKey = (cluster: string): string => CLUSTER_CONFIG + part(cluster);
 
+/** The prefix of all of a cluster's markers. */
+export const syncedPrefix = (cluster: string): string => `${SYNCED}${part(cluster)}/`;
+
 /** `cilium/synced/<c>/cilium/state/nodes/v1`: says that the first list of a prefix is complete. */
 export function syncedKey(
   cluster: string,

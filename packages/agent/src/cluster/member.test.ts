@@ -25,6 +25,7 @@ async function setUp(before: (kv: Kv) => Promise<unknown> = async () => {}) {
     layout: identityLayout(255),
     node: 'n1',
     address: Address.parse('192.0.2.1'),
+    trust: { broke: false, settled: true },
     tables: meshTables(database),
     endpoints: endpointTable(database),
     onRenumbered: () => {},

@@ -22,6 +22,7 @@ import { addressList, type EndpointTable } from '../endpoints/table.ts';
 import { AgentError } from '../errors.ts';
 import { reconcilerHealth } from '../health.ts';
 import type { IdentityNumbers } from '../identity/resolver.ts';
+import type { StoreTrust } from '../sources/trust.ts';
 import type { ClusterTables } from './tables.ts';
 
 export interface MemberOptions {
@@ -36,6 +37,8 @@ export interface MemberOptions {
   readonly node: string;
   /** The address by which other nodes reach this one; it marks what this node says in the store. */
   readonly address: Address;
+  /** Whether what the store lacks may be taken for gone; what it says of itself hangs on it. */
+  readonly trust: Pick<StoreTrust, 'broke' | 'settled'>;
   readonly tables: Pick<ClusterTables, 'identities'>;
   readonly endpoints: EndpointTable;
   /** A held identity has another number now: endpoints with these labels must take it. */
@@ -80,8 +83,19 @@ export class ClusterMember implements IdentityNumbers, AsyncDisposable {
 
   constructor(options: MemberOptions) {
     this.#options = options;
-    const { kv, database, cluster, layout, node, address, tables, endpoints, clock, random } =
-      options;
+    const {
+      kv,
+      database,
+      cluster,
+      layout,
+      node,
+      address,
+      tables,
+      endpoints,
+      clock,
+      random,
+      trust,
+    } = options;
     this.#announcer = openAnnouncer({
       kv,
       clock,
@@ -104,7 +118,7 @@ export class ClusterMember implements IdentityNumbers, AsyncDisposable {
     });
     const config = {
       id: cluster.id,
-      syncedCanaries: false,
+      syncedCanaries: true,
       cached: false,
       maxConnectedClusters: cluster.maxConnectedClusters,
       serviceExportsEnabled: undefined,
@@ -118,6 +132,8 @@ export class ClusterMember implements IdentityNumbers, AsyncDisposable {
           cluster: cluster.name,
           config,
           node,
+          // Of a store that nobody here has ever lost nothing is missing.
+          settled: () => !trust.broke || trust.settled,
         });
       };
       this.#background.push(

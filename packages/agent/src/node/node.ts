@@ -23,8 +23,8 @@ import type { HostNetwork } from '../host/network.ts';
 import type { NodeWays } from '../host/node-ways.ts';
 import { carriesTunnels } from '../host/planner.ts';
 import { HOST_ENDPOINT_ID, HostEndpointController } from '../host-endpoint/controller.ts';
-import { HostSettings, hostOverridesRecord } from '../host-endpoint/settings.ts';
 import { lifelinesOf } from '../host-endpoint/lifelines.ts';
+import { HostSettings, hostOverridesRecord } from '../host-endpoint/settings.ts';
 import { IdentityResolver } from '../identity/resolver.ts';
 import { protectedTable, StoreSockets } from '../ipcache/protected.ts';
 import { ipcacheReconcilers } from '../ipcache/reconcilers.ts';
@@ -181,6 +181,7 @@ export class Node implements AsyncDisposable {
         cluster: { ...config.cluster, id: ClusterId(config.cluster.id) },
         layout: identityLayout(config.cluster.maxConnectedClusters),
         node: config.node.name,
+        trust: foundation.trust,
         tables: this.#cluster,
         endpoints: this.endpoints,
         clock,

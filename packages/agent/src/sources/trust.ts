@@ -15,6 +15,7 @@ export class StoreTrust implements Disposable {
   readonly #undo: () => void;
   #until: number;
   #connected = false;
+  #broke = false;
   #clusterId: string | undefined;
 
   constructor(kv: Pick<Kv, 'onHealth' | 'health'>, clock: Clock) {
@@ -30,12 +31,18 @@ export class StoreTrust implements Disposable {
       const back = connected && !this.#connected && this.#clusterId !== undefined;
       const other =
         this.#clusterId !== undefined && clusterId !== undefined && clusterId !== this.#clusterId;
+      this.#broke ||= back || other;
       if (back || other) this.#until = Math.max(this.#until, clock.now() + AFTER_BREAK_MS);
       this.#connected = connected;
       this.#clusterId = clusterId ?? this.#clusterId;
     };
     see(kv.health());
     this.#undo = kv.onHealth(see);
+  }
+
+  /** It was out of reach, or another one, since the start. */
+  get broke(): boolean {
+    return this.#broke;
   }
 
   get settled(): boolean {
