@@ -2,16 +2,14 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { Address } from '@causeway/ip';
+import { topologyLab } from '../../testing/topology-lab.ts';
 import { destroyLab } from '../down.ts';
-import { parseLabFile } from '../file/parse.ts';
-import { cgroupRoot, makeCgroup } from '../host/cgroup.ts';
+import { makeCgroup } from '../host/cgroup.ts';
 import { labCgroup, nodePaths } from '../host/names.ts';
-import { markOfThisProcess } from '../host/process.ts';
 import { until } from '../host/wait.ts';
 import { Lab } from '../lab.ts';
-import { planLab } from '../plan/plan.ts';
 import { startServers } from '../run/servers.ts';
-import { newStateVersion, writeState } from '../state.ts';
+import { writeState } from '../state.ts';
 import { buildMachine } from './machine.ts';
 import { buildTopology } from './topology.ts';
 
@@ -36,23 +34,8 @@ clusters:
 let lab: Lab;
 
 before(async () => {
-  const plan = planLab(parseLabFile(FILE, 'test.yaml'));
-  const state = {
-    version: newStateVersion(),
-    name: NAME,
-    run: process.pid,
-    phase: 'up',
-    source: 'test.yaml',
-    builder: markOfThisProcess(),
-    cgroupRoot: cgroupRoot(),
-    createdAt: new Date(0).toISOString(),
-    plan,
-    pods: [],
-  } as const;
-  writeState(state);
-  lab = new Lab(state);
-  makeCgroup(labCgroup(state.cgroupRoot, lab.context.names));
-  await buildTopology(lab.context.names, plan);
+  lab = await topologyLab(NAME, FILE);
+  const { plan } = lab.context.state;
   for (const node of ['n1', 'n2']) await buildMachine(NAME, node);
   const host = plan.hosts[0]!;
   await startServers(lab.context, { kind: 'host', place: 'h' }, 'h', host.serve);

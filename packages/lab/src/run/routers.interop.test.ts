@@ -2,19 +2,14 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { topologyLab } from '../../testing/topology-lab.ts';
 import { within } from '../../testing/within.ts';
 import { buildMachine } from '../build/machine.ts';
 import { buildRouter } from '../build/router.ts';
-import { buildTopology } from '../build/topology.ts';
 import { destroyLab } from '../down.ts';
-import { parseLabFile } from '../file/parse.ts';
-import { cgroupRoot, makeCgroup } from '../host/cgroup.ts';
-import { labCgroup, nodePaths } from '../host/names.ts';
-import { markOfThisProcess } from '../host/process.ts';
+import { nodePaths } from '../host/names.ts';
 import { inParallel, until } from '../host/wait.ts';
-import { Lab } from '../lab.ts';
-import { planLab } from '../plan/plan.ts';
-import { newStateVersion, writeState } from '../state.ts';
+import type { Lab } from '../lab.ts';
 import { routersReady } from './ready.ts';
 
 const NAME = `t-rout-${process.pid}`;
@@ -51,23 +46,8 @@ const CONTROL = '/run/causeway/bird.ctl';
 let lab: Lab;
 
 before(async () => {
-  const plan = planLab(parseLabFile(FILE, 'test.yaml'));
-  const state = {
-    version: newStateVersion(),
-    name: NAME,
-    run: process.pid,
-    phase: 'up',
-    source: 'test.yaml',
-    builder: markOfThisProcess(),
-    cgroupRoot: cgroupRoot(),
-    createdAt: new Date(0).toISOString(),
-    plan,
-    pods: [],
-  } as const;
-  writeState(state);
-  lab = new Lab(state);
-  makeCgroup(labCgroup(state.cgroupRoot, lab.context.names));
-  await buildTopology(lab.context.names, plan);
+  lab = await topologyLab(NAME, FILE);
+  const { plan } = lab.context.state;
   await buildMachine(NAME, 'n');
   for (const router of plan.routers) await buildRouter(NAME, router);
   await inParallel(lab.routers, 4, (router) => router.start());
