@@ -130,27 +130,21 @@ export async function services(site: Site): Promise<void> {
     echo,
   ]);
   await site.expect(expectations.flat());
-  const ask = async (name: string, count: number): Promise<Set<string>> => {
+  const ask = async (name: string, count: number): Promise<readonly string[]> => {
     const address = await site.service(name, 'ipv4');
-    const answers = new Set<string>();
-    for (let i = 0; i < count; i++) {
-      const { outcome, answer } = await site.lab.traffic.http(site.place('employee'), address, 80);
-      answers.add(outcome === 'answered' ? answer : outcome);
-    }
-    return answers;
+    return site.lab.traffic.answers(site.place('employee'), address, 80, count);
   };
   const sticky = await ask('frontend', 8);
   site.report.check(
     'with session affinity a client stays with its backend',
-    sticky.size === 1,
-    [...sticky].join(', '),
+    sticky.length === 1,
+    sticky.join(', '),
   );
   const spread = await ask('backend', 24);
-  const names = [...spread].sort();
   site.report.check(
     'without it connections are spread over all backends',
-    names.join() === 'backend-1,backend-2,backend-3',
-    names.join(', '),
+    spread.join() === 'backend-1,backend-2,backend-3',
+    spread.join(', '),
   );
 }
 
@@ -158,12 +152,8 @@ export async function services(site: Site): Promise<void> {
 export async function backendsComeAndGo(site: Site): Promise<void> {
   site.report.section('Backends come and go');
   const address = await site.service('backend', 'ipv4');
-  const answers = async (): Promise<string> => {
-    const seen = new Set<string>();
-    for (let i = 0; i < 12; i++)
-      seen.add((await site.lab.traffic.http(site.place('employee'), address, 80)).answer);
-    return [...seen].sort().join(', ');
-  };
+  const answers = async (): Promise<string> =>
+    (await site.lab.traffic.answers(site.place('employee'), address, 80, 12)).join(', ');
   const becomes = async (what: string, wanted: string): Promise<void> => {
     let last = '';
     for (let i = 0; i < 10 && last !== wanted; i++) last = await answers();

@@ -143,12 +143,7 @@ async function answeredBy(
   for (const family of FAMILIES) {
     const address = await site.service('rebel-base', family, cluster);
     const look = async (): Promise<string | undefined> => {
-      const seen = new Set<string>();
-      for (let i = 0; i < 12; i++) {
-        const { outcome, answer } = await site.lab.traffic.http(site.place(from), address, 80);
-        seen.add(outcome === 'answered' ? answer : outcome);
-      }
-      last = [...seen].sort().join(', ');
+      last = (await site.lab.traffic.answers(site.place(from), address, 80, 12)).join(', ');
       return last === wanted ? undefined : last;
     };
     await until('answers', look, { timeoutMs: SETTLE_MS }).catch(() => {});

@@ -133,20 +133,17 @@ async function bringUp(
   await inParallel(lab.clusters, 4, (cluster) => cluster.etcd.start());
   say(`etcd: ${lab.clusters.map((cluster) => cluster.plan.name).join(', ')}`);
   signal?.throwIfAborted();
-  const pods = new Map<string, readonly PodPlan[]>();
-  for (const cluster of lab.clusters)
-    pods.set(
-      cluster.plan.name,
-      await fillRegistry(cluster, manifests.get(cluster.plan.name) ?? []),
-    );
-  for (const { operators, etcd } of lab.clusters) {
+  const pods = await inParallel(lab.clusters, 4, async (cluster) => {
+    const pods = await fillRegistry(cluster, manifests.get(cluster.plan.name) ?? []);
+    const { operators, etcd } = cluster;
     for (const operator of operators) {
       await operator.configure(etcd);
       await operator.start();
     }
     await operatorsReady(operators, AGENT_READY_MS, signal);
     if (operators.length > 0) say(`operators: ${operators.map(({ place }) => place).join(', ')}`);
-  }
+    return pods;
+  });
   await startInventories(lab, signal);
   const agents = lab.clusters.flatMap((cluster) =>
     cluster.agents.map((agent) => ({ cluster, agent })),
@@ -171,7 +168,7 @@ async function bringUp(
     await startServers(lab.context, { kind: 'host', place: name }, name, serve);
   for (const { name, serve } of state.plan.clusters.flatMap((cluster) => cluster.nodes))
     await startServers(lab.context, { kind: 'node', place: name }, name, serve);
-  const all = [...pods.values()].flat();
+  const all = pods.flat();
   if (all.length > 0) {
     await lab.addPods(all, (done) => {
       if (done % 10 === 0 || done === all.length) say(`pod ${done} of ${all.length} attached`);

@@ -73,16 +73,6 @@ export async function serviceAddresses(
   return spec.clusterIPs ?? [];
 }
 
-/** Who answers at an address, each asked for anew; what does not answer counts by what became of it. */
-async function answersAt(lab: Lab, from: string, address: string, count = 16): Promise<string[]> {
-  const seen = new Set<string>();
-  for (let i = 0; i < count; i++) {
-    const { outcome, answer } = await lab.traffic.http(from, address, 8080);
-    seen.add(outcome === 'answered' ? answer : outcome);
-  }
-  return [...seen].sort();
-}
-
 /** Waits until exactly these answer at each address. */
 export async function answeredBy(
   lab: Lab,
@@ -94,7 +84,7 @@ export async function answeredBy(
     await until(
       `${address} from ${from} is answered by ${names.join(', ')}`,
       async () => {
-        const seen = await answersAt(lab, from, address);
+        const seen = await lab.traffic.answers(from, address, 8080, 16);
         return seen.join() === [...names].sort().join() ? undefined : `it is by ${seen.join(', ')}`;
       },
       { timeoutMs: SETTLE_MS },

@@ -23,6 +23,17 @@ export interface TrafficOptions {
 
 const ANSWER_SECONDS = 5;
 
+/** Between the answers of `ASK_AGAIN`. */
+const RECORD = '\x1e';
+/** Runs its arguments, but for the first, so often, with a request as input; one process of the lab for all of them. */
+const ASK_AGAIN = `
+left=$1; shift
+while [ $left -gt 0 ]; do
+  left=$((left - 1))
+  printf 'GET / HTTP/1.0\\r\\n\\r\\n' | "$@" || exit 1
+  printf '\\036'
+done`;
+
 /** socat and nc wait out their time after an answer; this one ends with it, and knows refusals. */
 const UDP_CLIENT = `
 const [address, port, say, seconds, connected] = process.argv.slice(1);
@@ -53,6 +64,33 @@ export class Traffic {
     const result = await this.#try(from, argv, 'GET / HTTP/1.0\r\n\r\n', options);
     const body = result.answer.indexOf('\r\n\r\n');
     return { ...result, answer: body < 0 ? result.answer : result.answer.slice(body + 4) };
+  }
+
+  /**
+   * Who answers at an address when asked so often, each time on a connection of its own: what HTTP servers gave, each
+   * once, in order. An attempt that fails ends it and stands there by its outcome.
+   */
+  async answers(
+    from: string,
+    address: string,
+    port: number,
+    count: number,
+  ): Promise<readonly string[]> {
+    const prefix = this.#context.prefix(this.#context.find(from));
+    const argv = [
+      'busybox',
+      'sh',
+      '-c',
+      ASK_AGAIN,
+      'sh',
+      String(count),
+      ...socat(address, port, 2),
+    ];
+    const result = await run([...prefix, ...argv], { timeoutMs: (count * 2 + 20) * 1000 });
+    const bodies = result.stdout.split(RECORD).slice(0, -1);
+    const seen = new Set(bodies.map((text) => text.split('\r\n\r\n')[1]?.trimEnd() ?? text));
+    if (result.code !== 0) seen.add(judge({ ...result, stdout: '' }, 0).outcome);
+    return [...seen].sort();
   }
 
   /** Connects, sends a line, and gives what comes until the server has said all. */

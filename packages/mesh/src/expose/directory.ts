@@ -171,7 +171,9 @@ export class StoreDirectory {
   /** The peer's proxy; its files are made if they are not there. */
   async proxyFiles(peer: string, now: Date): Promise<ProxyFiles> {
     using _alone = await this.#alone();
-    await this.#peerAuthority(peer, now);
+    const authority = await this.#peerAuthority(peer, now);
+    if (!this.#files.isFresh(`peers/${peer}/proxy`, now))
+      await this.#issueProxy(peer, authority, now);
     const { server, trust, revoked } = this.serverFiles();
     const in_ = (name: string) => this.file('peers', peer, name);
     return {
@@ -323,6 +325,7 @@ export class StoreDirectory {
       sameNames(inspectCertificate(server).names, names) &&
       written.length === 0;
     written.push(...(await this.#issueOwn(authority, now, !same)));
+    written.push(...(await this.#renewProxies(now)));
     if (this.#files.read('revoked.pem') === undefined || written.includes('ca.crt')) {
       await this.#writeRevoked(authority, now);
       written.push('revoked.pem');
@@ -356,10 +359,7 @@ export class StoreDirectory {
     const name = `peers/${peerName(peer)}/ca`;
     const root = await this.#authority();
     if (this.#files.isFresh(name, now) && this.#isUnder(name, root)) {
-      const authority = await Authority.open(this.#files.credentials(name));
-      if (!this.#files.isFresh(`peers/${peer}/proxy`, now))
-        await this.#issueProxy(peer, authority, now);
-      return authority;
+      return Authority.open(this.#files.credentials(name));
     }
     const { authority, credentials } = await root.issueAuthority(`causeway mesh ${peer}`, {
       now,
@@ -372,7 +372,9 @@ export class StoreDirectory {
     const [own = ''] = splitCertificates(credentials.certificate);
     const [old = ''] = splitCertificates(former);
     this.#files.write(`peers/${peer}/clients.crt`, own + old);
-    await this.#issueProxy(peer, authority, now);
+    // One that was issued under the former authority ends with it.
+    if (this.#files.read(`peers/${peer}/proxy.crt`) !== undefined)
+      await this.#issueProxy(peer, authority, now);
     this.#save();
     return authority;
   }
@@ -391,6 +393,18 @@ export class StoreDirectory {
     const [first = ''] = splitCertificates(nameless.certificate);
     const lead = first.replaceAll(' CERTIFICATE', ' X509 CERTIFICATE');
     this.#files.writeCredentials(`peers/${peer}/proxy`, { certificate: lead + certificate, key });
+  }
+
+  async #renewProxies(now: Date): Promise<readonly string[]> {
+    const written: string[] = [];
+    for (const peer of readdirSync(this.file('peers'))) {
+      const name = `peers/${peer}/proxy`;
+      if (this.#files.read(`${name}.crt`) === undefined || this.#files.isFresh(name, now)) continue;
+      const authority = await Authority.open(this.#files.credentials(`peers/${peer}/ca`));
+      await this.#issueProxy(peer, authority, now);
+      written.push(`${name}.crt`);
+    }
+    return written;
   }
 
   #isUnder(name: string, root: Authority): boolean {
