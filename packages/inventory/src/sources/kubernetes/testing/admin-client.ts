@@ -20,12 +20,6 @@ export class AdminClient {
     return (await this.#ask('GET', path)).text;
   }
 
-  async get(path: string): Promise<unknown> {
-    const { code, text } = await this.#ask('GET', path);
-    if (code !== 200) throw new Error(`GET ${path}: ${code} ${text}`);
-    return JSON.parse(text);
-  }
-
   async create(path: string, object: object): Promise<Created> {
     const { code, text } = await this.#ask('POST', path, 'application/json', object);
     if (code !== 201) throw new Error(`POST ${path}: ${code} ${text}`);

@@ -47,7 +47,7 @@ export function findKubeApiserver(): string | undefined {
 export class KubeApiserver implements KubeCluster {
   readonly link: Link;
   readonly files: KubeCluster['files'];
-  readonly admin: AdminClient;
+  readonly #admin: AdminClient;
   readonly #scratch: Scratch;
   readonly #etcd: EtcdProcess;
   readonly #command: readonly string[];
@@ -67,7 +67,7 @@ export class KubeApiserver implements KubeCluster {
   }) {
     this.link = parts.link;
     this.files = parts.files;
-    this.admin = parts.admin;
+    this.#admin = parts.admin;
     this.#scratch = parts.scratch;
     this.#etcd = parts.etcd;
     this.#command = parts.command;
@@ -146,12 +146,12 @@ export class KubeApiserver implements KubeCluster {
   }
 
   #ready(): Promise<void> {
-    return this.#program.ready(async () => (await this.admin.text('/readyz')) === 'ok');
+    return this.#program.ready(async () => (await this.#admin.text('/readyz')) === 'ok');
   }
 
   /** A service account and a certificate that may read, and an account that may nothing. */
   async #admit(): Promise<void> {
-    const { admin } = this;
+    const admin = this.#admin;
     await admin.create('/api/v1/namespaces', { metadata: { name: HOME } });
     for (const name of ['reader', 'nobody']) {
       const path = `/api/v1/namespaces/${HOME}/serviceaccounts`;
@@ -202,8 +202,8 @@ export class KubeApiserver implements KubeCluster {
   }
 
   async setNamespace(name: string, labels: Readonly<Record<string, string>>): Promise<void> {
-    const done = await this.admin.merge(`/api/v1/namespaces/${name}`, { metadata: { labels } });
-    if (!done) await this.admin.create('/api/v1/namespaces', { metadata: { name, labels } });
+    const done = await this.#admin.merge(`/api/v1/namespaces/${name}`, { metadata: { labels } });
+    if (!done) await this.#admin.create('/api/v1/namespaces', { metadata: { name, labels } });
   }
 
   async setPod(pod: PodInTest): Promise<string> {
@@ -215,11 +215,11 @@ export class KubeApiserver implements KubeCluster {
       podIP: addresses[0] ?? null,
       podIPs: addresses.map((ip) => ({ ip })),
     };
-    const setStatus = () => this.admin.merge(`${path}/${name}/status`, { status });
+    const setStatus = () => this.#admin.merge(`${path}/${name}/status`, { status });
     const old = await setStatus();
     if (old) return old.metadata.uid;
     const controller = { apiVersion: 'apps/v1', kind: 'ReplicaSet', controller: true };
-    const { metadata } = await this.admin.create(path, {
+    const { metadata } = await this.#admin.create(path, {
       metadata: {
         ...{ name, labels: labels ?? {} },
         ...(owner && { ownerReferences: [{ ...controller, name: owner, uid: `uid-of-${owner}` }] }),
@@ -242,18 +242,18 @@ export class KubeApiserver implements KubeCluster {
     labels: Readonly<Record<string, string>>,
   ): Promise<void> {
     const path = `/api/v1/namespaces/${namespace}/pods/${pod}`;
-    await this.admin.merge(path, { metadata: { labels } });
+    await this.#admin.merge(path, { metadata: { labels } });
   }
 
   /** First the wish, which changes nothing for its traffic, then the end of it. */
   async removePod(namespace: string, name: string): Promise<void> {
     const path = `/api/v1/namespaces/${namespace}/pods/${name}`;
-    await this.admin.remove(path);
-    await this.admin.remove(`${path}?gracePeriodSeconds=0`);
+    await this.#admin.remove(path);
+    await this.#admin.remove(`${path}?gracePeriodSeconds=0`);
   }
 
   async removeAllPods(namespace: string): Promise<void> {
-    await this.admin.remove(`/api/v1/namespaces/${namespace}/pods?gracePeriodSeconds=0`);
+    await this.#admin.remove(`/api/v1/namespaces/${namespace}/pods?gracePeriodSeconds=0`);
   }
 
   async compact(): Promise<void> {
@@ -276,13 +276,13 @@ export class KubeApiserver implements KubeCluster {
 
   async restart(): Promise<void> {
     await this.#program[Symbol.asyncDispose]();
-    this.admin.close();
+    this.#admin.close();
     this.#program = this.#spawn();
     await this.#ready();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.admin.close();
+    this.#admin.close();
     await this.link[Symbol.asyncDispose]();
     await this.#program[Symbol.asyncDispose]();
     await this.#etcd[Symbol.asyncDispose]();
