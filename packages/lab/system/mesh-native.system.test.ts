@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { Address } from '@causeway/ip';
 import { parseManifests } from '@causeway/resources';
-import { bothOf } from './mesh.ts';
+import { until } from '../index.ts';
+import { attemptsAt, bothOf, lostOf, peerBecomes, serviceAddresses } from './mesh.ts';
 import { apply, eventually, expectSoon, type Outcome, useLab } from './support.ts';
 
 const EXAMPLES = join(import.meta.dirname, '../../../examples');
@@ -91,6 +92,48 @@ test('x-wing of cluster1 may go to rebel-base of cluster2, and nobody else', asy
     ...asks(TROOPER, base2, 7000, 'timeout'),
     ...asks(TROOPER, base1, 7000, 'answered'),
   ]);
+});
+
+test('an agent that is killed while the other cluster’s store is away starts with what was kept of it, and nobody notices', async () => {
+  const service = {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: {
+      name: 'rebels',
+      namespace: 'default',
+      annotations: { 'service.cilium.io/global': 'true', 'service.cilium.io/affinity': 'remote' },
+    },
+    spec: {
+      selector: { name: 'rebel-base' },
+      ipFamilyPolicy: 'RequireDualStack',
+      ports: [{ port: 7000 }],
+    },
+  };
+  for (const cluster of ['cluster1', 'cluster2']) await apply(lab(), cluster, service);
+  const rebels = await serviceAddresses(lab(), 'cluster1', 'rebels');
+  // Who may go where hangs on labels of cluster2, and the service on its backends.
+  const asBefore = () =>
+    expectSoon([
+      ...asks(X_WING, [...base2, ...rebels], 7000, 'answered'),
+      ...asks(X_WING, base1, 7000, 'timeout'),
+      ...asks(TIE_FIGHTER, base2, 7000, 'timeout'),
+    ]);
+  await asBefore();
+  await using all = await attemptsAt(lab(), X_WING, 'all', [...base2, ...rebels]);
+  const { etcd } = lab().cluster('cluster2');
+  const agent = lab().agent('a1');
+  await etcd.stop('SIGKILL');
+  const { counts } = await peerBecomes(lab(), 'a1', 'cluster2', 'stale');
+  await agent.kill();
+  await agent.start();
+  await until('the agent is ready without the peer', () => agent.missing(), { timeoutMs: 90_000 });
+  const row = await peerBecomes(lab(), 'a1', 'cluster2', 'stale');
+  assert.deepEqual({ ...row.counts, rejected: 0 }, { ...counts, rejected: 0 });
+  await asBefore();
+  await etcd.start();
+  await peerBecomes(lab(), 'a1', 'cluster2', 'ready');
+  await asBefore();
+  assert.deepEqual(lostOf(await all.stop()), []);
 });
 
 test('machines outside of both reach the database by their labels, as long as they have them', async () => {
