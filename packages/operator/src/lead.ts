@@ -1,11 +1,11 @@
 import type { Log } from '@causeway/daemon';
 import type { Fence, Kv } from '@causeway/etcd';
 import { ClusterId, identityLayout } from '@causeway/identity';
-import { CLAIMS } from '@causeway/ipam';
 import { IdentityCollector } from '@causeway/mesh';
 import type { EmptyStoreGuard, ResourceStore } from '@causeway/resources';
 import { type Clock, Gate } from '@causeway/tables';
 import { BgpKeeper } from './bgp/keeper.ts';
+import { ClaimedAddresses } from './claims/claimed.ts';
 import { ClaimKeeper } from './claims/keeper.ts';
 import type { OperatorConfig } from './config.ts';
 import type { KnownStore } from './memory.ts';
@@ -122,11 +122,13 @@ export class Lead implements AsyncDisposable {
     const { kv, fence, tables, clock, wall, log, config, known } = this.#options;
     const clusterId = () => kv.health().clusterId ?? '';
     const { nodeGoneSeconds, emptiedGraceSeconds } = config.podCidrs;
-    // The keeper of claims waits for the allocator; until its first look these are the claims.
-    const claimed = new Set<string>();
-    for await (const { entries } of kv.pages(CLAIMS, { signal })) {
-      for (const { key } of entries) claimed.add(key.slice(CLAIMS.length));
-    }
+    // The keeper of claims waits for the allocator, which therefore knows them without it as well.
+    const claimed = new ClaimedAddresses({
+      kv,
+      clock,
+      maxAgeMs: config.claims.checkSeconds * 1000,
+      kept: (address) => this.#keeper?.keeps(address),
+    });
     using allocator = new PodCidrAllocator({
       kv,
       fence,
@@ -135,7 +137,7 @@ export class Lead implements AsyncDisposable {
       wall,
       log,
       nodeGoneMs: nodeGoneSeconds * 1000,
-      isClaimed: (address) => this.#keeper?.keeps(address) ?? claimed.has(address),
+      claimed,
       wrote: (revision, records) => known.note({ clusterId: clusterId(), revision, records }),
       loaded: async (revision, records) => {
         const other = await known.see({ clusterId: clusterId(), revision, records });

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Kv, memoryEtcd, systemClock } from '@causeway/etcd';
 import type { Address } from '@causeway/ip';
-import { type Claim, claimKey, decodeClaim, encodeClaim, takeClaim } from '@causeway/ipam';
+import { CLAIMS, type Claim, claimKey, decodeClaim, encodeClaim, takeClaim } from '@causeway/ipam';
 import { etcdStore, reservedAddresses } from '@causeway/resources';
+import { VirtualClock } from '@causeway/tables';
 import { pool, startOperator, TestNode, until } from '../../testing/world.ts';
 import { switchAddress } from './views.ts';
 
@@ -81,6 +82,48 @@ test('what a reservation names and nobody holds is claimed, both families togeth
     await etcdStore(kv).delete('AddressReservation', { namespace: 'shop', name: 'db' });
     await until('they are let go', async () => (await claim(kv, '10.9.0.1'))?.reservation === null);
   }));
+
+test('what somebody keeps becomes no gateway, also where the keeper has looked long ago; unread claims stop the giving', async () => {
+  const clock = new VirtualClock();
+  await using etcd = memoryEtcd({ clock });
+  await using kv = etcd.connect();
+  await etcdStore(kv).apply([pool('default', { ipv4: { cidrs: ['10.0.0.0/23'], maskSize: 24 } })]);
+  const state = { hidden: false };
+  const hidden: Kv['pages'] = (prefix, options) => {
+    if (prefix === CLAIMS) throw new Error('the claims cannot be read');
+    return kv.pages(prefix, options);
+  };
+  const reader = new Proxy(kv, {
+    get(_, name) {
+      if (name === 'pages' && state.hidden) return hidden;
+      const value: unknown = Reflect.get(kv, name);
+      return typeof value === 'function' ? value.bind(kv) : value;
+    },
+  });
+  await using _operator = startOperator(reader, { clock });
+  const passing = async (what: string, holds: () => Promise<boolean>) => {
+    for (let turn = 0; !(await holds()); turn++) {
+      assert.ok(turn < 1_000, what);
+      await clock.advance(100);
+    }
+  };
+  const [a, b] = [new TestNode(kv, 'a'), new TestNode(kv, 'b')];
+  await a.ask('default', 10);
+  await passing('a is served', async () => (await a.allocated()).length === 1);
+  state.hidden = true;
+  await clock.advance(60_000);
+  await take(kv, '10.0.1.1', {}, 'n1');
+  await b.ask('default', 10);
+  await clock.advance(60_000);
+  assert.deepEqual(await b.allocated(), [], 'nobody knows what is kept');
+  state.hidden = false;
+  await clock.advance(60_000);
+  assert.deepEqual(await b.allocated(), [], 'its gateway is kept');
+  await kv.delete(claimKey('10.0.1.1' as Address));
+  await clock.advance(60_000);
+  await b.ask('default', 11);
+  await passing('b is served', async () => (await b.allocated()).length === 1);
+});
 
 test('an address that another has is refused with who has it; one in a node’s CIDR is left to that node', () =>
   world(async (kv) => {

@@ -39,6 +39,9 @@ import { fencedTxn } from '../fenced.ts';
 import type { PodCidrAllocator } from '../pod-cidrs/allocator.ts';
 import type { OperatorTables } from '../sources.ts';
 
+/** After so many looks that failed the last one counts no more. */
+const LOOKS_MISSED = 3;
+
 export interface ClaimKeeperOptions {
   readonly kv: Kv;
   readonly store: ResourceStore;
@@ -73,7 +76,7 @@ export class ClaimKeeper implements Disposable {
   readonly #wake = new Gate();
   readonly #undo: () => void;
   #claims = new Map<Address, Read>();
-  #looked = false;
+  #lookedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: ClaimKeeperOptions) {
     this.#options = options;
@@ -85,9 +88,11 @@ export class ClaimKeeper implements Disposable {
     return Array.from(this.#claims.values(), ({ claim }) => claim);
   }
 
-  /** Whether the address was kept for somebody at the last look; undefined before the first. */
-  keeps(address: Address): boolean | undefined {
-    return this.#looked ? this.#claims.has(address) : undefined;
+  /** Whether the address is kept for somebody; undefined before the first look and when the last one is too old. */
+  keeps(address: string): boolean | undefined {
+    const { clock, checkMs } = this.#options;
+    const known = clock.now() - this.#lookedAt <= checkMs * LOOKS_MISSED;
+    return known ? this.#claims.has(address as Address) : undefined;
   }
 
   async run(signal: AbortSignal, good: () => void): Promise<void> {
@@ -108,7 +113,7 @@ export class ClaimKeeper implements Disposable {
   async round(signal: AbortSignal): Promise<void> {
     const { tables, clock, log } = this.#options;
     this.#claims = await this.#read(signal);
-    this.#looked = true;
+    this.#lookedAt = clock.now();
     for (const { address, epoch, releasedAt } of this.#expiry.observe(this.claims(), clock.now())) {
       const done = await this.#step(
         address,

@@ -30,8 +30,11 @@ export interface AllocatorOptions {
   readonly wall: () => number;
   readonly log: Log;
   readonly nodeGoneMs: number;
-  /** Whether somebody keeps the address: it shall be no block's gateway. */
-  readonly isClaimed: (address: Address) => boolean;
+  /** Whether somebody keeps an address: it shall be no block's gateway. What is not known throws. */
+  readonly claimed: {
+    refresh(signal: AbortSignal): Promise<void>;
+    has(address: Address): boolean;
+  };
   /**
    * Told the store's revision and how many records it holds, says from when on (the clock's milliseconds) blocks may
    * be given: in a store that was replaced nodes have yet to name what they hold.
@@ -115,7 +118,7 @@ export class PodCidrAllocator implements Disposable {
   /** Allocates until the signal aborts. Throws FenceLost, and KvError when it is not known what was written. */
   async run(signal: AbortSignal): Promise<void> {
     const stop = AbortSignal.any([signal, this.#stop.signal]);
-    const { kv, fence, tables, wall } = this.#options;
+    const { kv, fence, tables, wall, claimed } = this.#options;
     const writer = new DecisionWriter({
       kv,
       fence,
@@ -130,11 +133,12 @@ export class PodCidrAllocator implements Disposable {
     });
     while (!stop.aborted) {
       await this.#lookAgain(stop);
+      await claimed.refresh(stop);
       this.#feed();
       const decisions = this.#planner.plan({
         decisions: ROUND,
         mayReclaim: (node) => this.#mayReclaim(node),
-        isClaimed: this.#options.isClaimed,
+        isClaimed: (address) => claimed.has(address),
       });
       if (decisions.length > 0) {
         const outcomes = await writer.write(decisions);
