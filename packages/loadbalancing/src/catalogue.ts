@@ -179,8 +179,9 @@ export class Catalogue {
       const named = [...pods].filter((pod) => pod.addresses.some((each) => addresses.has(each)));
       return endpointsOfPods(service, named).filter(({ address }) => addresses.has(address));
     }
-    const slices = this.#slicesOf.get(serviceName(service)) ?? [];
-    return [...slices].flatMap((key) => {
+    // By name: of two that name one backend the same one counts on every node, whichever came first.
+    const slices = [...(this.#slicesOf.get(serviceName(service)) ?? [])].sort();
+    return slices.flatMap((key) => {
       const endpoints = this.#slices.get(key)!.endpoints;
       const wanted = addresses ?? endpoints.keys();
       return [...wanted].flatMap((address) => endpoints.get(address) ?? []);

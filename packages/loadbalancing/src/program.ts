@@ -11,6 +11,7 @@ import {
 } from './operations.ts';
 import type { BackendChanges } from './patch.ts';
 import { SlotList } from './slot-list.ts';
+import { chunkOf, SlotTables } from './slot-tables.ts';
 import { dropSlots, mapState, Steps, sameRow, type UserState } from './steps.ts';
 
 /** What has to be kept, or read back from the maps, for a restart to go on with the same numbers. */
@@ -30,10 +31,10 @@ export interface Assignment {
 
 interface Programmed extends ServiceKey {
   /**
-   * What the slots were made of: a text, or a list that can be edited. Absent for what an earlier run left: then they
+   * What the slots were made of: tables, or a list that can be edited. Absent for what an earlier run left: then they
    * are written anew.
    */
-  readonly slotsOf: string | SlotList | undefined;
+  readonly slotsOf: SlotTables | SlotList | undefined;
   readonly row: ServiceRow;
   readonly sourceRanges: readonly Prefix[];
   /** Backends that it refers to, with the state it sees them in. */
@@ -48,7 +49,7 @@ interface KnownBackend {
 }
 
 interface WrittenSlots extends Pick<ServiceRow, 'generation' | 'slots' | 'localSlots'> {
-  readonly slotsOf: string | SlotList;
+  readonly slotsOf: SlotTables | SlotList;
 }
 
 const NO_SLOTS = { generation: 0, slots: 0, localSlots: 0 };
@@ -324,7 +325,7 @@ export class Program {
     return { added, removed };
   }
 
-  /** Writes all slots under a new generation, unless they are what they were. */
+  /** Writes all slots under a new generation, unless they are what they were, or a large table that differs in few. */
   #rewrite(
     before: Programmed | undefined,
     serviceId: number,
@@ -332,33 +333,43 @@ export class Program {
     steps: Steps,
   ): WrittenSlots {
     const { algorithm, chosen, chosenLocal } = frontend;
-    const list = isList(frontend);
-    const slotsOf = list
-      ? new SlotList(chosen.map(({ key }) => this.#backendIds.get(key)!))
-      : JSON.stringify([
-          algorithm,
-          this.#weighed(chosen),
-          chosenLocal && this.#weighed(chosenLocal),
-        ]);
     let { generation, slots, localSlots } = before?.row ?? NO_SLOTS;
-    if (before !== undefined && before.slotsOf === slotsOf) {
-      return { slotsOf, generation, slots, localSlots };
+    if (isList(frontend)) {
+      const list = new SlotList(chosen.map(({ key }) => this.#backendIds.get(key)!));
+      if (before !== undefined) dropSlots(before.row, steps.oldSlots);
+      generation = (generation % MAX_GENERATION) + 1;
+      putChunks({ serviceId, generation, table: 'main' }, list.ids, steps);
+      return { slotsOf: list, generation, slots: list.ids.length, localSlots: 0 };
+    }
+    const text = JSON.stringify([
+      algorithm,
+      this.#weighed(chosen),
+      chosenLocal && this.#weighed(chosenLocal),
+    ]);
+    const known = before?.slotsOf instanceof SlotTables ? before.slotsOf : undefined;
+    if (known?.text === text) return { slotsOf: known, generation, slots, localSlots };
+    const made = new SlotTables(
+      text,
+      this.#slotTable(frontend, chosen),
+      chosenLocal && this.#slotTable(frontend, chosenLocal),
+    );
+    const edits = known && made.editsOf(known);
+    if (edits !== undefined) {
+      for (const { table, chunk, backendIds } of edits) {
+        const at = { serviceId, generation, table, chunk };
+        steps.slots.push({ type: 'slots-put', ...at, backendIds, live: true });
+      }
+      return { slotsOf: made.kept(), generation, slots, localSlots };
     }
     if (before !== undefined) dropSlots(before.row, steps.oldSlots);
     generation = (generation % MAX_GENERATION) + 1;
-    const write = (table: SlotTable, to: readonly Backend[]): number => {
-      const ids = slotsOf instanceof SlotList ? slotsOf.ids : this.#slotTable(frontend, to);
-      for (let chunk = 0; chunk * SLOTS_PER_CHUNK < ids.length; chunk++) {
-        const backendIds = new Uint32Array(SLOTS_PER_CHUNK);
-        backendIds.set(ids.slice(chunk * SLOTS_PER_CHUNK, (chunk + 1) * SLOTS_PER_CHUNK));
-        const at = { serviceId, generation, table, chunk };
-        steps.slots.push({ type: 'slots-put', ...at, backendIds, live: false });
-      }
-      return ids.length;
-    };
-    slots = write('main', chosen);
-    localSlots = chosenLocal === undefined ? 0 : write('local', chosenLocal);
-    return { slotsOf, generation, slots, localSlots };
+    putChunks({ serviceId, generation, table: 'main' }, made.main, steps);
+    if (made.local !== undefined) {
+      putChunks({ serviceId, generation, table: 'local' }, made.local, steps);
+    }
+    slots = made.main.length;
+    localSlots = made.local?.length ?? 0;
+    return { slotsOf: made.kept(), generation, slots, localSlots };
   }
 
   #weighed(backends: readonly Backend[]): (readonly [number, number])[] {
@@ -396,6 +407,17 @@ export class Program {
       steps.oldSlots.push({ type: 'source-range-delete', serviceId, prefix });
     }
     steps.oldSlots.push({ type: 'reverse-delete', serviceId });
+  }
+}
+
+function putChunks(
+  at: { readonly serviceId: number; readonly generation: number; readonly table: SlotTable },
+  ids: readonly number[] | Uint32Array,
+  steps: Steps,
+): void {
+  for (let chunk = 0; chunk * SLOTS_PER_CHUNK < ids.length; chunk++) {
+    const backendIds = chunkOf(ids, chunk);
+    steps.slots.push({ type: 'slots-put', ...at, chunk, backendIds, live: false });
   }
 }
 
