@@ -298,7 +298,7 @@ const benchmark: Benchmark = async ({ quick, log }: Context) => {
     bars,
     notes: [
       `by shards p99 ${tail.toFixed(3)} ms; writes to maps at most ${of('shards').writes}, by the whole value ${of('whole value').writes}`,
-      'a ClusterIP with random choice, one frontend; Maglev makes its whole table anew for any change',
+      'a ClusterIP with random choice, one frontend; Maglev computes its whole table anew for any change, and writes the chunks that differ',
     ],
   };
 };
