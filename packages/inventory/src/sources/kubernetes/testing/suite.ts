@@ -162,24 +162,27 @@ export function kubernetesSuite(
       await Promise.all(turns);
     };
     await create(0, 100);
-    // The stall is in the midst of the pods' pages: 100 are well over 30,000 bytes.
-    const stalled = cluster.link.stallAfter(30_000);
+    // The stall is in the midst of the pods' pages, of which each has 3,000 bytes and more.
+    const stalled = cluster.link.stallAfter(12_000);
     await using source = following(cluster, { pageSize: 10 });
     await stalled;
     await cluster.removePod('crowd', 'p99');
     await cluster.compact();
     cluster.link.flow();
-    await until('the list began again', () => source.sink.snapshots > 0);
+    await until('a whole list', () => source.sink.snapshots > 0);
+    const begun = source.sink.words.filter(
+      (word) => word.type === 'report' && word.report.state === 'listing',
+    );
+    assert.equal(begun.length, 2, 'the list began again');
     const has = (count: number) => source.count('crowd') === count;
     await until('all but the one', () => has(99));
     assert.equal(source.of('p99'), undefined);
 
+    // A watch that falls far behind is ended by the server, and all is listed again: what counts is that nothing is lost.
     await create(100, crowd);
     await until('the crowd is there', () => has(crowd - 1));
-    assert.equal(source.sink.snapshots, 1);
     await cluster.removeAllPods('crowd');
     await until('and gone', () => has(0));
-    assert.equal(source.sink.snapshots, 1);
   });
 
   test(`${name}: who is not let in, or finds no server, says so and changes nothing`, async () => {
@@ -203,6 +206,7 @@ export function kubernetesSuite(
     await cluster.setNamespace('token', {});
     await cluster.setPod({ namespace: 'token', name: 'a', addresses: ['10.1.0.1'] });
     await using source = following(cluster, { resyncSeconds: 1 });
+    await until('listed', () => source.names('token') === 'a');
     source.setToken(cluster.token({ seconds: 1 }));
     await until('it has expired', () => source.says(/answers 401/));
     assert.equal(source.names('token'), 'a');
