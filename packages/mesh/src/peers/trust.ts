@@ -35,10 +35,10 @@ const PUBLIC_LENGTH = { ipv4: 16, ipv6: 32 } as const;
  */
 export class Trust {
   readonly #hasCidr: (cluster: string, at: Prefix) => boolean;
-  /** Nodes' own addresses, by cluster and node. */
-  readonly #addresses = new Map<string, Map<string, readonly string[]>>();
+  /** Nodes' own addresses. */
+  readonly #addresses = new Map<string, NodeAddresses>();
   /** Shares of what a cluster may have of the Internet's addresses, by node; of those alone that have some. */
-  readonly #public = new Map<string, Map<string, number>>();
+  readonly #public = new Map<string, Shares>();
   readonly #listeners = new Map<string, Set<() => void>>();
 
   /** @param hasCidr whether a prefix lies in a pod CIDR of the cluster's nodes. */
@@ -47,9 +47,9 @@ export class Trust {
   }
 
   setNode({ cluster, name, addresses }: NodeRow): void {
-    const nodes = this.#addresses.get(cluster) ?? new Map<string, readonly string[]>();
-    this.#addresses.set(cluster, nodes);
-    nodes.set(
+    const known = this.#addresses.get(cluster) ?? new NodeAddresses();
+    this.#addresses.set(cluster, known);
+    known.set(
       name,
       addresses.map(({ ip }) => ip),
     );
@@ -57,8 +57,8 @@ export class Trust {
   }
 
   removeNode(cluster: string, name: string): void {
-    this.#addresses.get(cluster)?.delete(name);
-    this.#public.get(cluster)?.delete(name);
+    this.#addresses.get(cluster)?.set(name, []);
+    this.#public.get(cluster)?.set(name, 0);
     this.#tell(cluster);
   }
 
@@ -115,22 +115,56 @@ export class Trust {
   }
 
   #takePublic({ cluster, name }: NodeRow, share: number): string | undefined {
-    const shares = this.#public.get(cluster) ?? new Map<string, number>();
-    let sum = share;
-    for (const [node, each] of shares) if (node !== name) sum += each;
-    if (sum > 1) {
+    const shares = this.#public.get(cluster) ?? new Shares();
+    if (shares.without(name) + share > 1) {
       return `with the pod CIDRs of node ${name} it would have more of the Internet's addresses than a /${PUBLIC_LENGTH.ipv4} (IPv6: /${PUBLIC_LENGTH.ipv6}); name them in spec.allowedCIDRs of its MeshPeer`;
     }
-    if (share === 0) shares.delete(name);
-    else this.#public.set(cluster, shares.set(name, share));
+    shares.set(name, share);
+    this.#public.set(cluster, shares);
     return undefined;
   }
 
   #isNode(cluster: string, at: Address | Prefix): boolean {
-    for (const addresses of this.#addresses.get(cluster)?.values() ?? []) {
-      if (addresses.includes(at)) return true;
+    return this.#addresses.get(cluster)?.has(at) ?? false;
+  }
+}
+
+/** Which addresses nodes have, each counted: a peer may say one of several nodes. */
+class NodeAddresses {
+  readonly #nodes = new Map<string, readonly string[]>();
+  readonly #counts = new Map<string, number>();
+
+  has(address: string): boolean {
+    return this.#counts.has(address);
+  }
+
+  set(node: string, addresses: readonly string[]): void {
+    for (const each of this.#nodes.get(node) ?? []) {
+      const left = this.#counts.get(each)! - 1;
+      if (left > 0) this.#counts.set(each, left);
+      else this.#counts.delete(each);
     }
-    return false;
+    for (const each of addresses) this.#counts.set(each, (this.#counts.get(each) ?? 0) + 1);
+    if (addresses.length > 0) this.#nodes.set(node, addresses);
+    else this.#nodes.delete(node);
+  }
+}
+
+/** Numbers by node, with their sum at hand. */
+class Shares {
+  readonly #nodes = new Map<string, number>();
+  #sum = 0;
+
+  without(node: string): number {
+    return this.#sum - (this.#nodes.get(node) ?? 0);
+  }
+
+  set(node: string, share: number): void {
+    this.#sum = this.without(node) + share;
+    if (share === 0) this.#nodes.delete(node);
+    else this.#nodes.set(node, share);
+    // What small numbers have left behind by rounding goes with the last of them.
+    if (this.#nodes.size === 0) this.#sum = 0;
   }
 }
 
