@@ -1,9 +1,4 @@
-import {
-  type Log,
-  messageWithCauses,
-  type RecordKind,
-  type StateDirectory,
-} from '@causeway/daemon';
+import { type Log, messageWithCauses, type StateDirectory } from '@causeway/daemon';
 import { absent, type Compare, type Kv, type KvEntry, type TxnOperation } from '@causeway/etcd';
 import { Address, type Prefix } from '@causeway/ip';
 import {
@@ -14,56 +9,15 @@ import {
   claimKey,
   decodeClaim,
   encodeClaim,
-  ownerText,
-  parseClaim,
 } from '@causeway/ipam';
 import { decodePodCidr, podCidrKey } from '@causeway/resources';
-import type { Database, Table } from '@causeway/tables';
-import { z } from 'zod';
 import { AgentError } from '../errors.ts';
+import type { ClaimRow, ClaimTable } from './claim-rows.ts';
 
 /** Others change the same records; whoever loses this often in a row has a reason to say so. */
 const ATTEMPTS = 8;
 /** Reasons for a list that mean another store than before behind the same name. */
 const STRANGE: ReadonlySet<string> = new Set(['cluster-changed', 'revision-went-back']);
-
-export interface ClaimRow {
-  readonly claim: Claim;
-  /** Of the key; 0 for a claim that the store has not heard of yet. */
-  readonly revision: number;
-}
-
-export type ClaimTable = Table<ClaimRow, string, 'owner'>;
-
-export const claimTable = (database: Database): ClaimTable =>
-  database.table({
-    name: 'address-claims',
-    key: ({ claim }: ClaimRow): string => claim.address,
-    indexes: { owner: { keys: ({ claim }) => ownerText(claim.owner) } },
-    columns: [
-      { name: 'address', of: ({ claim }) => claim.address },
-      { name: 'owner', of: ({ claim }) => ownerText(claim.owner) },
-      { name: 'home', of: ({ claim }) => claim.home ?? '' },
-      { name: 'at', of: ({ claim }) => claim.at ?? '' },
-      { name: 'announced', of: ({ claim }) => claim.announced },
-      { name: 'revision', of: ({ revision }) => revision },
-    ],
-  });
-
-/**
- * The copy in the run directory of claims that concern this node, those in its CIDRs among them: with it they count
- * while the store is away, also after a restart.
- */
-export const claimRecord: RecordKind<ClaimRow> = {
-  format: 'causeway-address-claim',
-  version: 1,
-  parse(payload) {
-    const { claim, revision } = z
-      .strictObject({ claim: z.unknown(), revision: z.int().min(0) })
-      .parse(payload);
-    return { claim: parseClaim(claim), revision };
-  },
-};
 
 /** One change of one claim: the record as it is, in; what becomes of it, out. */
 export interface ClaimChange {
