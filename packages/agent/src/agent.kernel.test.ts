@@ -601,7 +601,7 @@ isolated(import.meta.filename, () => {
       ],
       ['GET', '/v1/endpoints/0', undefined, 400, 'bad-request', 'id'],
       ['GET', '/v1/endpoints/77', undefined, 404, 'not-found', 'id'],
-      ['GET', '/v1/tables/nope', undefined, 404, 'not-found', 'name'],
+      ['GET', '/v1/tables/nope', undefined, 404, 'not-found', 'table'],
       ['GET', '/v1/monitor?type=noise', undefined, 400, 'bad-request', 'type'],
       ['GET', '/v1/nothing', undefined, 404, 'unknown-route', 'path'],
       [
