@@ -34,9 +34,14 @@ function world(tunnel: boolean) {
           host: host === undefined ? undefined : Address.parse(host),
         }),
       ),
-    node: (name: string, addresses: readonly [string, string][], podCIDRs: readonly string[]) =>
+    node: (
+      name: string,
+      addresses: readonly [string, string][],
+      podCIDRs: readonly string[],
+      cluster = 'east',
+    ) =>
       tables.nodes.put({
-        cluster: 'east',
+        cluster,
         name,
         addresses: addresses.map(([type, text]) => ({ type, address: Address.parse(text) })),
         podCIDRs: podCIDRs.map((cidr) => Prefix.parse(cidr)),
@@ -150,4 +155,20 @@ test('the own cluster wins an address; protected sockets carry what the trie say
   });
   cidrs.put({ prefix: Prefix.parse('203.0.113.0/24'), identity: 0x0100_0001, labels: '' });
   assert.equal(at('203.0.113.5')?.identity, 0x0100_0001);
+});
+
+test('no cluster makes a node of what another has an entry for', () => {
+  const { put, at } = world(false);
+  put.entry('10.2.0.5', 90_000, '192.0.2.22', 'west');
+  put.entry('10.1.0.5', 70_000, '192.0.2.2');
+  const claimed: [string, string][] = ['10.2.0.5', '10.1.0.5', '192.0.2.22'].map((address) => [
+    'InternalIP',
+    address,
+  ]);
+  put.node('liar', claimed, [], 'north');
+  assert.equal(at('10.2.0.5')?.isNode, false, 'nor by naming the host of its entry as well');
+  assert.equal(at('10.1.0.5')?.isNode, false);
+  put.node('b', [['InternalIP', '10.2.0.5']], [], 'west');
+  assert.equal(at('10.2.0.5')?.isNode, true, 'its own cluster may');
+  assert.equal(at('10.1.0.5')?.isNode, false);
 });

@@ -66,7 +66,8 @@ export class IpcacheResolver implements Disposable {
     if (entry !== undefined) {
       const { tunnelEndpoint, noMasquerade } = this.wayTo(entry.hostIP);
       const { identity } = entry;
-      return { identity, tunnelEndpoint, noMasquerade, isProtected, isNode: this.#isNode(prefix) };
+      const isNode = this.#isNode(prefix, entry.cluster);
+      return { identity, tunnelEndpoint, noMasquerade, isProtected, isNode };
     }
     if (Prefix.isHost(prefix)) {
       const address = Prefix.address(prefix);
@@ -119,11 +120,12 @@ export class IpcacheResolver implements Disposable {
     return node.cluster === this.#context.cluster && node.name === this.#context.node;
   }
 
-  #isNode(prefix: Prefix): boolean {
-    return (
-      Prefix.isHost(prefix) &&
-      this.#context.tables.nodes.count('address', Prefix.address(prefix)) > 0
-    );
+  /** Only by the word of the cluster that has the address: another could make a node of anybody's pod. */
+  #isNode(prefix: Prefix, cluster: string): boolean {
+    if (!Prefix.isHost(prefix)) return false;
+    for (const node of this.#context.tables.nodes.by('address', Prefix.address(prefix)))
+      if (node.cluster === cluster) return true;
+    return false;
   }
 
   /** Whether the 16 bytes may be a node's address: never wrongly false, and cheap to ask of a million entries. */
