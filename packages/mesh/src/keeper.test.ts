@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { memoryEtcd } from '@causeway/etcd';
+import { type Kv, KvError, memoryEtcd } from '@causeway/etcd';
 import { VirtualClock } from '@causeway/tables';
 import { decodeClusterConfig } from './codec/cluster-config.ts';
 import { MeshError } from './errors.ts';
 import { ClusterKeeper, checkStore } from './keeper.ts';
-import { SHARDS_EXPORTED_KEY } from './keys.ts';
+import { clusterConfigKey, SHARDS_EXPORTED_KEY, syncedKey } from './keys.ts';
 
 const config = {
   id: 1,
@@ -129,6 +129,47 @@ test('markers stand at once in a new store, and in one that was emptied when it 
   await clock.advance(5000);
   assert.deepEqual(await markers(), KINDS);
   await keeper[Symbol.asyncDispose]();
+});
+
+/** Refuses as many puts of this key as are left. */
+const refusing = (kv: Kv, key: string, left: { count: number }): Kv =>
+  new Proxy(kv, {
+    get(target, name) {
+      if (name === 'put')
+        return (...put: Parameters<Kv['put']>) =>
+          put[0] === key && left.count-- > 0
+            ? Promise.reject(new KvError('deadline', key, 'too slow'))
+            : target.put(...put);
+      const value = Reflect.get(target, name) as unknown;
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+
+test('a leader whose markers the store did not take goes on trying, and a former one’s config stands meanwhile', async () => {
+  for (const kind of ['service-backends', 'identities'] as const) {
+    const clock = new VirtualClock(Date.UTC(2026, 0, 1));
+    const etcd = memoryEtcd({ clock });
+    await using _ = { [Symbol.asyncDispose]: () => etcd[Symbol.asyncDispose]() };
+    const kv = etcd.connect();
+    await kv.put(SHARDS_EXPORTED_KEY, 'true');
+    await kv.put(clusterConfigKey('cla'), '{"id":1}');
+    const left = { count: 20 };
+    const keeper = new ClusterKeeper({
+      ...{ clock, random: () => 0.5, cluster: 'cla', node: 'n', settled: () => true },
+      kv: refusing(etcd.connect(), syncedKey('cla', kind), left),
+      config: { ...config, syncedCanaries: true },
+    });
+    const configText = async () => (await kv.get(clusterConfigKey('cla')))?.text ?? 'nothing';
+    await clock.advance(30_000);
+    assert.deepEqual(keeper.status(), { leading: true, lastError: 'too slow' });
+    assert.ok(left.count > 0);
+    assert.match(await configText(), kind === 'identities' ? /serviceBackends/ : /^\{"id":1\}$/);
+    await clock.advance(90_000);
+    assert.deepEqual(keeper.status(), { leading: true, lastError: undefined });
+    assert.match(await configText(), /serviceBackends/);
+    assert.notEqual(await kv.get(syncedKey('cla', kind)), undefined);
+    await keeper[Symbol.asyncDispose]();
+  }
 });
 
 test('the store of another cluster is refused', async () => {

@@ -171,7 +171,11 @@ export class ClusterKeeper implements AsyncDisposable {
   }
 
   /** Writes the config, once it is known whether shards are exported, and again when that changes. */
-  async #followExports(table: Table<Announcement, string>, signal: AbortSignal): Promise<void> {
+  async #followExports(
+    table: Table<Announcement, string>,
+    written: () => void,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { kv, cluster, config } = this.#options;
     await using watch = kv.watch(SHARDS_EXPORTED_KEY, { signal });
     let exported = false;
@@ -185,6 +189,8 @@ export class ClusterKeeper implements AsyncDisposable {
       if (exported && config.syncedCanaries) await this.#putMarker('service-backends', signal);
       const causeway = exported ? { serviceBackends: true } : undefined;
       table.put(announceClusterConfig(cluster, { ...config, causeway }));
+      written();
+      this.#lastError = undefined;
     }
   }
 
@@ -207,6 +213,7 @@ export class ClusterKeeper implements AsyncDisposable {
         await this.#putMarker(kind, signal);
         standing.add(syncedKey(cluster, kind));
       }
+      this.#lastError = undefined;
     }
   }
 
@@ -217,9 +224,24 @@ export class ClusterKeeper implements AsyncDisposable {
     await kv.put(key, value, { signal });
   }
 
+  /** From the start after each error, for as long as we lead: nobody else does it meanwhile. */
+  async #persist(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    const { clock, random } = this.#options;
+    while (!signal.aborted) {
+      try {
+        await work();
+      } catch (error) {
+        if (!signal.aborted) this.#lastError = (error as Error).message;
+      }
+      await clock.sleep(1000 + random() * 4000, signal);
+    }
+  }
+
   async #keep(lease: Lease): Promise<void> {
     const { kv, clock, random, cluster } = this.#options;
     const table: Table<Announcement, string> = announcementTable(new Database(), 'cluster-state');
+    // What a former leader wrote of us stands until we know what to write in its place.
+    const configWritten = table.source('config');
     const store = new SharedStore<Announcement, string>({
       name: 'mesh-cluster-state',
       kv,
@@ -235,12 +257,11 @@ export class ClusterKeeper implements AsyncDisposable {
     const signal = AbortSignal.any([this.#stop.signal, lease.ended]);
     this.#leading = true;
     try {
-      const following = this.#followExports(table, signal).catch((error: Error) => {
-        this.#lastError = error.message;
-      });
-      const marking = this.#keepMarkers(signal).catch((error: Error) => {
-        this.#lastError = error.message;
-      });
+      const following = this.#persist(
+        () => this.#followExports(table, configWritten.done, signal),
+        signal,
+      );
+      const marking = this.#persist(() => this.#keepMarkers(signal), signal);
       while (!signal.aborted) {
         table.put(announceHeartbeat(clock.now()));
         await clock.sleep(HEARTBEAT_INTERVAL, signal);
