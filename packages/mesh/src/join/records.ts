@@ -11,7 +11,7 @@ const ROOT = 'causeway/mesh/';
 export const TOKENS = `${ROOT}tokens/`;
 export const JOINS = `${ROOT}joins/`;
 export const PEERS = `${ROOT}peers/`;
-/** Peers that have left while nobody was there who may remove their user and revoke their certificates. */
+/** Peers that have left and whose user or certificates may still be good: whoever may take those back does, then deletes this. */
 export const LEFT = `${ROOT}left/`;
 /**
  * Peers that have taken new certificates into use, with the serial of the one that counts: the others are to be revoked

@@ -7,7 +7,7 @@ import { TestCluster, uid } from '../../testing/join-world.ts';
 import { OperatorError } from '../errors.ts';
 import { acceptReturn, renewPeer, returnToken } from './by-hand.ts';
 import { type JoiningOptions, type JoinStep, joinMesh, joinOneWay } from './joining.ts';
-import { leaveMesh, sweepPeers } from './leaving.ts';
+import { forgetPeer, leaveMesh, sweepPeers } from './leaving.ts';
 import { recoverJoins } from './recovery.ts';
 import { forgetTokens } from './tokens.ts';
 
@@ -341,6 +341,25 @@ test('leave undoes it on both sides, and here when the other is gone', async () 
   assert.deepEqual(alone.told, { type: 'not-told', why: 'gone' });
   assert.ok(alone.userRemoved);
   assert.deepEqual((await west.store.list('MeshPeer')).items, []);
+});
+
+test('what a leave could not take back is noted until somebody has', async () => {
+  await using all = await world();
+  const { east, west, token } = all;
+  await joinMesh(token, west.joining(east, east.inviting(west)));
+  const { kv, directory } = west;
+  const { auth } = west.etcd;
+  const now = () => west.now;
+  const noted = async () => (await kv.list('causeway/mesh/left/')).entries.map(({ key }) => key);
+  const failing = { removePeer: () => Promise.reject(new Error('the disk is full')) };
+  await assert.rejects(forgetPeer('east', { kv, auth, directory: failing, now }), /disk is full/);
+  assert.deepEqual(await noted(), ['causeway/mesh/left/east']);
+  assert.deepEqual((await sweepPeers({ kv, auth, directory, now })).removed, ['east']);
+  assert.equal(await auth.rolesOf('remote-east'), undefined);
+  assert.deepEqual(directory.clientsOf('east', west.now), []);
+  assert.ok(await east.forget('west'));
+  for (const own of [east, west])
+    assert.deepEqual((await own.kv.list('causeway/mesh/left/')).entries, []);
 });
 
 test('by hand: one side, a token back, the other side; and new certificates later', async () => {

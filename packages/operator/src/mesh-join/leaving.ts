@@ -22,7 +22,7 @@ export interface LeavingOptions {
   readonly kv: Kv;
   readonly cluster: string;
   readonly auth: StoreAuth | undefined;
-  readonly directory: StoreDirectory | undefined;
+  readonly directory: Pick<StoreDirectory, 'removePeer'> | undefined;
   readonly now: () => Date;
   readonly client: (options: JoinClientOptions) => Pick<JoinClient, 'leave'>;
 }
@@ -68,7 +68,7 @@ export async function forgetPeer(
     success: [
       ...removePeer(peer),
       removeJoin(peer),
-      noteLeft(peer, { auth, directory, now }),
+      noteLeft(peer, now()),
       { type: 'delete', key: RENEWED + peer },
       ...tokens.slice(0, 100).map(({ id }) => ({ type: 'delete', key: tokenKey(id) }) as const),
     ],
@@ -76,6 +76,7 @@ export async function forgetPeer(
   await directory?.removePeer(peer, now());
   if (auth === undefined) return false;
   await dismissPeer(auth, peer);
+  if (directory !== undefined) await kv.delete(LEFT + peer);
   return true;
 }
 
@@ -83,13 +84,11 @@ export async function forgetPeer(
  * Whoever comes with root's certificate and the authority's key finds what is left to do: a certificate that was not
  * revoked would be good again for a user of the same name.
  */
-export const noteLeft = (
-  peer: string,
-  { auth, directory, now }: Pick<LeavingOptions, 'auth' | 'directory' | 'now'>,
-): TxnOperation =>
-  auth === undefined || directory === undefined
-    ? { type: 'put', key: LEFT + peer, value: now().toISOString() }
-    : { type: 'delete', key: LEFT + peer };
+export const noteLeft = (peer: string, now: Date): TxnOperation => ({
+  type: 'put',
+  key: LEFT + peer,
+  value: now.toISOString(),
+});
 
 export interface SweepOptions {
   readonly kv: Kv;

@@ -1,10 +1,11 @@
 import { ApiError } from '@causeway/daemon';
-import type { Kv, StoreAuth } from '@causeway/etcd';
+import type { Kv, StoreAuth, TxnOperation } from '@causeway/etcd';
 import {
   AT_WORK,
   dismissPeer,
   JOINS,
   type JoinRecord,
+  LEFT,
   recoveryOf,
   type StoreDirectory,
 } from '@causeway/mesh';
@@ -99,9 +100,10 @@ async function undo(
 ): Promise<Omit<Recovered, 'peer'>> {
   if (auth !== undefined) await dismissPeer(auth, peer);
   await directory?.removePeer(peer, now());
-  await kv.txn({
-    compare: [],
-    success: [...removePeer(peer), removeJoin(peer), noteLeft(peer, { auth, directory, now })],
-  });
+  const left: TxnOperation =
+    auth === undefined || directory === undefined
+      ? noteLeft(peer, now())
+      : { type: 'delete', key: LEFT + peer };
+  await kv.txn({ compare: [], success: [...removePeer(peer), removeJoin(peer), left] });
   return { what: 'undone', why };
 }
