@@ -81,6 +81,8 @@ test('presence: on a short lease, dropped by whoever stops, kept while the store
 
 /** Nodes of one group, whose kernels answer or do not, over one store that each may lose alone. */
 function group(names: readonly string[], clock: VirtualClock, etcd: ReturnType<typeof memoryEtcd>) {
+  /** Whose echoes alone are lost. */
+  const mute = new Set<string>();
   const nodes = names.map((name, at) => ({ name, address: Address.parse(`10.0.0.${at + 1}`) }));
   const away = new Set<string>();
   const said: string[] = [];
@@ -91,7 +93,7 @@ function group(names: readonly string[], clock: VirtualClock, etcd: ReturnType<t
       let heard: number[] = [];
       return {
         send(sequence: number) {
-          if (!away.has(name) && !away.has(node)) heard.push(sequence);
+          if (![name, node].some((each) => away.has(each) || mute.has(each))) heard.push(sequence);
           return 0;
         },
         heard() {
@@ -126,7 +128,7 @@ function group(names: readonly string[], clock: VirtualClock, etcd: ReturnType<t
     });
     return presence;
   };
-  return { away, said, members: names.map(make) };
+  return { away, mute, said, members: names.map(make) };
 }
 
 const livingOf = (presence: Presence) => [...presence.living].sort().join();
@@ -182,5 +184,25 @@ test('a store that is away for all takes nobody out; nor does a node whose own n
   away.delete('a');
   await clock.advance(5_000);
   assert.deepEqual(members.map(livingOf), ['a,b,c', 'a,b,c', 'a,b,c']);
+  for (const each of members) await each[Symbol.asyncDispose]();
+});
+
+test('two that lose only their echoes do not both go: one stays, and who is alone comes back', async () => {
+  const clock = new VirtualClock();
+  await using etcd = memoryEtcd({ clock });
+  const { mute, members } = group(['a', 'b'], clock, etcd);
+  for (const each of members) each.announce(true);
+  await clock.advance(3_000);
+  mute.add('b');
+  await clock.advance(3_000);
+  const [one] = members.map(livingOf);
+  assert.ok(one === 'a' || one === 'b', `${one} lives`);
+  assert.equal(livingOf(members[1]!), one);
+  await etcd.connect().delete(`causeway/state/edge/${one}`);
+  await clock.advance(3_000);
+  assert.notEqual(livingOf(members[0]!), '', 'where nobody lives, whoever was taken out is wanted');
+  mute.delete('b');
+  await clock.advance(3_000);
+  assert.deepEqual(members.map(livingOf), ['a,b', 'a,b']);
   for (const each of members) await each[Symbol.asyncDispose]();
 });

@@ -163,20 +163,27 @@ export class Presence implements AsyncDisposable {
       if (revision !== undefined) await this.#takeOut(name, revision);
       rounds.settle(name);
     }
-    if (this.#takenOut && rounds.connected && this.#table.has(node)) {
+    const wanted = rounds.connected || this.#living.size === 0;
+    if (this.#takenOut && wanted && this.#table.has(node)) {
       this.#takenOut = false;
       this.#store.reconciler.refresh();
     }
   }
 
-  /** Only the key that was seen: one that was written since is of a node that lives. */
+  /**
+   * Only the key that was seen: one that was written since is of a node that lives. And only by who is in himself, for
+   * where two accuse each other one must stay.
+   */
   async #takeOut(name: string, revision: number): Promise<void> {
-    const { kv, clock, log } = this.#options;
+    const { kv, node, clock, log } = this.#options;
     const key = PRESENCE_PREFIX + name;
     const { succeeded } = await limited(clock, (signal) =>
       kv.txn(
         {
-          compare: [{ type: 'mod', key, operator: '=', revision }],
+          compare: [
+            { type: 'mod', key, operator: '=', revision },
+            { type: 'create', key: PRESENCE_PREFIX + node, operator: '>', revision: 0 },
+          ],
           success: [{ type: 'delete', key }],
         },
         { signal },
