@@ -37,6 +37,8 @@ export interface HostEndpointOptions {
 export interface HostEndpointView {
   readonly id: number;
   readonly labels: readonly string[];
+  /** Those it is to have, while they have no number yet; undefined if `labels` are they. */
+  readonly pendingLabels: readonly string[] | undefined;
   /** Of its Node: what policies for nodes select it by. */
   readonly nodeLabels: readonly string[];
   /** Undefined until the cluster has given it a number. */
@@ -88,9 +90,11 @@ export class HostEndpointController implements AsyncDisposable {
 
   get view(): HostEndpointView {
     const { settings, engine } = this.#options;
+    const wanted = this.#labelsNow();
     return {
       id: HOST_ENDPOINT_ID,
       labels: this.#labels?.toStrings() ?? [],
+      pendingLabels: this.#labels?.equals(wanted) ? undefined : wanted.toStrings(),
       nodeLabels: this.#nodeLabels.toStrings(),
       identity: this.#identity,
       audit: this.#audit,
@@ -129,12 +133,25 @@ export class HostEndpointController implements AsyncDisposable {
     });
   }
 
-  /** Changes labels or mode of the running endpoint. Throws DaemonError `state-write-failed`. */
+  /**
+   * Changes labels or mode of the running endpoint. It does not wait for the store: labels take the place of others
+   * once they have a number (`view.pendingLabels` until then). Throws DaemonError `state-write-failed`.
+   */
   async change(patch: HostPatch): Promise<void> {
     await this.#options.settings.change(patch);
+    this.#takeMode();
     this.refresh();
-    // What can be had at once is in force when this returns; a number that is new may take the store's time.
-    await this.#running;
+  }
+
+  /**
+   * Without the store, for the trial is the way out for who has locked himself out of it. To be in force waits for
+   * labels that are under way: their policies are meant, not those of the labels that go.
+   */
+  #takeMode(): void {
+    const labels = this.#labels;
+    if (labels === undefined || this.#identity === undefined) return;
+    if (this.#options.settings.audit || labels.equals(this.#labelsNow()))
+      this.#become(labels, this.#identity);
   }
 
   async #run(): Promise<void> {

@@ -10,7 +10,7 @@ import type { ConfigInput } from '../config/schema.ts';
 import { namespaceTable } from '../sources/pods.ts';
 import { HOST_ENDPOINT_ID, HostEndpointController } from './controller.ts';
 import { lifelinesOf } from './lifelines.ts';
-import { type HostOverrides, HostSettings } from './settings.ts';
+import { type HostOverrides, type HostPatch, HostSettings } from './settings.ts';
 
 const store = { address: Address.parse('192.0.2.100'), port: 2379, protocol: 6 };
 
@@ -86,29 +86,31 @@ test('what the API sets holds over the configuration and a restart, until it is 
   assert.equal(trial.audit, true, 'auditAll is for everybody');
 });
 
-test('the node takes what number its labels have, and another when they change', async () => {
-  const database = new Database({ freeze: true });
-  const namespaces = namespaceTable(database);
-  const acquired: string[] = [];
-  const released: string[] = [];
-  const written: HostEndpoint[] = [];
-  const announced: number[] = [];
-  let refuse = true;
-  const parties: { audit: boolean; nodeLabels: string }[] = [];
-  let nodeLabels: Record<string, string> = { rack: '7' };
-  let nodeChanged = () => {};
+/** A host endpoint whose store answers, or not, as the test says. */
+function world(onDebug: () => void = () => {}) {
+  const namespaces = namespaceTable(new Database({ freeze: true }));
+  const seen = {
+    acquired: [] as string[],
+    released: [] as string[],
+    written: [] as HostEndpoint[],
+    announced: [] as number[],
+    parties: [] as { identity: number; audit: boolean; nodeLabels: string }[],
+  };
+  const node = { labels: { rack: '7' }, changed: () => {} };
+  const store = { away: false };
   const config = checkAgentConfig({
     cluster: { name: 'east', id: 3 },
     node: { name: 'a' },
     hostEndpoint: { enabled: true, namespace: 'shop', labels: { app: 'ledger' } },
   });
-  await using host = new HostEndpointController({
+  const held = new Map<string, number>();
+  const host = new HostEndpointController({
     config,
     settings: new HostSettings(config, new Memory(), silentLog),
     node: {
-      labels: () => nodeLabels,
+      labels: () => node.labels,
       follow: (changed) => {
-        nodeChanged = changed;
+        node.changed = changed;
         return () => {};
       },
     },
@@ -119,42 +121,59 @@ test('the node takes what number its labels have, and another when they change',
       connected: true,
       known: () => undefined,
       async acquire(labels) {
-        if (refuse) throw new Error('the store is away');
-        acquired.push(labels.text);
-        return 70_000 + acquired.length;
+        const known = held.get(labels.text);
+        if (known !== undefined) return known;
+        if (store.away) throw new Error('the store is away');
+        seen.acquired.push(labels.text);
+        held.set(labels.text, 70_000 + seen.acquired.length);
+        return 70_000 + seen.acquired.length;
       },
-      release: (labels) => void released.push(labels.text),
+      release: (labels) => {
+        held.delete(labels.text);
+        seen.released.push(labels.text);
+      },
     },
     policy: {
-      setHost(party, write) {
-        parties.push({ audit: party.audit, nodeLabels: party.nodeLabels.text });
-        write({ endpointId: party.id, policyId: 4, revision: 2, ingress: 'audit', egress: 'off' });
+      setHost({ id, identity, audit, nodeLabels }, write) {
+        seen.parties.push({ identity, audit, nodeLabels: nodeLabels.text });
+        write({ endpointId: id, policyId: 4, revision: 2, ingress: 'audit', egress: 'off' });
       },
     },
-    announce: (identity) => void announced.push(identity),
-    setEndpoint: (endpoint) => void written.push(endpoint),
-    clock: { now: () => 0, sleep: async () => void setImmediate(() => {}) } as never,
-    log: {
-      info() {},
-      debug() {
-        refuse = false;
-      },
+    announce: (identity) => void seen.announced.push(identity),
+    setEndpoint: (endpoint) => void seen.written.push(endpoint),
+    clock: {
+      now: () => 0,
+      sleep: () => new Promise<void>((resolve) => setImmediate(resolve)),
     } as never,
+    log: { info() {}, debug: onDebug } as never,
   });
+  return { host, namespaces, node, store, ...seen };
+}
+
+const until = async (condition: () => boolean) => {
+  for (let turn = 0; !condition(); turn++) {
+    assert.ok(turn < 10_000);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+};
+
+test('the node takes what number its labels have, and another when they change', async () => {
+  const w = world(() => {
+    w.store.away = false;
+  });
+  const { acquired, announced, parties } = w;
+  await using host = w.host;
+  w.store.away = true;
   host.refresh();
   assert.deepEqual(acquired, [], 'not before what no policy may cut is in the kernel');
   host.start();
-  const until = async (condition: () => boolean) => {
-    for (let turn = 0; !condition(); turn++) {
-      assert.ok(turn < 10_000);
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  };
   await until(() => announced.length === 1);
   assert.match(acquired[0]!, /app=ledger.*pod\.namespace=shop/s);
   assert.match(acquired[0]!, /reserved:remote-node/, 'to others it goes on to be a node');
-  assert.deepEqual(parties, [{ audit: true, nodeLabels: 'reserved:host=;k8s:rack=7;' }]);
-  assert.deepEqual(written.at(-1), {
+  assert.deepEqual(parties, [
+    { identity: 70_001, audit: true, nodeLabels: 'reserved:host=;k8s:rack=7;' },
+  ]);
+  assert.deepEqual(w.written.at(-1), {
     id: HOST_ENDPOINT_ID,
     identity: 70_001,
     policyId: 4,
@@ -163,15 +182,52 @@ test('the node takes what number its labels have, and another when they change',
     egress: 'off',
   });
   assert.deepEqual(host.view.policy?.ingress, 'audit');
-  namespaces.put({ name: 'shop', labels: { tier: 'gold' }, annotations: {} });
+  w.namespaces.put({ name: 'shop', labels: { tier: 'gold' }, annotations: {} });
   await until(() => announced.length === 2);
   assert.deepEqual(announced, [70_001, 70_002]);
-  assert.deepEqual(released, [acquired[0]]);
-  nodeLabels = { rack: '8' };
-  nodeChanged();
+  assert.deepEqual(w.released, [acquired[0]]);
+  w.node.labels = { rack: '8' };
+  w.node.changed();
   await until(() => parties.at(-1)?.nodeLabels.includes('rack=8') === true);
   await host.change({ audit: false });
   assert.equal(parties.at(-1)?.audit, false);
   assert.deepEqual([host.view.audit, host.view.changed], [false, { audit: false }]);
   assert.equal(acquired.at(-1), acquired[1], 'neither gives it another number');
+});
+
+test('who is locked out puts it on trial at once, though its new labels have no number yet', async () => {
+  const w = world();
+  await using host = w.host;
+  host.start();
+  await until(() => w.announced.length === 1);
+  await host.change({ audit: false });
+  w.store.away = true;
+  const inForce = host.view.labels;
+  const answered = async (patch: HostPatch) => {
+    let done = false;
+    void host.change(patch).then(() => {
+      done = true;
+    });
+    await until(() => done);
+  };
+  await answered({ labels: { app: 'other' } });
+  assert.deepEqual(host.view.labels, inForce);
+  assert.ok(host.view.pendingLabels?.includes('k8s:app=other'), 'it shows what has no number yet');
+  await answered({ audit: true });
+  assert.deepEqual(w.parties.at(-1), {
+    identity: 70_001,
+    audit: true,
+    nodeLabels: 'reserved:host=;k8s:rack=7;',
+  });
+  assert.deepEqual([host.view.audit, host.view.labels], [true, inForce]);
+  await answered({ audit: false });
+  assert.equal(
+    host.view.audit,
+    true,
+    'policies are put in force with the labels they are meant for',
+  );
+  w.store.away = false;
+  await until(() => w.announced.at(-1) === 70_002);
+  assert.equal(w.parties.at(-1)?.audit, false);
+  assert.equal(host.view.pendingLabels, undefined);
 });
