@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { absent, type Kv, type Lease } from '@causeway/etcd';
+import { absent, type Kv } from '@causeway/etcd';
 import { AT_WORK } from '@causeway/mesh';
 import { OperatorError } from '../errors.ts';
 
@@ -12,17 +12,22 @@ const LOOK_MS = 100;
 /** While it is held nobody else changes what this cluster has of a peer: users, certificates, a join. Throws `join-busy`. */
 export async function atWork(kv: Kv, peer: string): Promise<AsyncDisposable> {
   const key = AT_WORK + peer;
-  const lease: Lease = await kv.lease(SECONDS);
-  for (let waited = 0; waited < PATIENCE_MS; waited += LOOK_MS) {
-    const { succeeded } = await kv.txn({
-      compare: [absent(key)],
-      success: [{ type: 'put', key, value: '', lease: lease.id }],
-    });
-    if (succeeded) return { [Symbol.asyncDispose]: () => lease.revoke().catch(() => {}) };
-    await sleep(LOOK_MS);
+  const lease = await kv.lease(SECONDS);
+  try {
+    for (let waited = 0; waited < PATIENCE_MS; waited += LOOK_MS) {
+      const { succeeded } = await kv.txn({
+        compare: [absent(key)],
+        success: [{ type: 'put', key, value: '', lease: lease.id }],
+      });
+      if (succeeded) return lease;
+      await sleep(LOOK_MS);
+    }
+    throw busy(peer);
+  } catch (error) {
+    // The key may stand although no answer came, and would for as long as this program keeps the lease alive.
+    await lease[Symbol.asyncDispose]();
+    throw error;
   }
-  await lease.revoke();
-  throw busy(peer);
 }
 
 export const busy = (peer: string): OperatorError =>
