@@ -30,6 +30,8 @@ export class GroupWatch implements AsyncDisposable {
   readonly #options: GroupWatchOptions;
   readonly #rounds = new EchoRounds();
   readonly #askers = new Map<string, { readonly address: Address; readonly asker: EchoAsker }>();
+  /** Who cannot be asked, as without a route there, and why: tried again each round, told once. */
+  readonly #unasked = new Map<string, string>();
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
   #sequence = 0;
@@ -78,10 +80,23 @@ export class GroupWatch implements AsyncDisposable {
       asker[Symbol.dispose]();
       this.#askers.delete(name);
     }
+    for (const name of this.#unasked.keys()) if (!wanted.has(name)) this.#unasked.delete(name);
     for (const [name, address] of wanted) {
       if (this.#askers.has(name)) continue;
-      this.#askers.set(name, { address, asker: this.#options.open(address) });
+      try {
+        this.#askers.set(name, { address, asker: this.#options.open(address) });
+        this.#unasked.delete(name);
+      } catch (error) {
+        this.#tell(name, address, messageWithCauses(error));
+      }
     }
+  }
+
+  /** The others are watched all the same. */
+  #tell(node: string, address: Address, error: string): void {
+    if (this.#unasked.get(node) === error) return;
+    this.#unasked.set(node, error);
+    this.#options.log.warn({ node, address, error }, 'a node cannot be asked for echoes');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
