@@ -99,6 +99,49 @@ test('each peer has an authority of its own, which its proxy trusts alone', asyn
   );
 });
 
+test('in a ledger that does not say which are the proxies’ they are none of the clients’, and one taken back is made anew', async () => {
+  const { directory } = await settle('i');
+  const serialOf = (certificate: string) => inspectCertificate(certificate).serial;
+  const client = serialOf((await directory.issuePeer('west', start)).certificate);
+  const { own } = await directory.proxyFiles('west', start);
+  const proxy = () => serialOf(readFileSync(own.certificate, 'utf8'));
+  const first = proxy();
+  /** As older versions wrote it. */
+  const rewrite = (revoked?: string) => {
+    const file = directory.file('ledger.json');
+    const ledger = JSON.parse(readFileSync(file, 'utf8')) as { issued: Record<string, string>[] };
+    for (const each of ledger.issued) {
+      delete each.of;
+      if (each.serial === revoked) each.revoked = start.toISOString();
+    }
+    writeFileSync(file, JSON.stringify(ledger));
+    return StoreDirectory.open(directory.path);
+  };
+  const old = rewrite();
+  assert.deepEqual(
+    old.clientsOf('west', start).map(({ serial }) => serial),
+    [client],
+  );
+  assert.deepEqual(await old.revokeClients('west', start), [client]);
+  await old.proxyFiles('west', start);
+  assert.equal(proxy(), first);
+
+  await rewrite(first).proxyFiles('west', start);
+  const second = proxy();
+  assert.notEqual(second, first);
+  rewrite(second);
+  assert.deepEqual((await settle('i')).report.written, ['peers/west/proxy.crt']);
+  const third = proxy();
+  assert.notEqual(third, second);
+  await StoreDirectory.open(directory.path).removePeer('west', start);
+  const { issued } = StoreDirectory.open(directory.path);
+  assert.ok(issued.every(({ user, revoked }) => user !== 'remote-west' || revoked));
+
+  await directory.proxyFiles('north', start);
+  writeFileSync(directory.file('peers', 'north', 'proxy.crt'), 'spoilt');
+  assert.equal(StoreDirectory.open(directory.path).issued.length, issued.length + 1);
+});
+
 test('who opened the directory before others changed it takes nothing of theirs away', async () => {
   const { directory } = await settle('h');
   const other = StoreDirectory.open(directory.path);

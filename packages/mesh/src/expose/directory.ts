@@ -11,7 +11,7 @@ import { localUser, ownUser, peerUser, ROOT_USER } from '../join/roles.ts';
 import { isClusterName } from '../keys.ts';
 import type { ProxyFiles, ServerFiles } from './command-lines.ts';
 import { CertificateFiles } from './files.ts';
-import { type Exposure, type Issued, type Ledger, ledgerSchema, withoutExpired } from './ledger.ts';
+import { type Exposure, type Issued, type Ledger, readLedger, withoutExpired } from './ledger.ts';
 
 const AUTHORITY_DAYS = 3650;
 /** What browsers and most sites hold for the longest that a certificate should live. */
@@ -172,7 +172,7 @@ export class StoreDirectory {
   async proxyFiles(peer: string, now: Date): Promise<ProxyFiles> {
     using _alone = await this.#alone();
     const authority = await this.#peerAuthority(peer, now);
-    if (!this.#files.isFresh(`peers/${peer}/proxy`, now))
+    if (!this.#isProxyFresh(`peers/${peer}/proxy`, now))
       await this.#issueProxy(peer, authority, now);
     const { server, trust, revoked } = this.serverFiles();
     const in_ = (name: string) => this.file('peers', peer, name);
@@ -399,12 +399,18 @@ export class StoreDirectory {
     const written: string[] = [];
     for (const peer of readdirSync(this.file('peers'))) {
       const name = `peers/${peer}/proxy`;
-      if (this.#files.read(`${name}.crt`) === undefined || this.#files.isFresh(name, now)) continue;
+      if (this.#files.read(`${name}.crt`) === undefined || this.#isProxyFresh(name, now)) continue;
       const authority = await Authority.open(this.#files.credentials(`peers/${peer}/ca`));
       await this.#issueProxy(peer, authority, now);
       written.push(`${name}.crt`);
     }
     return written;
+  }
+
+  #isProxyFresh(name: string, now: Date): boolean {
+    if (!this.#files.isFresh(name, now)) return false;
+    const { serial } = inspectCertificate(this.#files.text(`${name}.crt`));
+    return !this.#ledger.issued.some((each) => each.serial === serial && each.revoked);
   }
 
   #isUnder(name: string, root: Authority): boolean {
@@ -492,16 +498,4 @@ function peerName(peer: string): string {
   if (isClusterName(peer) && peer !== 'default') return peer;
   const rule = '1 to 32 of a-z, 0-9 and inner "-", and not "default"';
   throw new MeshError('bad-key', `cluster name ${JSON.stringify(peer)} must be ${rule}`, peer);
-}
-
-/** Throws MeshError `bad-value`. */
-function readLedger(files: CertificateFiles): Ledger | undefined {
-  const text = files.read('ledger.json');
-  if (text === undefined) return undefined;
-  try {
-    return ledgerSchema.parse(JSON.parse(text));
-  } catch (cause) {
-    const file = files.file('ledger.json');
-    throw new MeshError('bad-value', `${file} is not a ledger: ${String(cause)}`, file);
-  }
 }

@@ -1,4 +1,8 @@
+import { globSync } from 'node:fs';
+import { inspectCertificate } from '@causeway/pki';
 import * as z from 'zod';
+import { MeshError } from '../errors.ts';
+import type { CertificateFiles } from './files.ts';
 
 /** One certificate that was given out. */
 const issued = z.strictObject({
@@ -30,7 +34,7 @@ export const exposureSchema = z.strictObject({
 export type Exposure = z.infer<typeof exposureSchema>;
 
 /** What a `StoreDirectory` knows beside its files. */
-export const ledgerSchema = z.strictObject({
+const ledgerSchema = z.strictObject({
   version: z.literal(1),
   cluster: z.string(),
   /** DNS names and addresses in the server's certificate. */
@@ -48,3 +52,34 @@ export const withoutExpired = (ledger: Ledger, now: Date): Ledger => ({
   ...ledger,
   issued: ledger.issued.filter(({ notAfter }) => new Date(notAfter) >= now),
 });
+
+/** Throws MeshError `bad-value`. */
+export function readLedger(files: CertificateFiles): Ledger | undefined {
+  const text = files.read('ledger.json');
+  if (text === undefined) return undefined;
+  try {
+    return withProxies(ledgerSchema.parse(JSON.parse(text)), files);
+  } catch (cause) {
+    const file = files.file('ledger.json');
+    throw new MeshError('bad-value', `${file} is not a ledger: ${String(cause)}`, file);
+  }
+}
+
+/** Ledgers of older versions do not say which certificates are proxies': those whose files stand beside them. */
+function withProxies(ledger: Ledger, files: CertificateFiles): Ledger {
+  const proxies = globSync('peers/*/proxy.crt', { cwd: files.path }).map((name) =>
+    serialIn(files.read(name)),
+  );
+  const serials = new Set(proxies);
+  for (const each of ledger.issued) if (serials.has(each.serial)) each.of = 'proxy';
+  return ledger;
+}
+
+/** A spoilt file is told of by whoever needs it, and keeps nobody from the others. */
+function serialIn(certificate: string | undefined): string | undefined {
+  try {
+    return certificate === undefined ? undefined : inspectCertificate(certificate).serial;
+  } catch {
+    return undefined;
+  }
+}
