@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Address } from '@causeway/ip';
 import fc from 'fast-check';
-import { EchoRounds, LOST, type Watched, watchedBy } from './echo-rounds.ts';
+import { EchoRounds, LOST, STEADY, type Watched, watchedBy } from './echo-rounds.ts';
 
 const peer = (name: string, rival = true): Watched => ({
   name,
@@ -18,7 +18,7 @@ function pass(rounds: EchoRounds, count: number, ...answering: string[]): void {
   }
 }
 
-test('a rival that falls silent is taken out after as many rounds, once, and again after it was back', () => {
+test('a rival that falls silent is taken out after as many rounds, once, and again after it was back for long', () => {
   const rounds = new EchoRounds();
   rounds.follow([peer('b'), peer('c')]);
   pass(rounds, 3, 'b', 'c');
@@ -30,9 +30,49 @@ test('a rival that falls silent is taken out after as many rounds, once, and aga
   rounds.settle('b');
   pass(rounds, 10, 'c');
   assert.deepEqual(rounds.accused(), []);
-  pass(rounds, 1, 'b', 'c');
+  pass(rounds, STEADY, 'b', 'c');
   pass(rounds, LOST, 'c');
   assert.deepEqual(rounds.accused(), ['b']);
+});
+
+test('who was taken out is so again only after it has answered twice as long as the time before', () => {
+  const rounds = new EchoRounds();
+  const all = [peer('b'), peer('c')];
+  rounds.follow(all);
+  pass(rounds, 3, 'b', 'c');
+  for (const wanted of [1, 2, 4, 8, 16, 32, 32, 32].map((times) => times * STEADY)) {
+    pass(rounds, LOST, 'c');
+    assert.deepEqual(rounds.accused(), ['b']);
+    rounds.settle('b');
+    // Taken out, it is not followed any more.
+    rounds.follow([peer('c')]);
+    pass(rounds, 1, 'c');
+    rounds.follow(all);
+    pass(rounds, wanted - 1, 'b', 'c');
+    pass(rounds, LOST, 'c');
+    assert.deepEqual(rounds.accused(), [], `after ${wanted - 1} rounds, and a gap`);
+    pass(rounds, wanted, 'b', 'c');
+  }
+});
+
+test('property: a link that loses half of all echoes takes its end out once, not again and again', () => {
+  fc.assert(
+    fc.property(fc.infiniteStream(fc.boolean()), (lost) => {
+      const rounds = new EchoRounds();
+      rounds.follow([peer('b'), peer('c')]);
+      pass(rounds, 3, 'b', 'c');
+      let accused = 0;
+      for (let round = 0; round < 400; round++) {
+        pass(rounds, 1, ...(lost.next().value ? ['c'] : ['b', 'c']));
+        for (const name of rounds.accused()) {
+          accused++;
+          rounds.settle(name);
+        }
+      }
+      assert.ok(accused <= 1, `${accused} times within a minute`);
+    }),
+    { numRuns: 50 },
+  );
 });
 
 test('who has never answered is not missed, and whoever is watched with it is judged alone', () => {

@@ -3,6 +3,14 @@ import type { Address } from '@causeway/ip';
 /** How often each is asked, and how many answers in a row must be missing: somebody dead is found in 0.75 s. */
 export const ROUND_MS = 150;
 export const LOST = 4;
+/**
+ * Rounds (30 s) in which one that was taken out must have answered before that may be done again, twice as many each
+ * time: a link that loses half of all echoes takes nobody out over and over.
+ */
+export const STEADY = 200;
+const MOST_STEADY = 32 * STEADY;
+/** Of so many the falls are remembered: far more than stand at one edge. */
+const MOST_FALLS = 1000;
 
 /** Who is asked for echoes. `rival`: others choose between it and this node; the rest are witnesses. */
 export interface Watched {
@@ -16,8 +24,13 @@ interface Peer extends Watched {
   unanswered: number;
   /** `unknown`: has never answered, and perhaps never will, as behind a firewall. */
   state: 'unknown' | 'up' | 'fallen';
-  /** Of this fall it was said that it may be taken out. */
-  settled: boolean;
+}
+
+/** Somebody who was taken out. */
+interface Fall {
+  /** Rounds in which it must answer, and for how many it has, before it can be accused again. */
+  readonly wanted: number;
+  steady: number;
 }
 
 /**
@@ -26,6 +39,8 @@ interface Peer extends Watched {
  */
 export class EchoRounds {
   #peers = new Map<string, Peer>();
+  /** Also of those that are not followed at the moment, as who was taken out is not. The oldest first. */
+  readonly #falls = new Map<string, Fall>();
 
   /** Those that are known stay as they stand. */
   follow(watched: readonly Watched[]): void {
@@ -35,9 +50,7 @@ export class EchoRounds {
         const same = known?.address === each.address;
         return [
           each.name,
-          same
-            ? { ...known, rival: each.rival }
-            : { ...each, unanswered: 0, state: 'unknown', settled: false },
+          same ? { ...known, rival: each.rival } : { ...each, unanswered: 0, state: 'unknown' },
         ];
       }),
     );
@@ -48,13 +61,17 @@ export class EchoRounds {
     if (peer === undefined) return;
     peer.unanswered = 0;
     peer.state = 'up';
-    peer.settled = false;
   }
 
   /** Counts the last round's silence. All that are followed are to be asked again now. */
   round(): void {
     for (const peer of this.#peers.values()) {
       if (peer.unanswered >= LOST && peer.state === 'up') peer.state = 'fallen';
+      const fall = this.#falls.get(peer.name);
+      if (fall !== undefined && fall.steady < fall.wanted) {
+        if (peer.unanswered === 0) fall.steady++;
+        else if (!answers(peer)) fall.steady = 0;
+      }
       peer.unanswered++;
     }
   }
@@ -65,7 +82,7 @@ export class EchoRounds {
    */
   accused(): string[] {
     return [...this.#peers.values()]
-      .filter(({ rival, state, settled }) => rival && state === 'fallen' && !settled)
+      .filter(({ name, rival, state }) => rival && state === 'fallen' && !this.#held(name))
       .filter(({ name }) => {
         const others = [...this.#peers.values()].filter((each) => each.name !== name);
         return others.every(({ state }) => state === 'unknown') || others.some(answers);
@@ -73,10 +90,18 @@ export class EchoRounds {
       .map(({ name }) => name);
   }
 
-  /** Nothing more is said of this fall. */
+  /** Nothing more is said of this fall, nor of another until it has answered for long. */
   settle(name: string): void {
-    const peer = this.#peers.get(name);
-    if (peer !== undefined) peer.settled = true;
+    const before = this.#falls.get(name)?.wanted ?? STEADY / 2;
+    this.#falls.delete(name);
+    this.#falls.set(name, { wanted: Math.min(2 * before, MOST_STEADY), steady: 0 });
+    const [oldest] = this.#falls.keys();
+    if (this.#falls.size > MOST_FALLS && oldest !== undefined) this.#falls.delete(oldest);
+  }
+
+  #held(name: string): boolean {
+    const fall = this.#falls.get(name);
+    return fall !== undefined && fall.steady < fall.wanted;
   }
 
   /** Somebody answers, or nobody ever did. */
