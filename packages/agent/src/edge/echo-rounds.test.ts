@@ -81,6 +81,11 @@ test('who has never answered is not missed, and whoever is watched with it is ju
   pass(rounds, 2, 'b');
   pass(rounds, 10);
   assert.deepEqual(rounds.accused(), ['b']);
+  // One that is silent tells nothing of one's own network.
+  assert.equal(rounds.cutOff, false);
+  pass(rounds, 2, 'w');
+  assert.equal(rounds.cutOff, false);
+  pass(rounds, 10);
   assert.equal(rounds.cutOff, true);
 });
 

@@ -110,10 +110,14 @@ export class EchoRounds {
     return known.length === 0 || known.some(answers);
   }
 
-  /** All that have ever answered have fallen, a rival among them. */
+  /**
+   * All that have ever answered have fallen, a rival among them. At least two: one that is silent may be the one that
+   * has gone, and tells nothing of this node's own network.
+   */
   get cutOff(): boolean {
     const known = [...this.#peers.values()].filter(({ state }) => state !== 'unknown');
-    return known.some(({ rival }) => rival) && known.every(({ state }) => state === 'fallen');
+    if (known.length < 2 || !known.some(({ rival }) => rival)) return false;
+    return known.every(({ state }) => state === 'fallen');
   }
 }
 

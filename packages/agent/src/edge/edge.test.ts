@@ -80,10 +80,18 @@ test('presence: on a short lease, dropped by whoever stops, kept while the store
 });
 
 /** Nodes of one group, whose kernels answer or do not, over one store that each may lose alone. */
-function group(names: readonly string[], clock: VirtualClock, etcd: ReturnType<typeof memoryEtcd>) {
+function group(
+  names: readonly string[],
+  clock: VirtualClock,
+  etcd: ReturnType<typeof memoryEtcd>,
+  witnesses: readonly string[] = [],
+) {
   /** Whose echoes alone are lost. */
   const mute = new Set<string>();
-  const nodes = names.map((name, at) => ({ name, address: Address.parse(`10.0.0.${at + 1}`) }));
+  const nodes = [...names, ...witnesses].map((name, at) => ({
+    name,
+    address: Address.parse(`10.0.0.${at + 1}`),
+  }));
   const away = new Set<string>();
   const said: string[] = [];
   const make = (node: string) => {
@@ -134,13 +142,13 @@ function group(names: readonly string[], clock: VirtualClock, etcd: ReturnType<t
 const livingOf = (presence: Presence) => [...presence.living].sort().join();
 
 test('a node whose kernel answers no more is out within a second, says so itself, and comes back by itself', async () => {
-  for (const names of [
-    ['a', 'b'],
-    ['a', 'b', 'c'],
-  ]) {
+  for (const [names, witnesses] of [
+    [['a', 'b'], ['w']],
+    [['a', 'b', 'c'], []],
+  ] as const) {
     const clock = new VirtualClock();
     await using etcd = memoryEtcd({ clock });
-    const { away, said, members } = group(names, clock, etcd);
+    const { away, said, members } = group(names, clock, etcd, witnesses);
     for (const each of members) each.announce(true);
     await clock.advance(3_000);
     const all = names.join();
@@ -204,5 +212,21 @@ test('two that lose only their echoes do not both go: one stays, and who is alon
   mute.delete('b');
   await clock.advance(3_000);
   assert.deepEqual(members.map(livingOf), ['a,b', 'a,b']);
+  for (const each of members) await each[Symbol.asyncDispose]();
+});
+
+test('of two without a witness the one that lives goes on, also when the other took the store with it', async () => {
+  const clock = new VirtualClock();
+  await using etcd = memoryEtcd({ clock });
+  const { away, members } = group(['a', 'b'], clock, etcd);
+  for (const each of members) each.announce(true);
+  await clock.advance(3_000);
+  etcd.stop();
+  away.add('a');
+  await clock.advance(5_000);
+  assert.ok(members[1]!.living.has('b'));
+  etcd.start();
+  await clock.advance(5_000);
+  assert.equal(livingOf(members[1]!), 'b', 'and is chosen as soon as the store is there');
   for (const each of members) await each[Symbol.asyncDispose]();
 });
