@@ -3,7 +3,9 @@ import {
   appendFileSync,
   existsSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   truncateSync,
@@ -285,7 +287,53 @@ test('files of peers that are none any more go', async () => {
   await t.clock.advance(1000);
 });
 
+test('what was dropped is not found again, though nothing was written in between', async () => {
+  await using lives = new Lives();
+  await lives.first(async (_, kept) => {
+    kept.drop();
+    assert.equal(await kept.find(0), undefined);
+    assert.ok(!existsSync(lives.path));
+    assert.equal(openOf(lives.path), 0);
+  });
+});
+
+test('a peer that is made again finds all that was told, by one file that is open', async () => {
+  await using lives = new Lives();
+  await lives.first(async (t, kept) => {
+    kept.delete('services', 'shop/s3');
+    const { contact, records } = (await kept.find(0))!;
+    assert.equal(openOf(lives.path), 1);
+    assert.ok(contact.at > 0);
+    const deleted = [];
+    for await (const batch of records()) {
+      deleted.push(...batch.flatMap((each) => (each.type === 'delete' ? each.rest : [])));
+    }
+    assert.deepEqual(deleted, ['shop/s3']);
+    // Found while it is written anew.
+    kept.outdated();
+    const step = kept.step(t.clock.now() + 5000);
+    assert.ok(await kept.find(0));
+    await step;
+    kept.put('ip', '10.7.0.11', Buffer.from('x'));
+    await kept.step(t.clock.now());
+    assert.equal(openOf(lives.path), 1);
+    assert.equal(kept.bytes, statSync(lives.path).size);
+  });
+});
+
 const CONFIG = '{"id":7,"capabilities":{"syncedCanaries":true,"maxConnectedClusters":255}}';
+
+/** How many of this process's files are this one. */
+function openOf(path: string): number {
+  const links = readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return '';
+    }
+  });
+  return links.filter((each) => each.startsWith(path)).length;
+}
 
 function flip(path: string, at: number): void {
   const bytes = readFileSync(path);

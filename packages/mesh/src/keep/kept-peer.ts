@@ -65,6 +65,8 @@ export class KeptPeer implements Journal {
   #dropped = false;
   #retryAt = 0;
   #problem: string | undefined;
+  /** What was last asked of the disk: a peer that is made again finds its file while it is written. */
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(options: KeptPeerOptions) {
     this.#options = options;
@@ -124,17 +126,30 @@ export class KeptPeer implements Journal {
     this.#clear();
   }
 
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(work);
+    this.#last = turn.catch(() => {});
+    return turn;
+  }
+
   /**
-   * What an earlier run left, if it is younger than `oldest`, milliseconds since the epoch; what cannot be used is put
-   * aside. The file is this one's from now on.
+   * What an earlier run left, or this one before the peer went, if it is younger than `oldest`, milliseconds since the
+   * epoch; what cannot be used is put aside. The file is this one's from now on.
    */
-  async find(oldest: number): Promise<KeptState | undefined> {
+  find(oldest: number): Promise<KeptState | undefined> {
+    return this.#inTurn(async () => {
+      await this.#end();
+      return this.#dropped ? undefined : await this.#find(oldest);
+    });
+  }
+
+  async #find(oldest: number): Promise<KeptState | undefined> {
     const { path, own, peer } = this.#options;
     let file: FileHandle;
     try {
       file = await open(path, 'r+');
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') await this.refuse(error);
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') await this.#refuse(error);
       return undefined;
     }
     try {
@@ -154,13 +169,17 @@ export class KeptPeer implements Journal {
       return { ...found, records: () => batchesOf(file) };
     } catch (error) {
       await file.close().catch(() => {});
-      await this.refuse(error);
+      await this.#refuse(error);
       return undefined;
     }
   }
 
   /** Puts the file aside. */
-  async refuse(error: unknown): Promise<void> {
+  refuse(error: unknown): Promise<void> {
+    return this.#inTurn(() => this.#refuse(error));
+  }
+
+  async #refuse(error: unknown): Promise<void> {
     const { path } = this.#options;
     const reason = error instanceof Error ? error.message : String(error);
     await this.#close();
@@ -173,7 +192,11 @@ export class KeptPeer implements Journal {
   }
 
   /** Writes what there is to write; never throws. */
-  async step(now: number): Promise<void> {
+  step(now: number): Promise<void> {
+    return this.#inTurn(() => this.#step(now));
+  }
+
+  async #step(now: number): Promise<void> {
     try {
       if (this.#dropped) await this.#remove();
       if (this.#bytes > 2 * this.#base + SLACK) this.#due ??= now;
@@ -269,13 +292,18 @@ export class KeptPeer implements Journal {
   }
 
   /** Writes the last changes and the last contact; the file stays for the next run. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    return this.#inTurn(() => this.#end());
+  }
+
+  async #end(): Promise<void> {
     try {
       if (this.#dropped) return await this.#remove();
       const file = this.#file;
       if (file !== undefined && this.#due === undefined) await this.#write(file, this.#contact);
     } catch {
-      // What the next run cannot use it puts aside.
+      // What the next run cannot use it puts aside; this one knows that the file is behind.
+      this.#due ??= this.#options.clock.now();
     }
     await this.#close().catch(() => {});
   }
