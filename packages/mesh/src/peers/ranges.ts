@@ -55,20 +55,26 @@ export class Ranges {
 
   /** A node that is in force: what its cluster may speak of hangs on it. */
   setNode(row: NodeRow): void {
-    this.removeNode(row.cluster, row.name);
-    const cidrs = cidrsOf(row);
-    this.#nodes.set(nodeRowKey(row.cluster, row.name), cidrs);
-    this.#addCidrs(row.cluster, cidrs);
+    // What it has of the Internet was taken when it was judged.
+    this.#setCidrs(row.cluster, row.name, cidrsOf(row));
     this.#trust.setNode(row);
   }
 
   removeNode(cluster: string, name: string): void {
-    const key = nodeRowKey(cluster, name);
-    const cidrs = this.#nodes.get(key);
-    if (cidrs === undefined) return;
-    this.#nodes.delete(key);
-    this.#removeCidrs(cluster, cidrs);
+    if (!this.#nodes.has(nodeRowKey(cluster, name))) return;
+    this.#setCidrs(cluster, name, undefined);
     this.#trust.removeNode(cluster, name);
+  }
+
+  #setCidrs(cluster: string, name: string, cidrs: readonly Prefix[] | undefined): void {
+    const key = nodeRowKey(cluster, name);
+    this.#removeCidrs(cluster, this.#nodes.get(key) ?? []);
+    if (cidrs === undefined) {
+      this.#nodes.delete(key);
+    } else {
+      this.#nodes.set(key, cidrs);
+      this.#addCidrs(cluster, cidrs);
+    }
   }
 
   #addCidrs(cluster: string, cidrs: readonly Prefix[]): void {
