@@ -230,3 +230,27 @@ test('of two without a witness the one that lives goes on, also when the other t
   assert.equal(livingOf(members[1]!), 'b', 'and is chosen as soon as the store is there');
   for (const each of members) await each[Symbol.asyncDispose]();
 });
+
+test('an agent of an older version, which would not come back, is left to its lease', async () => {
+  for (const [value, living] of [
+    ['{}', 'a,b,c'],
+    ['{"echo":"1"}', 'a,b,c'],
+    ['{"echo":', 'a,b,c'],
+    ['null', 'a,b,c'],
+    ['{"echo":1,"more":true}', 'a,c'],
+  ] as const) {
+    const clock = new VirtualClock();
+    await using etcd = memoryEtcd({ clock });
+    const { mute, members } = group(['a', 'b', 'c'], clock, etcd);
+    const kv = etcd.connect();
+    const [a, , c] = members;
+    for (const each of [a, c]) each!.announce(true);
+    await kv.put('causeway/state/edge/b', value);
+    await clock.advance(3_000);
+    assert.equal((await kv.get('causeway/state/edge/a'))?.text, '{"echo":1}');
+    mute.add('b');
+    await clock.advance(3_000);
+    assert.equal(livingOf(a!), living, value);
+    for (const each of members) await each[Symbol.asyncDispose]();
+  }
+});

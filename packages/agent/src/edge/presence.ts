@@ -12,6 +12,8 @@ export const PRESENCE_PREFIX = 'causeway/state/edge/';
 /** Seconds until a node that says nothing more is held for dead: not so few that a busy store or node seems dead. */
 const TTL = 10;
 const MAX_NODES = 10_000;
+/** Says in a key that its node watches the group: taken out in error, it comes back by itself. */
+const RETURNS = '{"echo":1}';
 /** A store that has not answered by then is out of reach, for the moment. */
 const ANSWER_MS = 500;
 
@@ -48,8 +50,7 @@ export class Presence implements AsyncDisposable {
   readonly #store: SharedStore<{ readonly node: string }>;
   readonly #stop = new AbortController();
   readonly #watching: Promise<void>;
-  /** Each with the revision of its key. */
-  readonly #living = new Map<string, number>();
+  readonly #living = new Map<string, { readonly revision: number; readonly returns: boolean }>();
   #group: GroupWatch | undefined;
   #ending: Promise<void> = Promise.resolve();
   #synced = false;
@@ -60,7 +61,7 @@ export class Presence implements AsyncDisposable {
 
   constructor(options: PresenceOptions) {
     this.#options = options;
-    const { node, kv, database, clock, random, ttl = TTL } = options;
+    const { node, kv, database, clock, random, watch, ttl = TTL } = options;
     this.#table = database.table({ name: 'edge-presence', key: (row) => row.node });
     this.#initial = this.#table.source('edge');
     this.#store = new SharedStore({
@@ -69,7 +70,10 @@ export class Presence implements AsyncDisposable {
       clock,
       random,
       table: this.#table,
-      encode: (row) => ({ key: PRESENCE_PREFIX + row.node, value: '{}' }),
+      encode: (row) => ({
+        key: PRESENCE_PREFIX + row.node,
+        value: watch === undefined ? '{}' : RETURNS,
+      }),
       ttl,
       // The reader watches the prefix already.
       scopes: [
@@ -117,7 +121,8 @@ export class Presence implements AsyncDisposable {
         for (const event of events) {
           if (event.type === 'put') {
             const name = event.entry.key.slice(PRESENCE_PREFIX.length);
-            this.#living.set(name, event.entry.modRevision);
+            const { modRevision: revision, text } = event.entry;
+            this.#living.set(name, { revision, returns: returns(text) });
           } else if (event.type === 'delete') {
             const name = event.key.slice(PRESENCE_PREFIX.length);
             this.#living.delete(name);
@@ -159,8 +164,9 @@ export class Presence implements AsyncDisposable {
     }
     if (cutOff) return;
     for (const name of rounds.accused()) {
-      const revision = this.#living.get(name);
-      if (revision !== undefined) await this.#takeOut(name, revision);
+      const key = this.#living.get(name);
+      // An agent of an older version would be away until it writes its keys anew, which takes minutes.
+      if (key?.returns === true) await this.#takeOut(name, key.revision);
       rounds.settle(name);
     }
     const wanted = rounds.connected || this.#living.size === 0;
@@ -207,6 +213,15 @@ export class Presence implements AsyncDisposable {
     this.#stop.abort();
     await this.#watching;
     await this.#store[Symbol.asyncDispose]();
+  }
+}
+
+function returns(text: string): boolean {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null && 'echo' in value && value.echo === 1;
+  } catch {
+    return false;
   }
 }
 
