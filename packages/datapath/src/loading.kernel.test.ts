@@ -6,7 +6,10 @@ import { after, describe, test } from 'node:test';
 import { Address, Mac, Prefix } from '@causeway/ip';
 import { BpfMap, Features } from '@causeway/linux';
 import { constantsOf, type DatapathConfig, type KernelTraits } from './config.ts';
+import type { Datapath } from './datapath.ts';
+import { MonitorFlag } from './events.ts';
 import type { IpcacheValue } from './ipcache-maps.ts';
+import { conntrack, UseFlag } from './maps/conntrack.ts';
 import { DEFAULT_OBJECTS, loadObjects, OBJECTS, type ObjectName } from './objects.ts';
 import { type DatapathOptions, openDatapath } from './open.ts';
 
@@ -155,7 +158,7 @@ describe('loading', () => {
     openDatapath(options())[Symbol.dispose]();
   });
 
-  test('maps of layout 1 are taken over, and nodes in them are known as before', () => {
+  test('nodes that a version without the flag has written are known as before, and it can come back', () => {
     const rows: [Prefix, IpcacheValue][] = [
       ['192.0.2.2', 6, undefined],
       ['2001:db8::7', 7, undefined],
@@ -172,20 +175,47 @@ describe('loading', () => {
         isNode: false,
       },
     ]);
+    const flow = {
+      ...{ addrA: Address.parse('10.1.0.5'), addrB: Address.parse('192.0.2.9') },
+      ...{ portA: 4000, portB: 80, protocol: 6, scope: 0 },
+    };
+    /** Leaves what that version leaves: its own rows, and of the runtime's flags those that it knows. */
+    const asFormer = (datapath: Datapath) => {
+      const runtime = datapath.map('runtime');
+      const row = runtime.get(0)!;
+      assert.equal(row.layout, 1, 'it takes maps of its own number only');
+      const uses = UseFlag.external | UseFlag.nodePorts | UseFlag.egress;
+      const flags = (row.flags & uses) | MonitorFlag.drop | MonitorFlag.audit;
+      runtime.set(0, { ...row, flags });
+      datapath.ipcache.putAll(rows);
+    };
+    const nodes = (datapath: Datapath) =>
+      rows.map(([prefix]) => datapath.ipcache.get(prefix)?.isNode);
     {
-      using old = openDatapath(options());
-      old.ipcache.putAll(rows);
-      using map = BpfMap.openPinned(join(root, 'maps', 'runtime'));
-      const value = map.get(new Uint8Array(4))!;
-      value[12] = 1;
-      map.update(new Uint8Array(4), value);
-    }
-    for (let run = 0; run < 2; run++) {
       using datapath = openDatapath(options());
-      const nodes = rows.map(([prefix]) => datapath.ipcache.get(prefix)?.isNode);
-      assert.deepEqual(nodes, [true, true, true, false, false]);
-      assert.equal(datapath.ipcache.get(rows[2]![0])?.identity, 4001);
+      const empty = conntrack.value.decode(new Uint8Array(conntrack.value.size));
+      datapath.map('conntrack').set(flow, empty);
+      asFormer(datapath);
     }
+    {
+      using datapath = openDatapath(options());
+      assert.deepEqual(nodes(datapath), [true, true, true, false, false]);
+      assert.equal(datapath.ipcache.get(rows[2]![0])?.identity, 4001);
+      asFormer(datapath);
+    }
+    {
+      using datapath = openDatapath(options());
+      assert.deepEqual(
+        nodes(datapath),
+        [true, true, true, false, false],
+        'after it came back, too',
+      );
+      datapath.setMonitor([]);
+      datapath.ipcache.putAll(rows);
+    }
+    using datapath = openDatapath(options());
+    assert.ok(!nodes(datapath).includes(true), 'nothing is guessed of rows that say it themselves');
+    assert.notEqual(datapath.map('conntrack').get(flow), undefined, 'connections stay');
   });
 
   test('objects that are missing, or differ from the declarations, are refused before anything changes', () => {

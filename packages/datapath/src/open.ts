@@ -8,8 +8,8 @@ import { Datapath, NEEDS_EXTERNAL } from './datapath.ts';
 import { DatapathError } from './errors.ts';
 import { MonitorFlag } from './events.ts';
 import { type MapName, maps } from './maps/all.ts';
-import { LAYOUT_VERSION, UseFlag } from './maps/conntrack.ts';
-import { canMigrate, migrate } from './migrations.ts';
+import { LAYOUT_VERSION, NODES_FLAGGED, UseFlag } from './maps/conntrack.ts';
+import { flagNodes } from './migrations.ts';
 import { DEFAULT_OBJECTS, loadObjects, type ObjectSet } from './objects.ts';
 import { type MapOf, TypedMap } from './typed-map.ts';
 
@@ -40,8 +40,8 @@ export interface DatapathOptions {
 /**
  * Loads the programs around the node's pinned maps (made now if they are not there), and puts the new
  * programs in the place of those of an earlier run, link by link, each exchange atomic. Connections,
- * endpoints and all else in the maps stay, brought to this layout where they are of an older one. Throws bad-config, objects-missing, layout-mismatch,
- * map-incompatible, program-refused, unsupported; nothing is changed then.
+ * endpoints and all else in the maps stay, with what an older version did not write of them. Throws bad-config,
+ * objects-missing, layout-mismatch, map-incompatible, program-refused, unsupported; nothing is changed then.
  */
 export function openDatapath(options: DatapathOptions): Datapath {
   for (const [name, limit] of Object.entries(options.limits ?? {})) {
@@ -95,13 +95,13 @@ export function openDatapath(options: DatapathOptions): Datapath {
   return datapath;
 }
 
-/** Whether the pinned maps mean what this code means by them, or can be brought to it. */
+/** Whether the pinned maps mean what this code means by them. */
 function usableLayout(directory: string): boolean {
   using map = BpfMap.openPinned(join(directory, maps.runtime.name));
   if (map.info.valueSize !== maps.runtime.value.size) return false;
   const layout = new TypedMap(maps.runtime, map).get(0)?.layout;
   // 0: an earlier run ended before it got to write it.
-  return layout === 0 || (layout !== undefined && canMigrate(layout, LAYOUT_VERSION));
+  return layout === LAYOUT_VERSION || layout === 0;
 }
 
 function runtimeOf(objects: ObjectSet): MapOf<typeof maps.runtime> {
@@ -114,12 +114,12 @@ function runtimeOf(objects: ObjectSet): MapOf<typeof maps.runtime> {
  */
 function initialiseRuntime(objects: ObjectSet, dropEventsPerSecond: number): void {
   const runtime = runtimeOf(objects);
-  const { epoch, flags, layout } = runtime.get(0)!;
-  if (layout !== 0) migrate(objects, layout, LAYOUT_VERSION);
+  const { epoch, flags } = runtime.get(0)!;
+  if ((flags & NODES_FLAGGED) === 0) flagNodes(objects);
   if ((flags & NEEDS_EXTERNAL) !== 0) objects.load('external');
   const uses = Object.values(UseFlag).reduce((sum, flag) => sum | flag, 0);
   runtime.set(0, {
-    flags: (flags & uses) | MonitorFlag.drop | MonitorFlag.audit,
+    flags: (flags & uses) | NODES_FLAGGED | MonitorFlag.drop | MonitorFlag.audit,
     dropEventsPerSecond,
     epoch,
     layout: LAYOUT_VERSION,

@@ -13,6 +13,7 @@ enum runtime_flag {
 	USE_EXTERNAL = 256, /* services that clients outside may enter */
 	USE_NODE_PORTS = 512,
 	USE_EGRESS = 1024, /* egress gateways */
+	NODES_FLAGGED = 65536, /* user space's alone: it has given nodes in the ipcache their flag */
 };
 
 struct runtime {

@@ -106,11 +106,14 @@ export type Runtime = StructValue<typeof runtime.value>;
 /** enum runtime_flag of bpf/lib/runtime.h, those that are not about monitoring. */
 export const UseFlag = { external: 256, nodePorts: 512, egress: 1024 } as const;
 
+/** Of the same flags: rows of the ipcache say themselves what is a node. Versions that do not write that drop it. */
+export const NODES_FLAGGED = 65_536;
+
 /**
- * Grows when a map's meaning changes while its sizes do not. Maps of another number are taken over where
- * `migrations.ts` knows how, else they are not.
+ * Grows when a map's meaning changes while its sizes do not: maps of another number are not taken over. What an earlier
+ * version can pass over is no such change, or it could not come back without losing all connections.
  */
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 1;
 
 export const eventBudget = declareMap({
   name: 'event_budget',
