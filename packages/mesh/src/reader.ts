@@ -205,8 +205,7 @@ class Follower implements AsyncDisposable {
         this.#put(event.entry);
         break;
       case 'delete':
-        this.#accept(event.key);
-        this.#delete(event.key.slice(this.#prefix.length));
+        this.#delete(event.key);
         break;
       case 'synced':
         if (this.#sink.end()) this.#options.journal?.outdated();
@@ -255,9 +254,15 @@ class Follower implements AsyncDisposable {
     });
   }
 
-  #delete(rest: string): void {
-    this.#sink.delete(rest);
-    this.#options.journal?.delete(this.#sink.kind, rest);
+  #delete(storeKey: string): void {
+    try {
+      this.#accept(storeKey);
+      const rest = storeKey.slice(this.#prefix.length);
+      if (this.#sink.delete(rest)) this.#options.journal?.delete(this.#sink.kind, rest);
+    } catch (error) {
+      // A key is the peer's to choose; what else is gone in this batch must go.
+      this.#lastError = messageOf(error);
+    }
   }
 
   #note(rest: string, value: Uint8Array): void {

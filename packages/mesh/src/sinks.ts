@@ -42,7 +42,8 @@ export interface Sink {
    * nothing has.
    */
   put(rest: string, entry: StoredValue): boolean;
-  delete(rest: string): void;
+  /** Returns whether there was something. */
+  delete(rest: string): boolean;
   /** A list is complete: what it lacked, or held no valid value for, goes. Returns whether something did. */
   end(): boolean;
   /** Judges again what hangs on the cluster's nodes, and tells of each key whether it is refused now. */
@@ -162,9 +163,9 @@ class EntrySink implements Sink {
     }
   }
 
-  delete(rest: string): void {
+  delete(rest: string): boolean {
     this.#hanging.delete(rest);
-    this.#entries.delete(this.#cluster.name, rest);
+    return this.#entries.delete(this.#cluster.name, rest);
   }
 
   end(): boolean {

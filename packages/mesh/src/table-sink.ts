@@ -125,9 +125,9 @@ export class TableSink implements Sink {
     return undefined;
   }
 
-  delete(rest: string): void {
+  delete(rest: string): boolean {
     const key = this.#source.key(rest);
-    if (key !== undefined) this.#take(key);
+    return key !== undefined && this.#take(key);
   }
 
   #take(key: TableKey): boolean {
