@@ -147,8 +147,8 @@ class EntrySink implements Sink {
       const message = `cluster ${this.#cluster.name} has ${MOST_HANGING} ranges already, and no more are taken`;
       throw new MeshError('too-many', message, MOST_HANGING);
     }
-    // A value may be a piece of the page that it came in.
-    this.#hanging.set(rest, { key: entry.key, value: entry.value.slice(), text: '' });
+    // A value may be a piece of the page that it came in, of which a Buffer's own slice is another.
+    this.#hanging.set(rest, { key: entry.key, value: new Uint8Array(entry.value), text: '' });
   }
 
   recheck(tell: (key: string, refused: string | undefined) => void): void {
