@@ -4,6 +4,7 @@ import net from 'node:net';
 import { test } from 'node:test';
 import { silentLog } from '@causeway/daemon';
 import { memoryEtcd, systemClock } from '@causeway/etcd';
+import { Address } from '@causeway/ip';
 import { Balancer, type MapOperation } from '@causeway/loadbalancing';
 import { meshTables } from '@causeway/mesh';
 import type { EndpointSlice, Service } from '@causeway/resources';
@@ -99,6 +100,7 @@ async function setUp(down: ReadonlySet<string> = new Set()) {
     key: (row: NodeRow) => nodeKey(row.cluster, row.name),
     indexes: { address: { keys: (row) => row.addresses.map(({ address }) => address) } },
   });
+  const asked: Address[] = [];
   const outside = new OutsideServices({
     node: 'a',
     cluster: 'main',
@@ -109,6 +111,14 @@ async function setUp(down: ReadonlySet<string> = new Set()) {
     nodes,
     announces: true,
     probe: async ({ address }) => (down.has(address) ? 'HTTP status 503' : undefined),
+    echoes: (address) => ({
+      send: () => {
+        asked.push(address);
+        return 0;
+      },
+      heard: () => [],
+      [Symbol.dispose]() {},
+    }),
     ...shared,
   });
   /** The labels of a node as the store has them. */
@@ -121,6 +131,8 @@ async function setUp(down: ReadonlySet<string> = new Set()) {
     kv: etcd.connect(),
     tables,
     outside,
+    nodes,
+    asked,
     label,
     read: () => {
       for (const each of initial) each.done();
@@ -196,4 +208,43 @@ test('the place at the edge follows labels, leases and the gateways’ policies'
   await until('a is a gateway', async () => {
     return (await t.kv.get('causeway/state/edge/a')) !== undefined;
   });
+});
+
+test('whom the node watches is worked out anew when nodes or the living change, not in every round', async () => {
+  await using t = await setUp();
+  const put = (name: string, last: number, cluster = 'main') => {
+    const address = Address.parse(`192.0.2.${last}`);
+    const addresses = [{ type: 'InternalIP' as const, address }];
+    t.nodes.put({ cluster, name, addresses, podCIDRs: [], labels: {} });
+  };
+  let read = 0;
+  const rows = t.nodes.rows.bind(t.nodes);
+  t.nodes.rows = () => {
+    read++;
+    return rows();
+  };
+  /** Those asked in the next rounds. */
+  const askedNow = () => {
+    t.asked.length = 0;
+    return () => [...new Set(t.asked)].sort().join();
+  };
+  t.label('a', { 'causeway.io/edge': '' });
+  put('b', 2);
+  put('c', 3);
+  put('d', 4);
+  put('e', 5, 'other');
+  let now = askedNow();
+  await until('two witnesses are asked', () => now() === '192.0.2.2,192.0.2.3');
+  await until('a lives', async () => t.outside.presence.living.has('a'));
+  now = askedNow();
+  await until('more rounds pass', () => t.asked.length >= 4);
+  read = 0;
+  await until('many rounds pass', () => t.asked.length >= 10);
+  assert.equal(read, 0);
+  put('b', 6);
+  now = askedNow();
+  await until('b has moved', () => now().includes('192.0.2.6'));
+  await t.kv.put('causeway/state/edge/c', '{}');
+  now = askedNow();
+  await until('c lives, and d is a witness', () => now().includes('192.0.2.4'));
 });

@@ -46,6 +46,9 @@ export class OutsideServices implements AsyncDisposable {
   readonly #undo: (() => void)[];
   #gateway = false;
   #heldView: EdgeView | undefined;
+  #heldWatch:
+    | { readonly living: ReadonlySet<string>; readonly watched: readonly Watched[] }
+    | undefined;
 
   constructor(options: OutsideServicesOptions) {
     this.#options = options;
@@ -66,7 +69,13 @@ export class OutsideServices implements AsyncDisposable {
     });
     this.#servers = new NodePortHealthServers({ clock, log });
     const follow = () => this.#follow();
-    this.#undo = [ownNode.onCommit(follow), nodes.onCommit(follow)];
+    this.#undo = [
+      ownNode.onCommit(follow),
+      nodes.onCommit(() => {
+        this.#heldWatch = undefined;
+        follow();
+      }),
+    ];
     services.onChange(follow);
   }
 
@@ -106,8 +115,16 @@ export class OutsideServices implements AsyncDisposable {
     ];
   }
 
+  /** Asked in every round: all nodes are gone through only when they or the living are others. */
+  #watched(living: ReadonlySet<string>): readonly Watched[] {
+    if (this.#heldWatch?.living.symmetricDifference(living).size !== 0) {
+      this.#heldWatch = { living, watched: this.#chooseWatched(living) };
+    }
+    return this.#heldWatch.watched;
+  }
+
   /** By the addresses by which nodes reach each other. */
-  #watched(living: ReadonlySet<string>): Watched[] {
+  #chooseWatched(living: ReadonlySet<string>): Watched[] {
     const { node, cluster, nodes } = this.#options;
     const known = [...nodes.rows()].flatMap((row) => {
       const [address] = reachable(row);
