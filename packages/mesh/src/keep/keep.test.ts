@@ -40,9 +40,8 @@ class Lives implements AsyncDisposable {
   readonly directory = mkdtempSync(join(tmpdir(), `causeway-keep-${process.pid}-`));
   readonly path = join(this.directory, 'east');
 
-  kept(t: PeerWorld): Watched {
+  kept(t: PeerWorld, { signal } = new AbortController()): Watched {
     const { path } = this;
-    const { signal } = new AbortController();
     const kept = new Watched({
       path,
       own: 'own',
@@ -318,6 +317,28 @@ test('a peer that is made again finds all that was told, by one file that is ope
     await kept.step(t.clock.now());
     assert.equal(openOf(lives.path), 1);
     assert.equal(kept.bytes, statSync(lives.path).size);
+  });
+});
+
+test('a file that was not written anew to its end says no later contact', async () => {
+  await using lives = new Lives();
+  await lives.first(async (t, before) => {
+    await before.close();
+    const end = new AbortController();
+    const kept = lives.kept(t, end);
+    const { contact } = (await kept.find(0))!;
+    const east = t.tables.services.get('east/shop/s0')!;
+    t.tables.services.database.write(() => {
+      // More than one chunk, for between them the end of the process is seen.
+      for (let i = 0; i < 600; i++) t.tables.services.put({ ...east, name: `more${i}` });
+    });
+    const now = t.clock.now() + 60_000;
+    kept.outdated();
+    kept.current({ at: now }, CONFIG);
+    end.abort();
+    await kept.step(now + 5000);
+    await kept.close();
+    assert.deepEqual((await lives.kept(t).find(0))?.contact, contact);
   });
 });
 

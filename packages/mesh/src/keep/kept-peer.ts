@@ -238,6 +238,8 @@ export class KeptPeer implements Journal {
     const { path, own, peer, tables, signal } = this.#options;
     const config = this.#config!;
     const contact = this.#contact!;
+    const due = this.#due;
+    // What is outdated while it is written is due anew.
     this.#due = undefined;
     this.#clear();
     this.#writing = true;
@@ -271,6 +273,8 @@ export class KeptPeer implements Journal {
     } finally {
       this.#writing = false;
       if (file !== this.#file) {
+        // The old file is as far behind as before; of what was dropped nothing is due.
+        if (!this.#dropped) this.#due ??= due;
         await file?.close();
         await rm(next, { force: true });
       }
