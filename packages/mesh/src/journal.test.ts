@@ -5,10 +5,12 @@ import { Database } from '@causeway/tables';
 import { CLUSTER, eventually, ipAnnouncement, LAYOUT, labelsOf } from '../testing/test-cluster.ts';
 import { type Journal, MeshReader } from './reader.ts';
 import { meshTables } from './rows.ts';
+import type { Guard } from './sinks.ts';
 
 class Noted implements Journal {
   readonly puts: string[] = [];
   readonly deletes: string[] = [];
+  timesOutdated = 0;
   readonly #fails: (rest: string) => boolean;
 
   constructor(fails: (rest: string) => boolean = () => false) {
@@ -24,10 +26,13 @@ class Noted implements Journal {
     this.deletes.push(rest);
   }
 
-  outdated(): void {}
+  outdated(): void {
+    this.timesOutdated++;
+  }
 }
 
-async function setUp(journal: Journal) {
+/** @param guard what is believed; by default all. */
+async function setUp(journal: Journal, guard?: Guard) {
   const etcd = memoryEtcd({ clock: systemClock });
   const kv = etcd.connect();
   const tables = meshTables(new Database({ freeze: true }), 'own');
@@ -38,7 +43,8 @@ async function setUp(journal: Journal) {
     const { key, value } = ipAnnouncement(address, 65792, '192.0.2.1');
     await kv.put(key, value);
   }
-  const reader = new MeshReader({ kv, cluster: CLUSTER, layout: LAYOUT, tables, journal });
+  const options = { kv, cluster: CLUSTER, layout: LAYOUT, tables, journal };
+  const reader = new MeshReader({ ...options, ...(guard === undefined ? {} : { guard }) });
   for (const table of [tables.identities, tables.ipEntries]) await table.whenInitialized();
   return {
     kv,
@@ -82,4 +88,42 @@ test('a deletion that cannot be kept does not hide those that follow in its batc
   await t.kv.txn({ compare: [], success: keys.map((key) => ({ type: 'delete', key }) as const) });
   await eventually('all entries go', () => t.tables.ipEntries.size === 0);
   await eventually('all identities go', () => t.tables.identities.size === 0);
+});
+
+test('what hangs on nodes makes the kept state outdated when it changes, not whenever they do', async () => {
+  let changed = () => {};
+  let refused = '';
+  const guard: Guard = {
+    entry: (at) => (at === refused ? `${at} is refused` : undefined),
+    node: () => undefined,
+    backend: () => undefined,
+    onNodes: (listener) => {
+      changed = listener;
+      return () => {};
+    },
+  };
+  const journal = new Noted();
+  await using t = await setUp(journal, guard);
+  for (const address of ['10.1.0.7', '10.1.0.8']) {
+    const { key, value } = ipAnnouncement(address, 7, '192.0.2.1');
+    await t.kv.put(key, value);
+  }
+  await eventually('both are in', () => t.tables.ipEntries.size === 4);
+  const outdated = async () => {
+    journal.timesOutdated = 0;
+    for (let i = 0; i < 10; i++) {
+      changed();
+      await Promise.resolve();
+    }
+    return journal.timesOutdated;
+  };
+  assert.equal(await outdated(), 0);
+  refused = '10.1.0.7';
+  assert.equal(await outdated(), 1);
+  assert.equal(t.tables.ipEntries.get('cla', '10.1.0.7'), undefined);
+  assert.equal(t.tables.rejected.size, 1);
+  refused = '';
+  assert.equal(await outdated(), 1);
+  assert.ok(t.tables.ipEntries.get('cla', '10.1.0.7'));
+  assert.equal(t.tables.rejected.size, 0);
 });

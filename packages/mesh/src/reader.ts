@@ -246,10 +246,10 @@ class Follower implements AsyncDisposable {
     queueMicrotask(() => {
       this.#rechecking = false;
       if (this.#stop.signal.aborted) return;
-      this.#sink.recheck?.((key, refused) => {
+      this.#sink.recheck?.((key, refused, changed) => {
         if (refused === undefined) this.#accept(key);
         else this.#reject(key, refused);
-        this.#options.journal?.outdated();
+        if (changed) this.#options.journal?.outdated();
       });
     });
   }

@@ -32,15 +32,15 @@ test('what is to be judged again is held without the page that it came in', () =
   sink.put(RANGE, { key: RANGE, value: page.subarray(100, 100 + value.length), text: '' });
   page.fill(0);
   refused.add(RANGE);
-  const told: [string, string | undefined][] = [];
-  const tell = (key: string, reason: string | undefined) => void told.push([key, reason]);
+  const told: [string, string | undefined, boolean][] = [];
+  const tell = (...each: [string, string | undefined, boolean]) => void told.push(each);
   sink.recheck?.(tell);
   assert.equal(tables.ipEntries.size, 0);
   refused.clear();
   sink.recheck?.(tell);
   assert.equal(tables.ipEntries.get('cla', RANGE)?.identity, 65792);
   assert.deepEqual(told, [
-    [RANGE, '10.1.0.0/24 is refused'],
-    [RANGE, undefined],
+    [RANGE, '10.1.0.0/24 is refused', true],
+    [RANGE, undefined, true],
   ]);
 });

@@ -46,8 +46,8 @@ export interface Sink {
   delete(rest: string): boolean;
   /** A list is complete: what it lacked, or held no valid value for, goes. Returns whether something did. */
   end(): boolean;
-  /** Judges again what hangs on the cluster's nodes, and tells of each key whether it is refused now. */
-  recheck?(tell: (key: string, refused: string | undefined) => void): void;
+  /** Judges again what hangs on the cluster's nodes, and tells of each key whether it is refused now, and has changed. */
+  recheck?(tell: (key: string, refused: string | undefined, changed: boolean) => void): void;
   /** Takes away everything that the cluster said. */
   drain(): void;
 }
@@ -151,14 +151,14 @@ class EntrySink implements Sink {
     this.#hanging.set(rest, { key: entry.key, value: new Uint8Array(entry.value), text: '' });
   }
 
-  recheck(tell: (key: string, refused: string | undefined) => void): void {
+  recheck(tell: (key: string, refused: string | undefined, changed: boolean) => void): void {
     for (const [rest, entry] of [...this.#hanging]) {
       try {
-        this.put(rest, entry);
-        tell(entry.key, undefined);
+        const changed = this.put(rest, entry);
+        tell(entry.key, undefined, changed);
       } catch (error) {
-        this.#entries.delete(this.#cluster.name, rest);
-        tell(entry.key, error instanceof Error ? error.message : String(error));
+        const changed = this.#entries.delete(this.#cluster.name, rest);
+        tell(entry.key, error instanceof Error ? error.message : String(error), changed);
       }
     }
   }
