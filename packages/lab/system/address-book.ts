@@ -107,13 +107,14 @@ async function disagreement(lab: Lab): Promise<string | undefined> {
   return undefined;
 }
 
-/** Waits until a router's kernel sends prefixes towards a place, or has none of them (`undefined`). */
+/** Waits until a router's kernel sends prefixes towards just these places; none: until it has no route to them. */
 export async function routed(
   lab: Lab,
   router: string,
   prefixes: readonly string[],
-  via: string | undefined,
+  via: readonly string[],
 ): Promise<void> {
+  const wanted = via.join(', ') || 'nobody';
   await until(
     `${router}: routes to ${prefixes.join(', ')}`,
     async () => {
@@ -124,8 +125,8 @@ export async function routed(
       ).flat();
       for (const prefix of prefixes) {
         const hops = routes.find((route) => route.prefix === prefix)?.via.map(ownerIn(lab));
-        if (via === undefined ? hops !== undefined : hops?.includes(via) !== true)
-          return `${prefix} via ${hops?.join(', ') ?? 'nobody'}, wanted ${via ?? 'nobody'}`;
+        const found = hops?.toSorted().join(', ') ?? 'nobody';
+        if (found !== wanted) return `${prefix} via ${found}, wanted ${wanted}`;
       }
       return undefined;
     },

@@ -54,8 +54,7 @@ test('a service gets addresses of its pool; all edge nodes announce them, and cl
   assert.match(addresses.find((address) => !address.includes(':')) ?? '', /^10\.52\.0\./);
   assert.match(addresses.find((address) => address.includes(':')) ?? '', /^fd50:52::/);
   await paths(addresses, EDGES);
-  await routed(lab(), 'border', addresses.map(hostRoute), 'tor-1');
-  await routed(lab(), 'border', addresses.map(hostRoute), 'tor-2');
+  await routed(lab(), 'border', addresses.map(hostRoute), ['tor-1', 'tor-2']);
   await expectSoon(
     addresses.flatMap((address) => [
       {

@@ -156,7 +156,7 @@ test('a node that comes back after its CIDRs were taken by force stops what anot
     SETTLE_MS,
   );
   for (const { stateReason } of states) assert.match(stateReason ?? '', /\ba1\b/);
-  await routed(lab(), 'leaf-a', blocks, 'a1');
+  await routed(lab(), 'leaf-a', blocks, ['a1']);
   for (const address of lost) {
     const { outcome, answer } = await lab().traffic.http('outside', address, 8080, { seconds: 5 });
     assert.deepEqual([outcome, answer.replace(/\d+$/, '')], ['answered', 'heir-']);

@@ -48,8 +48,8 @@ test('a node that runs out is given more of its rack’s pool ahead of need, and
       RACK_A.some((range) => Prefix.covers(range, block)),
       `${block} is rack-a's`,
     );
-  await routed(lab(), 'leaf-a', blocks, 'a2');
-  await routed(lab(), 'spine', blocks, 'leaf-a');
+  await routed(lab(), 'leaf-a', blocks, ['a2']);
+  await routed(lab(), 'spine', blocks, ['leaf-a']);
   await agreed(lab());
   const outsideFirst = addresses
     .at(-1)!
@@ -80,8 +80,8 @@ test('what it does not need any more goes back: out of the routers, out of the r
   const now = await held(lab(), 'a2');
   assert.ok(now.length > 0, 'it keeps what it needs ahead');
   const gone = many.filter((cidr) => !now.includes(cidr));
-  await routed(lab(), 'leaf-a', gone, undefined);
-  await routed(lab(), 'spine', gone, undefined);
+  await routed(lab(), 'leaf-a', gone, []);
+  await routed(lab(), 'spine', gone, []);
 });
 
 test('a closed range takes no new pods, and is empty when its last pod has gone', async () => {
@@ -150,8 +150,8 @@ test('a pod of a StatefulSet moves to another rack and keeps its addresses, unde
   const targets = before.map((address) => ({ name: 'db-1', address, port: 7000 }));
   await using attempts = await Attempts.start(lab(), 'outside', targets);
   assert.deepEqual((await lab().movePod(place, 'b1')).toSorted(), before.toSorted());
-  await routed(lab(), 'leaf-b', before.map(hostRoute), 'b1');
-  await routed(lab(), 'spine', before.map(hostRoute), 'leaf-b');
+  await routed(lab(), 'leaf-b', before.map(hostRoute), ['b1']);
+  await routed(lab(), 'spine', before.map(hostRoute), ['leaf-b']);
   const reached = before.flatMap((address) =>
     ['outside', 'main/default/first-a', 'main/default/db-0'].map((from) => ({
       what: `${from} reaches it at ${address}`,
@@ -177,7 +177,7 @@ test('a pod of a StatefulSet moves to another rack and keeps its addresses, unde
   await agreed(lab());
   await stopAll(lab(), pods);
   assert.deepEqual((await lab().movePod(place, 'a1')).toSorted(), before.toSorted());
-  await routed(lab(), 'spine', before.map(hostRoute), undefined);
+  await routed(lab(), 'spine', before.map(hostRoute), []);
   await expectSoon(reached);
 });
 
