@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { printed } from '../../testing/printed.ts';
 import type { Invocation } from '../program/invocation.ts';
 import { bgpPeers } from './bgp.ts';
 import { bgpWhy } from './bgp-routes.ts';
@@ -20,35 +21,18 @@ const WHY = {
 };
 
 /** What a command prints of speakers that give this one answer. */
-async function printed(
+function told(
   answer: unknown,
   run: (invocation: Invocation, args: readonly string[]) => Promise<void>,
   ...args: readonly string[]
 ): Promise<string> {
   const speaker = { node: 'n1', get: async () => answer };
   const agents = [{ node: 'n1', beside: () => speaker }];
-  const invocation: Invocation = {
-    json: false,
-    options: {},
-    contextName: undefined,
-    withTarget: (work) => work({ name: 'test', agents } as never),
-  };
-  const write = process.stdout.write;
-  let text = '';
-  process.stdout.write = ((part: string) => {
-    text += part;
-    return true;
-  }) as typeof write;
-  try {
-    await run(invocation, args);
-  } finally {
-    process.stdout.write = write;
-  }
-  return text;
+  return printed(agents, (invocation) => run(invocation, args));
 }
 
 test('a prefix that nobody announces is not shown as that which covers it', async () => {
-  const first = async (asked: string) => (await printed(WHY, bgpWhy, asked)).split('\n')[0];
+  const first = async (asked: string) => (await told(WHY, bgpWhy, asked)).split('\n')[0];
   assert.equal(
     await first('192.0.2.0/24'),
     'n1: 192.0.2.0/24 has no route of its own; 0.0.0.0/0 serves it',
@@ -59,11 +43,11 @@ test('a prefix that nobody announces is not shown as that which covers it', asyn
 
 test('a switch’s name where its neighbours are meant names them', async () => {
   const peers = ['tor-1-ipv4', 'tor-1-ipv6', 'tor-2-ipv4'].map((name) => ({ name }));
-  await assert.rejects(printed(peers, bgpPeers, 'tor-1'), {
+  await assert.rejects(told(peers, bgpPeers, 'tor-1'), {
     code: 'not-found',
     hint: 'did you mean tor-1-ipv4 or tor-1-ipv6?',
   });
-  await assert.rejects(printed(peers, bgpPeers, 'tr-2-ipv4'), {
+  await assert.rejects(told(peers, bgpPeers, 'tr-2-ipv4'), {
     hint: 'did you mean tor-2-ipv4?',
   });
 });

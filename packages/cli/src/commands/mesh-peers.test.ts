@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Invocation } from '../program/invocation.ts';
+import { printed } from '../../testing/printed.ts';
 import { list, status, why } from './mesh-peers.ts';
 
 const PEER = {
@@ -51,40 +51,19 @@ const ANSWERS: Readonly<Record<string, unknown>> = {
   },
 };
 
-/** What a command prints of agents that answer so. */
-async function printed(
-  run: (invocation: Invocation) => Promise<void>,
-  json = false,
-): Promise<string> {
-  const get = async (path: string) => ANSWERS[path];
-  const agents = ['n1', 'n2'].map((node) => ({ node, get }));
-  const invocation: Invocation = {
-    json,
-    options: {},
-    contextName: undefined,
-    withTarget: (work) => work({ name: 'test', agents } as never),
-  };
-  const write = process.stdout.write;
-  let text = '';
-  process.stdout.write = ((part: string) => {
-    text += part;
-    return true;
-  }) as never;
-  const before = process.exitCode;
-  try {
-    await run(invocation);
-  } finally {
-    process.stdout.write = write;
-    process.exitCode = before;
-  }
-  return text;
-}
+const AGENTS = ['n1', 'n2'].map((node) => ({ node, get: async (path: string) => ANSWERS[path] }));
 
 test('mesh status, peers and why in words, and as JSON', async () => {
-  assert.match(await printed(status), /n1: east: stale, last in contact 5 min ago: no connection/);
-  assert.match(await printed(status), /n2: west \(file\): endpoints must name at least one/);
-  assert.match(await printed(list), /n1 +east +7 +stale +5 min +3 +40 +5 +2 +1 /);
-  const address = await printed((invocation) => why(invocation, ['10.7.0.9']));
+  assert.match(
+    await printed(AGENTS, status),
+    /n1: east: stale, last in contact 5 min ago: no connection/,
+  );
+  assert.match(
+    await printed(AGENTS, status),
+    /n2: west \(file\): endpoints must name at least one/,
+  );
+  assert.match(await printed(AGENTS, list), /n1 +east +7 +stale +5 min +3 +40 +5 +2 +1 /);
+  const address = await printed(AGENTS, (invocation) => why(invocation, ['10.7.0.9']));
   assert.match(
     address,
     /^10\.7\.0\.9 is of cluster east: identity 459052 \(k8s:app=till\), pod shop\/till, behind 192\.0\.7\.1; the peer is stale for 5 min$/m,
@@ -99,8 +78,8 @@ test('mesh status, peers and why in words, and as JSON', async () => {
     'what nodes say alike is said once',
   );
   assert.match(
-    await printed((i) => why(i, ['east'])),
+    await printed(AGENTS, (i) => why(i, ['east'])),
     /^east \(id 7\) at https:.*described by its file: stale/,
   );
-  assert.equal(JSON.parse(await printed(status, true)).length, 2);
+  assert.equal(JSON.parse(await printed(AGENTS, status, true)).length, 2);
 });
