@@ -37,6 +37,12 @@ test('a short list and single words are taken at once', () => {
   assert.deepEqual([inventory.addresses, inventory.synced, told()], [3, true, 3]);
 });
 
+test('who waits hears of a report too, for a failed source may be the last that was waited for', () => {
+  const { inventory, sink, told } = world();
+  sink.report({ state: 'failed', message: 'line 1' });
+  assert.deepEqual([inventory.sources(0)[0]?.report.state, told()], ['failed', 1]);
+});
+
 test('a long list is taken in steps; words behind it keep their order, and the next list makes them void', async () => {
   const { inventory, sink } = world();
   sink.snapshot(fleet(2000));

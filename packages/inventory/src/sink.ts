@@ -4,7 +4,8 @@ import type { SourceSink } from './source.ts';
 /**
  * What a source is given: its words go to the inventory under its name, in their order, as long as the signal does
  * not abort. A long list is taken in steps, between which the program does its other work; what is said meanwhile
- * waits, and the next list makes it void.
+ * waits, and the next list makes it void. `changed` hears of every word, of reports too: who waits for a source to
+ * speak may have nothing to wait for once it says that it has failed.
  */
 export function sinkOf(
   inventory: Inventory,
@@ -47,7 +48,9 @@ export function sinkOf(
         return undefined;
       }),
     report: (report) => {
-      if (!signal.aborted) inventory.report(source, report);
+      if (signal.aborted) return;
+      inventory.report(source, report);
+      changed();
     },
   };
 }

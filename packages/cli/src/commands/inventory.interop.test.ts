@@ -145,7 +145,8 @@ test('two processes on a real etcd: what is asked, what is withheld, and a kille
   const bad = await refusal('run', '--config', scratch.file('bad.yaml'));
   assert.deepEqual([bad.code, /cluster\.id.*1 to 511/.test(bad.text)], [2, true]);
 
-  writeFileSync(scratch.file('typo.csv'), 'name,adresses\nm1,10.9.0.1\n');
+  // So long that it is read after the other source's list: its mistake is then the last word that is said.
+  writeFileSync(scratch.file('typo.csv'), `name,adresses\n${'m1,10.9.0.1\n'.repeat(30_000)}`);
   const trial = readFileSync(config('one'), 'utf8').replaceAll('north.csv', 'typo.csv');
   writeFileSync(scratch.file('trial.yaml'), trial);
   const half = await refusal('diff', '--config', scratch.file('trial.yaml'), '--wait', '600');
