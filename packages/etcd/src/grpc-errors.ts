@@ -10,7 +10,10 @@ const byText: readonly (readonly [RegExp, KvErrorCode])[] = [
   [/trying to send message larger than max|received message larger than max/i, 'too-large'],
   [/too many requests/, 'throttled'],
   // A change of users or roles overtook the call; the next is judged by the new ones.
-  [/invalid auth token|user name is empty|revision in header is old/, 'unauthenticated'],
+  [
+    /invalid auth token|user name is empty|revision (in header|of auth store) is old/,
+    'unauthenticated',
+  ],
   // etcd's own proxy passes the text on, but not the status.
   [/etcdserver: permission denied/, 'permission-denied'],
 ];
