@@ -10,7 +10,7 @@ import { LabAgent } from './run/agents.ts';
 import { LabContext, type Place, podPlace } from './run/context.ts';
 import { LabEtcd } from './run/etcd.ts';
 import { LabInventory } from './run/inventories.ts';
-import { Kubelet } from './run/kubelet.ts';
+import { Kubelet, type StartOptions } from './run/kubelet.ts';
 import { setCable, setDevice, setFrozen } from './run/links.ts';
 import { LabOperator } from './run/operators.ts';
 import { Partitions } from './run/partitions.ts';
@@ -214,12 +214,12 @@ export class Lab implements AsyncDisposable {
   }
 
   /** Starts further pods and remembers them. */
-  async addPods(pods: readonly PodPlan[], progress?: (done: number) => void): Promise<string[][]> {
+  async addPods(pods: readonly PodPlan[], options: StartOptions = {}): Promise<string[][]> {
     const addresses: string[][] = [];
     this.#remember([...this.pods, ...pods]);
     for (const cluster of this.clusters) {
       const own = pods.filter((pod) => pod.cluster === cluster.plan.name);
-      if (own.length > 0) addresses.push(...(await (await cluster.kubelet()).start(own, progress)));
+      if (own.length > 0) addresses.push(...(await (await cluster.kubelet()).start(own, options)));
     }
     return addresses;
   }

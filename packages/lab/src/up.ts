@@ -170,8 +170,10 @@ async function bringUp(
     await startServers(lab.context, { kind: 'node', place: name }, name, serve);
   const all = pods.flat();
   if (all.length > 0) {
-    await lab.addPods(all, (done) => {
-      if (done % 10 === 0 || done === all.length) say(`pod ${done} of ${all.length} attached`);
+    await lab.addPods(all, {
+      progress: (done) => {
+        if (done % 10 === 0 || done === all.length) say(`pod ${done} of ${all.length} attached`);
+      },
     });
   }
   signal?.throwIfAborted();

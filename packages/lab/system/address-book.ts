@@ -29,9 +29,16 @@ export function plainPods(
   }));
 }
 
-/** Starts pods; every one must get an address of each family. */
-export async function startAll(lab: Lab, pods: readonly PodPlan[]): Promise<string[][]> {
-  const addresses = await lab.addPods(pods);
+/**
+ * Starts pods; every one must get an address of each family. By `patienceMs` an ADD that finds no address is tried
+ * again, as the kubelet does: for those whose operators are being killed.
+ */
+export async function startAll(
+  lab: Lab,
+  pods: readonly PodPlan[],
+  patienceMs = 0,
+): Promise<string[][]> {
+  const addresses = await lab.addPods(pods, { patienceMs });
   for (const [i, own] of addresses.entries())
     assert.deepEqual(
       own.map((address) => address.includes(':')).sort(),

@@ -42,7 +42,7 @@ async function leader() {
 
 test('the leader is killed again and again while a node grows: every pod starts, no CIDR is given twice or lost', async () => {
   const pods = plainPods('a1', 'grow', 40);
-  const started = startAll(lab(), pods);
+  const started = startAll(lab(), pods, SETTLE_MS);
   for (let kills = 0; kills < 4; kills += 1) {
     const one = await leader();
     await one.kill('SIGKILL');
@@ -60,7 +60,7 @@ test('a leader that is frozen and thawed after another took over writes nothing 
   await old.kill('SIGSTOP');
   const next = await leaderBesides(old.place);
   const pods = plainPods('a2', 'meanwhile', 20);
-  const started = startAll(lab(), pods);
+  const started = startAll(lab(), pods, SETTLE_MS);
   await old.kill('SIGCONT');
   await started;
   assert.equal(await next.leads(), true);

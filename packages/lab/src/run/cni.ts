@@ -49,6 +49,17 @@ export async function callCni(call: CniCall): Promise<CniResult> {
   return call.command === 'ADD' ? parseResult(result.stdout) : { addresses: [] };
 }
 
+/** Whether a call failed by what passes, so that it is to be tried again (CNI 1.1.0, section 5: code 11). */
+export function isPassing(error: unknown): boolean {
+  if (!(error instanceof LabError) || error.code !== 'cni-failed') return false;
+  const { stdout = '' } = error.value as { stdout?: string };
+  try {
+    return (JSON.parse(stdout) as { code?: unknown }).code === 11;
+  } catch {
+    return false;
+  }
+}
+
 export interface CniResult {
   /** Without the prefix length. */
   readonly addresses: readonly string[];

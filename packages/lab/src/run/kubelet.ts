@@ -1,17 +1,27 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ResourceStore } from '@causeway/resources';
 import { ipBatch } from '../build/topology.ts';
 import { makeCgroup, removeCgroup } from '../host/cgroup.ts';
 import { netnsName, netnsPath } from '../host/names.ts';
 import { inParallel } from '../host/wait.ts';
 import type { PodPlan } from '../plan/types.ts';
-import { callCni } from './cni.ts';
+import { callCni, isPassing } from './cni.ts';
 import { type LabContext, type Place, podPlace } from './context.ts';
 import { containerPorts, startServers } from './servers.ts';
 
 /** More at once only wait for the two cores. */
 const AT_ONCE = 6;
+
+/** As often as a kubelet looks at its pods. */
+const RETRY_MS = 1000;
+
+export interface StartOptions {
+  readonly progress?: (done: number) => void;
+  /** How long a pod is tried again whose ADD failed by what passes; the kubelet has no end of it, a lab asks for it. */
+  readonly patienceMs?: number;
+}
 
 export interface KubeletParts {
   readonly context: LabContext;
@@ -37,14 +47,14 @@ export class Kubelet {
   /** Starts pods that do not exist; gives their addresses in the same order. */
   async start(
     pods: readonly PodPlan[],
-    progress: (done: number) => void = () => {},
+    { progress = () => {}, patienceMs = 0 }: StartOptions = {},
   ): Promise<string[][]> {
     await this.#store.apply(pods.map(podObject));
     const bare = pods.filter((pod) => pod.runtime === 'netns');
     await ipBatch(bare.map((pod) => `netns add ${netnsName(this.#context.names, podPlace(pod))}`));
     let done = 0;
     return inParallel(pods, AT_ONCE, async (pod) => {
-      const addresses = await this.#startOne(pod);
+      const addresses = await this.#startOne(pod, performance.now() + patienceMs);
       progress(++done);
       return addresses;
     });
@@ -81,10 +91,19 @@ export class Kubelet {
       await ipBatch([`netns delete ${name}`]);
   }
 
-  async #startOne(pod: PodPlan): Promise<string[]> {
+  async #startOne(pod: PodPlan, until: number): Promise<string[]> {
     const object = await this.#store.get('Pod', pod);
     makeCgroup(this.#context.cgroup(placeOf(pod)));
-    const addresses = await this.#attach(pod, object.metadata.uid ?? '');
+    const uid = object.metadata.uid ?? '';
+    let addresses: readonly string[] | undefined;
+    while (addresses === undefined) {
+      try {
+        addresses = await this.#attach(pod, uid);
+      } catch (error) {
+        if (!isPassing(error) || performance.now() > until) throw error;
+        await sleep(RETRY_MS);
+      }
+    }
     const node = this.#context.state.plan.clusters
       .find((cluster) => cluster.name === pod.cluster)
       ?.nodes.find((candidate) => candidate.name === pod.node);
