@@ -3,7 +3,6 @@ import { type Log, messageWithCauses, StateDirectory } from '@causeway/daemon';
 import type { Kv } from '@causeway/etcd';
 import { ClusterId, identityLayout, labelFilter } from '@causeway/identity';
 import { Balancer } from '@causeway/loadbalancing';
-import { PolicyEngine } from '@causeway/policy';
 import type { Clock, Database } from '@causeway/tables';
 import type { AgentStatus } from '../api/types.ts';
 import type { BgpController } from '../bgp/controller.ts';
@@ -18,36 +17,32 @@ import { recoverFromRows, restoreEndpoints } from '../endpoints/restore.ts';
 import { type EndpointTable, endpointTable } from '../endpoints/table.ts';
 import { AgentError } from '../errors.ts';
 import { reconcilerHealth } from '../health.ts';
-import { addressesOf } from '../host/devices.ts';
 import type { HostNetwork } from '../host/network.ts';
 import type { NodeWays } from '../host/node-ways.ts';
 import { carriesTunnels } from '../host/planner.ts';
 import { HOST_ENDPOINT_ID, HostEndpointController } from '../host-endpoint/controller.ts';
-import { lifelinesOf } from '../host-endpoint/lifelines.ts';
 import { HostSettings, hostOverridesRecord } from '../host-endpoint/settings.ts';
 import { IdentityResolver } from '../identity/resolver.ts';
-import { protectedTable, StoreSockets } from '../ipcache/protected.ts';
 import { ipcacheReconcilers } from '../ipcache/reconcilers.ts';
 import { IpcacheResolver } from '../ipcache/resolve.ts';
 import { AgentMesh } from '../mesh/mesh.ts';
-import { Explainer } from '../monitor/drops.ts';
-import { Monitor } from '../monitor/monitor.ts';
-import { CidrIdentities, cidrIdentityTable } from '../policy/cidr-identities.ts';
-import { PolicyController } from '../policy/controller.ts';
-import { PolicyFeed } from '../policy/feed.ts';
+import type { Explainer } from '../monitor/drops.ts';
+import type { Monitor } from '../monitor/monitor.ts';
 import type { QuestionContext } from '../policy/questions.ts';
 import { ServiceController } from '../services/controller.ts';
 import { Addressing } from './addressing.ts';
 import { Announcing } from './announcing.ts';
+import { Enforcing } from './enforcing.ts';
 import type { Foundation } from './foundation.ts';
 import { Membership } from './membership.ts';
+import { Observing } from './observing.ts';
 import { OutsideParts } from './outside.ts';
 import { PlanFollower } from './plan-follower.ts';
+import { Protecting } from './protecting.ts';
 import { agentStatus } from './status.ts';
 
 /** Removals that arrive while the API is up are for the API; this is for those that just missed it. */
 const REPLAY_MS = 30_000;
-const PROTECT_MS = 60_000;
 /** How long a change of the way to a node waits for its routes. */
 const WAYS_MS = 10_000;
 
@@ -73,8 +68,6 @@ export class Node implements AsyncDisposable {
   readonly host: HostNetwork;
   readonly datapath: NodeDatapath;
   readonly manager: EndpointManager;
-  readonly monitor: Monitor;
-  readonly explainer: Explainer;
   readonly services: ServiceController;
   readonly outside: OutsideParts;
   /** Undefined: the node is no endpoint of its own. */
@@ -88,12 +81,11 @@ export class Node implements AsyncDisposable {
   readonly #state: StateDirectory<EndpointRecord>;
   readonly mesh: AgentMesh;
   readonly #cluster: ClusterTables;
-  readonly #controller: PolicyController;
-  readonly #feed: PolicyFeed;
+  readonly #enforcing: Enforcing;
+  readonly #observing: Observing;
   readonly #resolver: IdentityResolver;
   readonly #ipcache: ReturnType<typeof ipcacheReconcilers>;
-  readonly #protected;
-  readonly #storeSockets: StoreSockets;
+  readonly #protecting: Protecting;
   readonly #startedAt = new Date().toISOString();
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #membership: Membership;
@@ -104,15 +96,18 @@ export class Node implements AsyncDisposable {
     this.#options = options;
     const { config, kv, foundation, datapath, clock, random, log } = options;
     const { database, store: tables } = foundation;
-    const families = config.families;
     this.database = database;
     this.datapath = datapath;
     this.host = foundation.host;
     this.#cluster = foundation.cluster;
     this.endpoints = endpointTable(database);
-    const cidrs = cidrIdentityTable(database);
-    this.#protected = protectedTable(database);
-    this.#storeSockets = new StoreSockets(config.etcd.endpoints);
+    this.#protecting = new Protecting({
+      config,
+      foundation,
+      datapath,
+      peers: () => this.mesh.endpoints(),
+      log,
+    });
     this.#state = new StateDirectory(path.join(config.runDir, 'state/endpoints'), endpointRecord);
     this.addressing = new Addressing({
       config,
@@ -144,28 +139,16 @@ export class Node implements AsyncDisposable {
       log,
     });
 
-    const engine = new PolicyEngine({
-      cluster: config.cluster.name,
-      families,
-      defaultCluster: config.policy.defaultLocalCluster ? 'local' : 'any',
-      enforcement: config.policy.enforcement,
-      allowLocalhost: config.policy.allowLocalhost,
-      firstRevision: firstRevision(datapath),
-    });
-    this.#controller = new PolicyController({
-      engine,
-      maps: datapath.enforcement,
+    this.#enforcing = new Enforcing({
+      config,
+      foundation,
+      datapath,
       endpoints: this.endpoints,
-      cidrs: new CidrIdentities(
-        cidrs,
-        families.length === 2,
-        new Map(datapath.ipcache.localIdentities()),
-      ),
-      auditAll: config.policy.auditAll,
       clock,
       random,
       log,
     });
+    const { engine, cidrs } = this.#enforcing;
     const labels = {
       cluster: config.cluster.name,
       filter: labelFilter(),
@@ -206,7 +189,7 @@ export class Node implements AsyncDisposable {
         filter: labels.filter,
         namespaces: tables.namespaces,
         numbers: this.#membership,
-        policy: this.#controller,
+        policy: this.#enforcing.controller,
         announce: (identity) => this.#membership.setHost(identity, HOST_ENDPOINT_ID),
         setEndpoint: (endpoint) => datapath.setHostEndpoint(endpoint),
         clock,
@@ -227,7 +210,7 @@ export class Node implements AsyncDisposable {
       state: this.#state,
       kernel: this.#kernel,
       programs: datapath.programs,
-      enforcement: this.#controller,
+      enforcement: this.#enforcing.controller,
       identities: this.#resolver,
       addresses: this.addressing.allocator,
       podMtu: () => this.host.plan.mtu.pod,
@@ -245,7 +228,7 @@ export class Node implements AsyncDisposable {
       underlayFamily: config.tunnel.underlayFamily,
       tables: this.#cluster,
       cidrs,
-      protectedSockets: this.#protected,
+      protectedSockets: this.#protecting.sockets,
     });
     this.questions = {
       node: { name: config.node.name, endpoint: () => this.hostEndpoint?.view.id },
@@ -255,12 +238,10 @@ export class Node implements AsyncDisposable {
       labels,
       ipcache: resolver,
     };
-    // The prefixes of policies are known once the policies are.
-    this.#cidrsKnown = cidrs.source('policies');
     this.#ipcache = ipcacheReconcilers({
       tables: this.#cluster,
       cidrs,
-      protectedSockets: this.#protected,
+      protectedSockets: this.#protecting.sockets,
       resolver,
       maps: datapath.ipcache,
       trust: foundation.trust,
@@ -269,27 +250,13 @@ export class Node implements AsyncDisposable {
       random,
     });
 
-    this.monitor = new Monitor({
-      buffer: config.limits.monitorBuffer,
-      clients: config.limits.monitorClients,
-      onInterest: (types) =>
-        datapath.setMonitor({
-          verdicts: types.has('verdict') || types.has('audit'),
-          traces: types.has('trace'),
-        }),
-    });
-    this.explainer = new Explainer({
+    this.#observing = new Observing({
+      config,
+      datapath,
       engine,
       endpoints: this.endpoints,
-      nameOf: (address) => this.#nameOf(address),
-      now: () => clock.now(),
-    });
-    datapath.onEvent((event) => {
-      const explained = this.explainer.explain(event);
-      if (this.monitor.wants(event.type)) this.monitor.publish({ ...explained });
-      // What passes on trial only is a verdict that somebody may want to see alone.
-      const audited = event.reason === 'policy-audit' && this.monitor.wants('audit');
-      if (audited) this.monitor.publish({ ...explained, type: 'audit' });
+      cluster: this.#cluster,
+      clock,
     });
 
     this.services = new ServiceController({
@@ -347,15 +314,6 @@ export class Node implements AsyncDisposable {
       });
     }
 
-    this.#feed = new PolicyFeed({
-      engine,
-      controller: this.#controller,
-      policies: tables.policies,
-      cluster: this.#cluster,
-      trust: foundation.trust,
-      hasHost: config.hostEndpoint.enabled,
-      log,
-    });
     this.mesh = new AgentMesh({
       config,
       kv,
@@ -367,22 +325,16 @@ export class Node implements AsyncDisposable {
       clock,
       random,
       log,
-      onEndpoints: () => {
-        this.#protect().catch((error) =>
-          log.error({ error: messageWithCauses(error) }, "peers' stores are not protected"),
-        );
-      },
+      onEndpoints: () => this.#protecting.refresh(),
     });
   }
-
-  readonly #cidrsKnown;
 
   /**
    * Brings the node up, the endpoints of an earlier run above all. It does not wait for the store.
    * When it resolves, requests can be taken.
    */
   async start(signal: AbortSignal): Promise<void> {
-    const { config, clock, log } = this.#options;
+    const { config, log } = this.#options;
     this.#options.foundation.moved = () => this.addressing.duties.moved;
     this.addressing.start();
     this.#plans.follow(this.host.plan);
@@ -419,12 +371,11 @@ export class Node implements AsyncDisposable {
     this.#membership.follow(this.host.plan);
     this.host.onPlan((plan) => this.#membership.follow(plan));
     this.#resolver.start();
-    await this.#protect();
+    await this.#protecting.start();
     this.hostEndpoint?.start();
     this.#every(REPLAY_MS, replay);
     this.#every(REPLAY_MS, async () => this.#pruneServices());
-    this.#every(PROTECT_MS, () => this.#protect());
-    void this.#whenPoliciesKnown(signal, clock);
+    this.#enforcing.start(signal);
   }
 
   wayTo(node: NodeRow): ReturnType<NodeWays['explain']> {
@@ -433,11 +384,8 @@ export class Node implements AsyncDisposable {
 
   status(): AgentStatus {
     const waiting: string[] = [];
-    if (!this.#controller.synced) {
-      const unread = this.#feed.unread();
-      const why = unread.length === 0 ? '' : `, for these are not read: ${unread.join('; ')}`;
-      waiting.push(`policies are not in the kernel yet${why}`);
-    }
+    const policies = this.#enforcing.waiting();
+    if (policies !== undefined) waiting.push(policies);
     if (!this.services.synced) waiting.push('services are not in the kernel yet');
     if (!this.#membership.joined) waiting.push('the node is not a member of its cluster yet');
     return agentStatus({
@@ -454,8 +402,7 @@ export class Node implements AsyncDisposable {
       reconcilers: [
         ...this.host.health(),
         ...this.#ipcache.reconcilers.map((each) => reconcilerHealth(each)),
-        this.#controller.health(),
-        this.#feed.health(),
+        ...this.#enforcing.health(),
         this.services.health(),
         ...this.#plans.health(),
         ...this.outside.health(),
@@ -473,25 +420,6 @@ export class Node implements AsyncDisposable {
     this.#servicesPruned = true;
     const pruned = this.datapath.pruneServices();
     if (pruned > 0) this.#options.log.info({ pruned }, 'service rows of an earlier run are gone');
-  }
-
-  async #whenPoliciesKnown(signal: AbortSignal, clock: Clock): Promise<void> {
-    while (!signal.aborted && !this.#controller.synced) await clock.sleep(20, signal);
-    if (this.#controller.synced) this.#cidrsKnown.done();
-  }
-
-  async #protect(): Promise<void> {
-    this.#protected.replace(await this.#storeSockets.find(this.mesh.endpoints()));
-    const stores = [...this.#protected.rows()];
-    this.datapath.setProtected(stores);
-    if (this.hostEndpoint === undefined) return;
-    const own = new Set(addressesOf([...this.host.tables.devices.rows()]));
-    this.datapath.setLifelines(lifelinesOf(this.#options.config, stores, own));
-  }
-
-  #nameOf(text: string): string | undefined {
-    const pod = this.#cluster.ipEntries.winner(text)?.pod;
-    return pod ?? this.#cluster.nodes.first('address', text)?.name;
   }
 
   #assertReady(): void {
@@ -512,6 +440,14 @@ export class Node implements AsyncDisposable {
     this.#timers.push(timer);
   }
 
+  get monitor(): Monitor {
+    return this.#observing.monitor;
+  }
+
+  get explainer(): Explainer {
+    return this.#observing.explainer;
+  }
+
   /** Undefined: switched off. */
   get bgp(): BgpController | undefined {
     return this.#announcing?.controller;
@@ -520,28 +456,19 @@ export class Node implements AsyncDisposable {
   /** Ends in the opposite order of the start. What is in the kernel and the store stays as it is. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
+    this.#protecting[Symbol.dispose]();
     this.monitor.close();
     await this.manager.idle();
     await this.#resolver[Symbol.asyncDispose]();
     await this.hostEndpoint?.[Symbol.asyncDispose]();
     await this.#announcing?.[Symbol.asyncDispose]();
     await this.mesh[Symbol.asyncDispose]();
-    this.#feed[Symbol.dispose]();
     await this.outside[Symbol.asyncDispose]();
     this.services[Symbol.dispose]();
-    this.#controller[Symbol.dispose]();
+    this.#enforcing[Symbol.dispose]();
     await Promise.all(this.#ipcache.reconcilers.map((each) => each[Symbol.asyncDispose]()));
     await this.addressing[Symbol.asyncDispose]();
     await this.#membership[Symbol.asyncDispose]();
     this.#kernel[Symbol.dispose]();
   }
-}
-
-/** Greater than any revision that a connection may remember a verdict under. */
-function firstRevision(datapath: NodeDatapath): number {
-  let last = Math.floor(Date.now() / 1000);
-  for (const { policyRevision } of datapath.enforcement.endpoints()) {
-    last = Math.max(last, policyRevision);
-  }
-  return last + 1;
 }

@@ -1,0 +1,51 @@
+import type { PolicyEngine } from '@causeway/policy';
+import type { Clock } from '@causeway/tables';
+import type { ClusterTables } from '../cluster/tables.ts';
+import type { AgentConfig } from '../config/schema.ts';
+import type { DatapathEvent, NodeDatapath } from '../datapath/ports.ts';
+import type { EndpointTable } from '../endpoints/table.ts';
+import { Explainer } from '../monitor/drops.ts';
+import { Monitor } from '../monitor/monitor.ts';
+
+export interface ObservingOptions {
+  readonly config: AgentConfig;
+  readonly datapath: NodeDatapath;
+  readonly engine: PolicyEngine;
+  readonly endpoints: EndpointTable;
+  readonly cluster: ClusterTables;
+  readonly clock: Clock;
+}
+
+/** What the programs tell of packets, made into sentences and handed to whoever reads. */
+export class Observing {
+  readonly monitor: Monitor;
+  readonly explainer: Explainer;
+
+  constructor({ config, datapath, engine, endpoints, cluster, clock }: ObservingOptions) {
+    this.monitor = new Monitor({
+      buffer: config.limits.monitorBuffer,
+      clients: config.limits.monitorClients,
+      onInterest: (types) =>
+        datapath.setMonitor({
+          verdicts: types.has('verdict') || types.has('audit'),
+          traces: types.has('trace'),
+        }),
+    });
+    this.explainer = new Explainer({
+      engine,
+      endpoints,
+      nameOf: (address) =>
+        cluster.ipEntries.winner(address)?.pod ?? cluster.nodes.first('address', address)?.name,
+      now: () => clock.now(),
+    });
+    datapath.onEvent((event) => this.#publish(event));
+  }
+
+  #publish(event: DatapathEvent): void {
+    const explained = this.explainer.explain(event);
+    if (this.monitor.wants(event.type)) this.monitor.publish({ ...explained });
+    // What passes on trial only is a verdict that somebody may want to see alone.
+    const audited = event.reason === 'policy-audit' && this.monitor.wants('audit');
+    if (audited) this.monitor.publish({ ...explained, type: 'audit' });
+  }
+}
