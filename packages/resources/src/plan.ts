@@ -1,9 +1,10 @@
-import type { CallOptions, Kv, KvEntry, TxnOperation } from '@causeway/etcd';
-import { afterGuard, changesRanges, guardRanges } from './address-plan/guard.ts';
+import type { CallOptions, Kv } from '@causeway/etcd';
+import { afterGuard, changesRanges, guardRanges, sayRanges } from './address-plan/guard.ts';
 import { guardPoolRanges } from './address-plan/pool-ranges.ts';
 import { decode, descriptor, keyOf, refOf } from './codec.ts';
 import { KINDS, type KindDescriptor, type Resource } from './kinds.ts';
 import { sameObject } from './merge.ts';
+import { readAll } from './reads.ts';
 import { contention } from './refusals.ts';
 import type { Service } from './schema/service.ts';
 import type { ServiceCidrs } from './service-addresses.ts';
@@ -11,7 +12,7 @@ import { ServiceClaims, type SettledService } from './service-claims.ts';
 import type { ApplyReport, ApplyResult, WriteOptions } from './store.ts';
 import { nameOf } from './validate.ts';
 import { warningsOf } from './warnings.ts';
-import { MAX_TXN_OPS, transactionsOf, type Write, writeOf } from './writes.ts';
+import { transactionsOf, type Write, writeOf } from './writes.ts';
 
 /** How often a write that lost a race is planned anew. */
 export const ATTEMPTS = 16;
@@ -51,7 +52,9 @@ export async function writeObjects(
     const planned = await plan(context, left, options, next);
     const isDone = ({ result }: Planned): boolean =>
       options.dryRun === true || result.action === 'unchanged';
-    let guard = await guardRanges(context.kv, planned, options);
+    await using coming =
+      options.dryRun === true ? undefined : await sayRanges(context.kv, planned, options);
+    let guard = await guardRanges(context.kv, planned, coming, options);
     for (const { source, result } of planned.filter(isDone)) done.set(source, result);
     for (const group of transactionsOf(planned.filter((each) => !isDone(each)))) {
       const guarded = group.some(changesRanges) ? guard : undefined;
@@ -121,22 +124,6 @@ async function plan(
     });
   }
   return planned;
-}
-
-async function readAll(
-  kv: Kv,
-  keys: readonly string[],
-  options: CallOptions,
-): Promise<(KvEntry | undefined)[]> {
-  const entries: (KvEntry | undefined)[] = [];
-  for (let at = 0; at < keys.length; at += MAX_TXN_OPS) {
-    const success = keys
-      .slice(at, at + MAX_TXN_OPS)
-      .map((key): TxnOperation => ({ type: 'get', key }));
-    const { results } = await kv.txn({ compare: [], success }, options);
-    for (const result of results) entries.push(result.type === 'get' ? result.entry : undefined);
-  }
-  return entries;
 }
 
 export function withVersion<T extends Resource>(object: T, revision: number): T {

@@ -16,6 +16,9 @@ export const MAX_TXN_OPS = 128;
 /** etcd refuses requests over 1.5 MiB; keys and framing need room too. */
 const MAX_TXN_BYTES = 1_200_000;
 
+/** Of the guard of address ranges; its operation is one. */
+const GUARD_COMPARES = 2;
+
 /** What one object changes in the store, and what must still hold when it does. */
 export interface Write {
   readonly compare: readonly Compare[];
@@ -76,8 +79,8 @@ export function writeOf(
 export function transactionsOf<W extends Write>(writes: readonly W[]): W[][] {
   const groups: W[][] = [];
   let group: W[] = [];
-  // One of each is left for what guards the whole transaction.
-  let compares = 1;
+  // What guards the whole transaction has room.
+  let compares = GUARD_COMPARES;
   let operations = 1;
   let bytes = 0;
   for (const write of writes) {
@@ -93,7 +96,7 @@ export function transactionsOf<W extends Write>(writes: readonly W[]): W[][] {
     if (full && group.length > 0) {
       groups.push(group);
       group = [];
-      compares = 1;
+      compares = GUARD_COMPARES;
       operations = 1;
       bytes = 0;
     }

@@ -27,8 +27,8 @@ export interface PlanKeeperOptions {
 
 /**
  * Names the cluster in the plan's guard, so that whoever applies ranges knows which of the plan's entries are its
- * own, and tells AddressPlans what overlaps although it was refused nowhere: nodes that came in the same moment, or
- * a registry from before the plan.
+ * own, and tells AddressPlans what overlaps although it was refused nowhere: a registry from before the plan, or what
+ * agents of an older version wrote.
  */
 export async function keepPlan(
   options: PlanKeeperOptions,

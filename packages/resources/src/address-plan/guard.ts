@@ -1,8 +1,9 @@
 import type { CallOptions, Compare, Kv, KvEntry, TxnOperation } from '@causeway/etcd';
 import { findOverlaps, type PlanRange } from '@causeway/ipam';
-import { decode, descriptor, prefixOf } from '../codec.ts';
 import { ResourceError } from '../errors.ts';
-import type { KindDescriptor, KindName, Resource } from '../kinds.ts';
+import type { Resource } from '../kinds.ts';
+import { listAll, readAll } from '../reads.ts';
+import { COMING_COUNT, ComingRanges, readComing } from './coming.ts';
 import { isTolerated, ownerOf, PLANNED_KINDS, rangesOf } from './ranges.ts';
 
 /** Its value names the cluster; every write that changes who has which ranges writes it anew. */
@@ -32,22 +33,39 @@ export function clusterOfGuard(entry: KvEntry | undefined): string | undefined {
 }
 
 /**
+ * Says what these objects are about to take, before anybody has been asked for it. Undefined for nodes: they are too
+ * many to keep each other waiting, and they meet each other nowhere. Throws KvError.
+ */
+export async function sayRanges(
+  kv: Kv,
+  objects: readonly NextObject[],
+  options: CallOptions,
+): Promise<ComingRanges | undefined> {
+  const ranges = objects
+    .filter((each) => each.next.kind !== 'CiliumNode' && changesRanges(each))
+    .flatMap(({ next }) => rangesOf(next));
+  return ranges.length > 0 ? ComingRanges.say(kv, ranges, options) : undefined;
+}
+
+/**
  * Holds the ranges that objects are about to take against those that all others have. What it returns must stand in
- * the transaction that writes them, so that of two at once one sees the other. Nodes only compare the guard, for
- * they are many: a node and a pool that come in the same moment may miss each other, which the operator's status
- * tells. Throws ResourceError `address-overlap` that names both owners and both ranges.
+ * the transaction that writes them, so that of two at once one sees the other. Nodes only compare the guard, and so
+ * never wait for each other; for that, other ranges are said first (`coming`), then nodes are listed: a node that the
+ * list lacks has seen what was said, or loses its transaction. Throws ResourceError `address-overlap` that names both
+ * owners and both ranges.
  */
 export async function guardRanges(
   kv: Kv,
   objects: readonly NextObject[],
+  coming: ComingRanges | undefined,
   options: CallOptions,
 ): Promise<GuardedWrite | undefined> {
   const changed = objects.filter(changesRanges);
   if (changed.length === 0) return undefined;
-  const guard = await kv.get(PLAN_GUARD, options);
+  const planned = isPlanned(changed);
+  const [guard, count] = await readAll(kv, [PLAN_GUARD, COMING_COUNT], options);
   const cluster = clusterOfGuard(guard);
   const mine = new Set(changed.map(({ next }) => ownerOf(next)));
-  const planned = changed.some(({ next }) => next.kind !== 'CiliumNode');
   const ranges: PlanRange[] = [];
   // A node that comes is held against the few other kinds; they are held against all nodes.
   for (const kind of [...PLANNED_KINDS, ...(planned ? (['CiliumNode'] as const) : [])]) {
@@ -55,26 +73,41 @@ export async function guardRanges(
       if (!mine.has(ownerOf(object))) ranges.push(...rangesOf(object, cluster));
     }
   }
+  const said = new Set(planned ? [] : await readComing(kv, cluster, options));
+  ranges.push(...said);
   for (const { next } of changed) ranges.push(...rangesOf(next, cluster));
   const overlaps = findOverlaps(ranges).filter(
     (each) => (mine.has(each.range.owner) || mine.has(each.other.owner)) && !isTolerated(each),
   );
   const [first] = overlaps;
   if (first !== undefined) {
-    const told = overlaps.slice(0, MAX_TOLD).map(({ message }) => message);
-    if (overlaps.length > told.length) told.push(`... and ${overlaps.length - told.length} more`);
-    throw new ResourceError('address-overlap', told.join('\n'), {
+    const told = [...new Set(overlaps.map(({ message }) => message))];
+    const most = told.slice(0, MAX_TOLD);
+    if (told.length > most.length) most.push(`... and ${told.length - most.length} more`);
+    const passing = overlaps.every(({ range, other }) => said.has(range) || said.has(other));
+    throw new ResourceError('address-overlap', most.join('\n'), {
       object: first.range.owner,
       value: first.range.cidr,
-      hint: 'causeway ipam plan draws who has which ranges; take one that is free',
+      hint: passing
+        ? `${first.other.owner} is being applied at this moment; should nothing come of it, this passes when tried again`
+        : 'causeway ipam plan draws who has which ranges; take one that is free',
     });
   }
   const compare: Compare[] = [
     { type: 'mod', key: PLAN_GUARD, operator: '=', revision: guard?.modRevision ?? 0 },
   ];
+  if (!planned) {
+    const revision = count?.modRevision ?? 0;
+    compare.push({ type: 'mod', key: COMING_COUNT, operator: '=', revision });
+    return { compare, operations: [] };
+  }
+  compare.push(...(coming?.compare ?? []));
   const value = cluster === undefined ? '{}' : JSON.stringify({ cluster });
-  return { compare, operations: planned ? [{ type: 'put', key: PLAN_GUARD, value }] : [] };
+  return { compare, operations: [{ type: 'put', key: PLAN_GUARD, value }] };
 }
+
+const isPlanned = (changed: readonly NextObject[]): boolean =>
+  changed.some(({ next }) => next.kind !== 'CiliumNode');
 
 /** The guard for the next transaction of the same plan, after one that wrote at `revision`. */
 export function afterGuard(guard: GuardedWrite, revision: number): GuardedWrite {
@@ -93,17 +126,4 @@ export function changesRanges({ next, stored }: NextObject): boolean {
           .sort()
           .join();
   return text(next) !== text(stored);
-}
-
-/** Objects that can be read; the others hold nothing that anybody knows. */
-async function listAll(kv: Kv, kind: KindName, options: CallOptions): Promise<Resource[]> {
-  const of = descriptor(kind) as KindDescriptor;
-  const found: Resource[] = [];
-  for await (const { entries } of kv.pages(prefixOf(of), options)) {
-    for (const entry of entries) {
-      const decoded = decode(of, entry);
-      if (decoded.type === 'object') found.push(decoded.object);
-    }
-  }
-  return found;
 }

@@ -79,7 +79,7 @@ const ingressPeers = {
   fromEntities: maybe(z.array(entity)),
   fromRequires: notEnforced('requirements, deprecated in Cilium, are'),
   fromGroups: notEnforced("cloud providers' groups are"),
-  fromNodes: notEnforced('peers by node label are'),
+  fromNodes: maybe(z.array(ciliumSelector)),
 };
 const egressPeers = {
   toEndpoints: maybe(z.array(ciliumSelector)),
@@ -88,7 +88,7 @@ const egressPeers = {
   toEntities: maybe(z.array(entity)),
   toRequires: notEnforced('requirements, deprecated in Cilium, are'),
   toGroups: notEnforced("cloud providers' groups are"),
-  toNodes: notEnforced('peers by node label are'),
+  toNodes: maybe(z.array(ciliumSelector)),
   toServices: notEnforced('peers by Service are'),
   toFQDNs: notEnforced('peers by DNS name are'),
 };
