@@ -19,9 +19,13 @@ class FakeNumbers implements IdentityNumbers {
     return this.#numbers.get(labels.text);
   }
 
+  /** Called in the middle of each question; what it throws is the answer. */
+  onAcquire: (labels: LabelSet) => void = () => {};
+
   async acquire(labels: LabelSet): Promise<number> {
     this.held.add(labels.text);
     await Promise.resolve();
+    this.onAcquire(labels);
     const number = this.#numbers.get(labels.text) ?? 70_000 + this.#numbers.size;
     this.#numbers.set(labels.text, number);
     return number;
@@ -79,6 +83,7 @@ function setUp() {
   const [pods, namespaces] = [podTable(database), namespaceTable(database)];
   const endpoints = endpointTable(database);
   const numbers = new FakeNumbers();
+  const clock = new VirtualClock();
   const resolver = new IdentityResolver({
     sources: { cluster: 'cla', filter: labelFilter(), pods, namespaces },
     numbers,
@@ -93,10 +98,10 @@ function setUp() {
           },
       );
     },
-    clock: new VirtualClock(),
+    clock,
     log: silentLog,
   });
-  return { pods, endpoints, numbers, resolver };
+  return { pods, endpoints, numbers, resolver, clock };
 }
 
 const appsHeld = (numbers: FakeNumbers): string[] =>
@@ -139,4 +144,25 @@ test('a pod that gets other labels lets go of the old identity and holds the new
   pods.put(podOf('web-1', 'db'));
   await flush();
   assert.deepEqual(appsHeld(numbers), ['db']);
+});
+
+test('what failed is tried again also when another pod changed while it did', async () => {
+  const { pods, endpoints, numbers, resolver, clock } = setUp();
+  await using _resolver = resolver;
+  pods.put(podOf('web-0', 'web'));
+  pods.put(podOf('db-0', 'db'));
+  endpoints.put({ record: recordOf(1, 'web-0'), state: 'ready' });
+  endpoints.put({ record: recordOf(2, 'db-0'), state: 'ready' });
+  let failures = 0;
+  numbers.onAcquire = (labels) => {
+    if (labels.get('app')?.value !== 'web' || failures > 0) return;
+    failures++;
+    pods.put({ ...podOf('db-0', 'db'), labels: { app: 'db', tier: '1' } });
+    throw new Error('the store is away');
+  };
+  resolver.start();
+  await flush();
+  await clock.advance(1_000);
+  await flush();
+  assert.deepEqual([failures, resolver.pending()], [1, []]);
 });

@@ -142,22 +142,19 @@ export class IdentityResolver implements EndpointIdentities, AsyncDisposable {
         if (signal.aborted) return;
         if (!(await this.#refresh(id))) failed.push(id);
       }
-      if (this.#dirty.size > 0) continue;
+      // What changed meanwhile goes first, and what failed goes with it.
+      const changed = this.#dirty.size > 0;
+      for (const id of failed) this.#dirty.add(id);
+      if (changed) continue;
       if (failed.length === 0) {
         await this.#wake.wait(signal);
         continue;
       }
       // What failed is tried again after a while, or as soon as something new is known.
-      const either = new AbortController();
-      const abort = () => either.abort();
-      signal.addEventListener('abort', abort);
-      await Promise.race([
-        this.#wake.wait(either.signal),
-        this.#options.clock.sleep(RETRY_MS, either.signal),
-      ]);
-      signal.removeEventListener('abort', abort);
-      either.abort();
-      for (const id of failed) this.#dirty.add(id);
+      const over = new AbortController();
+      const either = AbortSignal.any([signal, over.signal]);
+      await Promise.race([this.#wake.wait(either), this.#options.clock.sleep(RETRY_MS, either)]);
+      over.abort();
     }
   }
 
