@@ -1,5 +1,5 @@
 import { Candidacy, type LeaderView } from '@causeway/etcd';
-import type { SourceView } from './core/inventory.ts';
+import type { SourceView } from './core/source-entries.ts';
 import { InventoryError } from './errors.ts';
 import { type Hosted, type Known, Lead } from './lead.ts';
 import type { WriterStatus } from './writer/writer.ts';

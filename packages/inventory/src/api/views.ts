@@ -1,5 +1,6 @@
 import type { Address } from '@causeway/ip';
-import type { Inventory, Member } from '../core/inventory.ts';
+import type { Inventory } from '../core/inventory.ts';
+import type { Member } from '../core/member.ts';
 import type { Publication } from '../core/publication.ts';
 
 export interface MemberView {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Address } from '@causeway/ip';
 import fc from 'fast-check';
-import type { Endpoint } from './inventory.ts';
+import type { Endpoint } from './member.ts';
 import { Numbers } from './numbers.ts';
 import { Publication, type Write } from './publication.ts';
 

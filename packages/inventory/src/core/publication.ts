@@ -7,7 +7,7 @@ import {
   ipKey,
   nodeKey,
 } from '@causeway/mesh';
-import type { Endpoint } from './inventory.ts';
+import type { Endpoint } from './member.ts';
 import type { Numbers } from './numbers.ts';
 
 export type Write =

@@ -2,7 +2,7 @@ import type { Kv, KvEntry } from '@causeway/etcd';
 import { LabelSet } from '@causeway/identity';
 import { Address } from '@causeway/ip';
 import { decodeIp, type IpValue, statePrefix } from '@causeway/mesh';
-import type { Endpoint } from '../core/inventory.ts';
+import type { Endpoint } from '../core/member.ts';
 import { sourceOf } from '../core/publication.ts';
 
 const RESTING = 'causeway/inventory/resting/';

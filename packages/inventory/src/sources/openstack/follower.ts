@@ -29,6 +29,7 @@ export interface FollowerOptions {
 }
 
 type Lane = 'lists' | 'errands';
+type List = 'changes' | 'roll' | 'resync';
 
 /**
  * Keeps the inventory told of a site. Two lanes work side by side: one asks lists by the clock (changes,
@@ -48,7 +49,9 @@ export class Follower {
   #unreadable = 0;
   #portsAtOnce = PORTS_AT_ONCE;
   #synced = false;
-  #next = { changes: 0, roll: 0, resync: 0 };
+  #next: Record<List, number> = { changes: 0, roll: 0, resync: 0 };
+  /** Lists that were called for since they were begun last. */
+  readonly #called = new Set<List>();
   #rollRestUntil = 0;
   /** Changes since then are asked for, by the services' clock; undefined: not known, so lists must do. */
   #since: { ports: number | undefined; servers: number | undefined } = {
@@ -139,8 +142,9 @@ export class Follower {
 
   /** Everything, as one snapshot; or, where some servers could not be known, what can be told without deleting. */
   async #resync(signal: AbortSignal): Promise<void> {
-    const { config, site, sink, clock } = this.#options;
+    const { site, sink } = this.#options;
     const view = this.#view;
+    const made = this.#making('changes', 'roll', 'resync');
     if (!this.#synced) sink.report({ state: 'listing' });
     view.setNames(await site.names(signal));
     const asked = view.ask();
@@ -167,12 +171,7 @@ export class Follower {
       view.settle(asked);
       view.settle(askedServers);
     }
-    const now = clock.now();
-    this.#next = {
-      changes: now + config.poll.changesSeconds * 1000,
-      roll: now + config.poll.rollCallSeconds * 1000,
-      resync: now + config.poll.resyncSeconds * 1000,
-    };
+    made();
     this.#synced = true;
     this.#report();
   }
@@ -217,8 +216,9 @@ export class Follower {
   }
 
   async #changes(signal: AbortSignal): Promise<void> {
-    const { config, site, clock } = this.#options;
+    const { config, site } = this.#options;
     const view = this.#view;
+    const made = this.#making('changes');
     const overlap = config.poll.overlapSeconds * 1000;
     if (config.compute && this.#since.servers !== undefined) {
       const asked = view.ask();
@@ -245,7 +245,7 @@ export class Follower {
         view.settle(asked);
       }
     }
-    this.#next.changes = clock.now() + config.poll.changesSeconds * 1000;
+    made();
     this.#tell();
   }
 
@@ -253,6 +253,7 @@ export class Follower {
     const { config, site, clock } = this.#options;
     const began = clock.now();
     const view = this.#view;
+    const made = this.#making('roll');
     const asked = view.ask();
     try {
       const machines = (await site.roll(signal)).filter((entry) =>
@@ -269,7 +270,26 @@ export class Follower {
     }
     const now = clock.now();
     this.#rollRestUntil = now + (now - began) * (1 / config.poll.rollCallShare - 1);
-    this.#next.roll = now + config.poll.rollCallSeconds * 1000;
+    made();
+  }
+
+  /**
+   * Lists that are being made. The answer is called when they stand: from then on they have their time, but for those
+   * that were called for meanwhile, as whoever did may know of what came too late for them.
+   */
+  #making(...names: readonly List[]): () => void {
+    const { clock, config } = this.#options;
+    const seconds = {
+      changes: config.poll.changesSeconds,
+      roll: config.poll.rollCallSeconds,
+      resync: config.poll.resyncSeconds,
+    };
+    for (const name of names) this.#called.delete(name);
+    return () => {
+      for (const name of names) {
+        if (!this.#called.has(name)) this.#next[name] = clock.now() + seconds[name] * 1000;
+      }
+    };
   }
 
   async #runErrands(signal: AbortSignal): Promise<void> {
@@ -390,8 +410,9 @@ export class Follower {
     else this.#due('resync');
   }
 
-  #due(name: 'changes' | 'roll' | 'resync'): void {
+  #due(name: List): void {
     this.#next[name] = 0;
+    this.#called.add(name);
     this.#listsDue.wake();
   }
 
