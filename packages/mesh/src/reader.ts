@@ -68,6 +68,10 @@ export interface MeshReaderStatus {
 
 /** Rejected rows of one cluster and kind; beyond it they are only counted. */
 const MAX_REJECTED = 250;
+/** Bytes of a key behind its prefix. Names of services, the longest there are, take 320. */
+const MAX_KEY_BYTES = 1024;
+/** Characters of a refused key that are kept, to be shown. */
+const SHOWN_KEY = 512;
 
 /**
  * Reads one cluster's shared state into the tables, batch by batch. A refused value leaves what was
@@ -229,8 +233,8 @@ class Follower implements AsyncDisposable {
 
   #put(entry: KvEntry): void {
     try {
-      this.#requireSize(entry);
       const rest = entry.key.slice(this.#prefix.length);
+      this.#requireSize(rest, entry);
       if (this.#sink.put(rest, entry)) this.#note(rest, entry.value);
       this.#accept(entry.key);
     } catch (error) {
@@ -271,9 +275,16 @@ class Follower implements AsyncDisposable {
     else journal?.put(this.#sink.kind, rest, value);
   }
 
-  #requireSize(entry: KvEntry): void {
-    const most = this.#options.limits?.bytes[this.#sink.kind] ?? Number.POSITIVE_INFINITY;
-    const { length } = entry.value;
+  #requireSize(rest: string, { value: { length } }: KvEntry): void {
+    const { limits } = this.#options;
+    if (limits === undefined) return;
+    // Of most keys the characters show that they are short enough, whatever their bytes.
+    const keyLength = rest.length * 3 > MAX_KEY_BYTES ? Buffer.byteLength(rest) : 0;
+    if (keyLength > MAX_KEY_BYTES) {
+      const message = `its name has ${keyLength} bytes, more than ${MAX_KEY_BYTES}`;
+      throw new MeshError('too-large', message, keyLength);
+    }
+    const most = limits.bytes[this.#sink.kind];
     if (length <= most) return;
     throw new MeshError('too-large', `the value has ${length} bytes, more than ${most}`, length);
   }
@@ -281,16 +292,18 @@ class Follower implements AsyncDisposable {
   #accept(storeKey: string): void {
     this.#accepted++;
     if (this.#tables.rejected.size === 0) return;
-    this.#refused.delete(storeKey);
-    this.#tables.rejected.delete(`${this.#cluster} ${storeKey}`);
+    const key = shown(storeKey);
+    this.#refused.delete(key);
+    this.#tables.rejected.delete(`${this.#cluster} ${key}`);
   }
 
   #reject(storeKey: string, reason: string): void {
     this.#rejected++;
     const { rejected } = this.#tables;
-    if (this.#refused.size >= MAX_REJECTED && !this.#refused.has(storeKey)) return;
-    this.#refused.add(storeKey);
-    rejected.put({ key: storeKey, cluster: this.#cluster, reason });
+    const key = shown(storeKey);
+    if (this.#refused.size >= MAX_REJECTED && !this.#refused.has(key)) return;
+    this.#refused.add(key);
+    rejected.put({ key, cluster: this.#cluster, reason });
   }
 
   #forgetRefusals(): void {
@@ -302,6 +315,9 @@ class Follower implements AsyncDisposable {
     return row.cluster === this.#cluster && row.key.startsWith(this.#prefix);
   }
 }
+
+const shown = (key: string): string =>
+  key.length <= SHOWN_KEY ? key : `${key.slice(0, SHOWN_KEY)}…`;
 
 const messageOf = (error: unknown): string =>
   error instanceof Error ? error.message : String(error);

@@ -21,6 +21,7 @@ const ANSWERS: Readonly<Record<string, unknown>> = {
     access: 'direct',
     graceSeconds: 900,
     peers: [PEER],
+    keep: { directory: '/var/lib/causeway/peers', bytes: 3_500_000 },
     problems: ['west (file): endpoints must name at least one endpoint'],
   },
   '/v1/mesh/why?what=10.7.0.9': {
@@ -54,6 +55,10 @@ const ANSWERS: Readonly<Record<string, unknown>> = {
 const AGENTS = ['n1', 'n2'].map((node) => ({ node, get: async (path: string) => ANSWERS[path] }));
 
 test('mesh status, peers and why in words, and as JSON', async () => {
+  assert.match(
+    await printed(AGENTS, status),
+    /n2 +own +1 +direct +1 +0 +3 MiB in \/var\/lib\/causeway\/peers/,
+  );
   assert.match(
     await printed(AGENTS, status),
     /n1: east: stale, last in contact 5 min ago: no connection/,

@@ -22,6 +22,7 @@ interface Mesh {
   readonly access: string;
   readonly graceSeconds: number;
   readonly peers: readonly Peer[];
+  readonly keep?: { readonly directory: string; readonly bytes: number };
   readonly problems: readonly string[];
 }
 
@@ -96,6 +97,7 @@ export async function status(invocation: Invocation): Promise<void> {
       { heading: 'ACCESS', cell: ({ mesh }) => mesh.access },
       { heading: 'PEERS', cell: ({ mesh }) => mesh.peers.length },
       { heading: 'READY', cell: ({ mesh }) => mesh.peers.filter(isWell).length },
+      { heading: 'KEPT', cell: ({ mesh }) => keptText(mesh.keep) },
     ],
     'no nodes',
   );
@@ -195,6 +197,16 @@ function claimText(address: string, claim: Claim): string {
 function stateText({ state, reason, ageSeconds }: Peer): string {
   const age = ageSeconds === undefined ? '' : `, last in contact ${ageText(ageSeconds)} ago`;
   return `${state}${age}${reason === undefined ? '' : `: ${reason}`}`;
+}
+
+/** How much of what peers said last a start would find, and where. */
+function keptText(keep: Mesh['keep']): string | undefined {
+  if (keep === undefined) return undefined;
+  const { bytes, directory } = keep;
+  if (bytes < 1024) return `${bytes} B in ${directory}`;
+  const mebi = 1024 * 1024;
+  const size = bytes < mebi ? `${Math.round(bytes / 1024)} KiB` : `${Math.round(bytes / mebi)} MiB`;
+  return `${size} in ${directory}`;
 }
 
 function ageText(seconds: number | undefined): string | undefined {

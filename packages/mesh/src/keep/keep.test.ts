@@ -56,7 +56,7 @@ class Lives implements AsyncDisposable {
 
   /** A first life that read the peer whole and was killed: nothing is closed. */
   async first(
-    more: (t: PeerWorld, kept: KeptPeer) => Promise<void> = async () => {},
+    more: (t: PeerWorld, kept: KeptPeer, stop: () => void) => Promise<void> = async () => {},
   ): Promise<number> {
     await using t = new PeerWorld(GRACE);
     const kept = this.kept(t);
@@ -68,7 +68,7 @@ class Lives implements AsyncDisposable {
     await t.until('ready', () => t.row('east').state === 'ready', 10_000);
     await t.pass(5000);
     await kept.step(t.clock.now());
-    await more(t, kept);
+    await more(t, kept, () => east.etcd.stop());
     return t.clock.now();
   }
 
@@ -117,6 +117,23 @@ test('what a peer said last is in force at once after a start, ages on, and goes
   assert.deepEqual(t.have('east'), NOTHING);
   await kept.step(t.clock.now());
   assert.ok(!existsSync(lives.path), 'nothing of it is in force, so nothing is kept');
+});
+
+test('what was withdrawn by age is not put back by the next start', async () => {
+  await using lives = new Lives();
+  const left = { services: 0 };
+  const now = await lives.first(async (t, kept, stop) => {
+    stop();
+    await t.until('withdrawing', () => {
+      left.services = t.have('east').services;
+      return left.services > 0 && left.services < 12;
+    });
+    await kept.step(t.clock.now());
+  });
+  const { t } = await later(lives, now);
+  await using _ = t;
+  await really('the file', () => t.row('east').state === 'stale');
+  assert.deepEqual(t.have('east'), { ...WHOLE, services: left.services });
 });
 
 test('a peer that answers after a start with what was kept changes nothing, and nothing is written anew', async () => {

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '@causeway/tables';
@@ -7,6 +8,8 @@ import type { BadPeer, PeerSpec } from './types.ts';
 
 const MAX_FILES = 1024;
 const MAX_BYTES = 65_536;
+/** A file that was written so shortly before a look, milliseconds, may be written again without a later time. */
+const FRESH_MS = 3000;
 
 export interface PeerDirectoryOptions {
   readonly directory: string;
@@ -20,7 +23,8 @@ export interface PeerDirectoryOptions {
  * A directory of peers in Cilium's form. It is looked at again and again rather than watched: mounted Secrets
  * change by links behind which no event comes. A directory that cannot be read, but for one that is not there,
  * changes nothing. To give up a peer takes everything of it away at once, so it needs a file that is gone in two looks
- * running: tools that write in place leave files short, and directories away, for a moment.
+ * running: tools that write in place leave files short, and directories away, for a moment. What a file says is read
+ * again when the file has another place, length or time, or has just been written.
  */
 export class PeerDirectory implements AsyncDisposable {
   readonly #options: PeerDirectoryOptions;
@@ -29,6 +33,8 @@ export class PeerDirectory implements AsyncDisposable {
   #last: string | undefined;
   /** What the last look found, by name, and what it missed for the first time. */
   #found = new Map<string, Found>();
+  /** What files said that have stood for a while, by name. */
+  #read = new Map<string, ReadFile>();
   #missed = new Set<string>();
   #lastError: string | undefined;
 
@@ -46,7 +52,7 @@ export class PeerDirectory implements AsyncDisposable {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
-        this.#tell(await this.#read());
+        this.#tell(await this.#look());
         this.#lastError = undefined;
       } catch (error) {
         this.#lastError = error instanceof Error ? error.message : String(error);
@@ -62,13 +68,22 @@ export class PeerDirectory implements AsyncDisposable {
     this.#options.onList(list);
   }
 
-  async #read(): Promise<PeerList> {
-    const { directory } = this.#options;
+  async #look(): Promise<PeerList> {
+    const { directory, clock } = this.#options;
+    const read = new Map<string, ReadFile>();
+    const known = this.#read;
     const look = new Map<string, Found>();
     for (const name of await namesIn(directory)) {
       let found: Found | undefined;
       try {
-        found = parsePeerFile(name, await textOf(join(directory, name)));
+        const path = join(directory, name);
+        const stamp = stampOf(path, clock.now());
+        const before = stamp === undefined ? undefined : known.get(name);
+        found =
+          before?.stamp === stamp && before !== undefined
+            ? before.found
+            : parsePeerFile(name, await textOf(path));
+        if (stamp !== undefined) read.set(name, { stamp, found });
       } catch (error) {
         const reason = `cannot be read: ${error instanceof Error ? error.message : String(error)}`;
         found = { name, source: 'file', reason };
@@ -80,6 +95,7 @@ export class PeerDirectory implements AsyncDisposable {
       }
       if (found !== undefined) look.set(name, found);
     }
+    this.#read = read;
     this.#keepMissed(look);
     const all = [...look.values()];
     return {
@@ -107,6 +123,22 @@ export class PeerDirectory implements AsyncDisposable {
 }
 
 type Found = PeerSpec | BadPeer;
+
+/** A file as it was read; `found` is undefined for one that is of nobody. */
+interface ReadFile {
+  readonly stamp: string;
+  readonly found: Found | undefined;
+}
+
+/**
+ * What changes with the file behind a name, or undefined while it is too new to tell by that. Asked without waiting: the
+ * directory has just been read, and of hundreds of files each wait would cost more than the answer.
+ */
+function stampOf(path: string, now: number): string | undefined {
+  const { dev, ino, size, mtimeMs, ctimeMs } = statSync(path);
+  if (Math.abs(now - ctimeMs) < FRESH_MS) return undefined;
+  return `${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs}`;
+}
 
 /** Files, and links to them; what begins with a dot is a mount's own business. */
 async function namesIn(directory: string): Promise<string[]> {

@@ -186,11 +186,15 @@ export class TableTarget implements PeerTarget {
   }
 
   withdrawServices(share: number): boolean {
-    const { tables, name } = this.#options;
+    const { tables, name, kept } = this.#options;
     const goes = (row: { cluster: string; namespace: string; name: string }) =>
       row.cluster === name && turnOf(`${row.namespace}/${row.name}`) < share;
-    const services = take(tables.services, goes);
-    const shards = take(tables.serviceShards, goes);
+    const services = take(tables.services, goes, (row) =>
+      kept?.delete('services', `${row.namespace}/${row.name}`),
+    );
+    const shards = take(tables.serviceShards, goes, (row) =>
+      kept?.delete('service-backends', `${row.namespace}/${row.name}/${row.shard}`),
+    );
     return services || shards;
   }
 

@@ -1,14 +1,15 @@
 import type { Table, TableKey } from '@causeway/tables';
 
-/** Takes rows away. Returns whether there were any. */
+/** Takes rows away, and tells of each. Returns whether there were any. */
 export function take<Row, K extends TableKey, I extends string>(
   table: Table<Row, K, I>,
   goes: (row: Row) => boolean,
+  tell: (row: Row) => void = () => {},
 ): boolean {
-  const keys: K[] = [];
-  for (const row of table.rows()) if (goes(row)) keys.push(table.keyOf(row));
+  const rows = [...table.rows()].filter(goes);
   table.database.write(() => {
-    for (const key of keys) table.delete(key);
+    for (const row of rows) table.delete(table.keyOf(row));
   });
-  return keys.length > 0;
+  for (const row of rows) tell(row);
+  return rows.length > 0;
 }

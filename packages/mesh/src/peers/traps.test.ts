@@ -377,3 +377,22 @@ test('trust: allowedCIDRs are what a peer may speak of, ranges beyond its nodesâ
   }
   assert.equal(t.row('east').counts.rejected, 3);
 });
+
+test('a name longer than any that there is is refused by its key, and its peer is read on', async () => {
+  await using t = new PeerWorld();
+  const east = t.store('east', 7);
+  t.keep(east);
+  await east.fill();
+  await east.node('n'.repeat(70_000), '192.0.7.3', '10.7.0.0/24');
+  await east.node('Ã©'.repeat(600), '192.0.7.4', '10.7.0.0/24');
+  await east.node('m'.repeat(1024), '192.0.7.5', '10.7.0.0/24');
+  t.join(east);
+  await t.until('ready', () => t.row('east').state === 'ready', 10_000);
+  assert.deepEqual(t.have('east'), { ...WHOLE, nodes: 2 });
+  const rows = [...t.tables.rejected.rows()];
+  assert.deepEqual(rows.map(({ reason }) => reason.replace('its name has ', '')).sort(), [
+    '1200 bytes, more than 1024',
+    '70000 bytes, more than 1024',
+  ]);
+  assert.ok(rows.every(({ key }) => key.length < 700));
+});
