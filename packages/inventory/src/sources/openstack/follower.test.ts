@@ -41,7 +41,7 @@ test('a list that is called for while it is being made is made once more, for it
     ...{ random: Math.random, log: silentLog },
   });
   const stop = new AbortController();
-  const running = follower.run(stop.signal);
+  let running: Promise<void> | undefined;
   const since = async (list: string, begin: () => void) => {
     asked.length = 0;
     once = list;
@@ -50,7 +50,10 @@ test('a list that is called for while it is being made is made once more, for it
     return asked.join(', ');
   };
   const again = 'changed servers, changed ports, roll';
-  assert.equal(await since('ports', () => {}), `names, ports, servers, ${again}`);
+  const start = () => {
+    running = follower.run(stop.signal);
+  };
+  assert.equal(await since('ports', start), `names, ports, servers, ${again}`);
   const lookAgain = () => follower.lookAgain();
   assert.equal(await since('changed ports', lookAgain), `changed servers, changed ports, ${again}`);
   assert.equal(await since('roll', lookAgain), `${again}, ${again}`);
