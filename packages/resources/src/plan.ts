@@ -6,6 +6,7 @@ import { KINDS, type KindDescriptor, type Resource } from './kinds.ts';
 import { sameObject } from './merge.ts';
 import { readAll } from './reads.ts';
 import { contention } from './refusals.ts';
+import { assertAddressesFree } from './reservation-conflicts.ts';
 import type { Service } from './schema/service.ts';
 import type { ServiceCidrs } from './service-addresses.ts';
 import { ServiceClaims, type SettledService } from './service-claims.ts';
@@ -50,6 +51,7 @@ export async function writeObjects(
   for (let attempt = 0; left.length > 0; attempt++) {
     if (attempt === ATTEMPTS) throw contention(nameOf(left[0]!), ATTEMPTS);
     const planned = await plan(context, left, options, next);
+    await assertAddressesFree(context.kv, planned, options);
     const isDone = ({ result }: Planned): boolean =>
       options.dryRun === true || result.action === 'unchanged';
     await using coming =

@@ -19,6 +19,12 @@ const MAX_TXN_BYTES = 1_200_000;
 /** Of the guard of address ranges; its operation is one. */
 const GUARD_COMPARES = 2;
 
+/** An object that is about to be written, over what is stored of it. */
+export interface NextObject {
+  readonly next: Resource;
+  readonly stored: Resource | undefined;
+}
+
 /** What one object changes in the store, and what must still hold when it does. */
 export interface Write {
   readonly compare: readonly Compare[];

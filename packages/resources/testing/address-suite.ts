@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Kv } from '@causeway/etcd';
+import type { Address } from '@causeway/ip';
+import { claimKey, encodeClaim } from '@causeway/ipam';
 import { PLAN_GUARD } from '../src/address-plan/guard.ts';
 import { encodePodCidr, podCidrKey, poolUseKey } from '../src/address-plan/pod-cidrs.ts';
 import { ResourceError, type ResourceErrorCode } from '../src/errors.ts';
@@ -45,6 +47,28 @@ const services = (...cidrs: string[]) => ({
   metadata: { name: 'kubernetes' },
   spec: { cidrs },
 });
+const reservation = (name: string, podName: string, ...addresses: object[]) => ({
+  apiVersion: 'causeway.io/v1',
+  kind: 'AddressReservation',
+  metadata: { name, namespace: 'shop' },
+  spec: { podName, addresses },
+});
+const claim = {
+  address: '10.1.0.7' as Address,
+  owner: { type: 'pod', namespace: 'shop', pod: 'web' },
+  partner: null,
+  home: 'n1',
+  at: 'n1',
+  holder: 'c1',
+  epoch: 1,
+  announced: true,
+  from: null,
+  behind: [],
+  standby: null,
+  releasedAt: null,
+  ttlSeconds: 60,
+  reservation: null,
+} as const;
 const plan = (name: string, clusters: object[], cidrs = ['10.0.0.0/8', 'fd00::/32']) => ({
   apiVersion: 'causeway.io/v1',
   kind: 'AddressPlan',
@@ -171,6 +195,45 @@ export function addressSuite(name: string, open: () => Promise<StoreUnderTest>):
         if (each.status === 'rejected') refused('address-overlap')(each.reason);
       }
     }
+  });
+
+  suite('an address that another reservation names or a claim keeps is refused by name', async (kv) => {
+    const store = etcdStore(kv);
+    const taken = (...parts: RegExp[]) => refused('address-taken', ...parts);
+    await store.apply([reservation('a', 'till', { ipv4: '10.1.0.5', ipv6: 'fd00::5' })]);
+    const other = [{ ipv4: '10.1.0.6', ipv6: 'fd00::5' }, { ipv4: '10.1.0.5' }];
+    await assert.rejects(
+      store.apply([reservation('b', 'db', ...other)]),
+      taken(
+        /^AddressReservation shop\/b: fd00::5 is named by AddressReservation shop\/a for pod shop\/till$/m,
+        /10\.1\.0\.5 is named by/,
+      ),
+    );
+    await assert.rejects(
+      store.apply([
+        reservation('c', 'db', { ipv4: '10.1.0.9' }),
+        reservation('d', 'web', { ipv4: '10.1.0.9' }),
+      ]),
+      taken(/shop\/c: .*shop\/d/, /shop\/d: .*shop\/c/),
+    );
+    await kv.put(claimKey(claim.address), encodeClaim(claim));
+    await assert.rejects(
+      store.apply([reservation('b', 'db', { ipv4: claim.address })]),
+      taken(/10\.1\.0\.7.*is kept for pod shop\/web on n1/),
+    );
+    assert.deepEqual((await store.list('AddressReservation')).items.length, 1);
+    // Who has it may be given it for good, and one may hand over to another in one step.
+    await store.apply([reservation('web', 'web', { ipv4: claim.address })]);
+    await store.apply([
+      reservation('a', 'till', { ipv4: '10.1.0.8' }),
+      reservation('b', 'db', { ipv4: '10.1.0.5' }),
+    ]);
+    // What it has named already is its own affair, whatever has come of it since.
+    await kv.put(
+      claimKey(claim.address),
+      encodeClaim({ ...claim, owner: { ...claim.owner, pod: 'x' } }),
+    );
+    await store.apply([reservation('web', 'web', { ipv4: claim.address }, { ipv6: 'fd00::8' })]);
   });
 
   suite('a pool keeps what is in use: shrinking and deleting name nodes, pods and claims', async (kv) => {

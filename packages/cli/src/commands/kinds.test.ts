@@ -35,6 +35,19 @@ test('a service shows what the world outside reaches it by, or that it waits for
   );
 });
 
+test('a reservation shows why it has not all that it names', () => {
+  const column = columnsFor(kindOf('AddressReservation'), false).find(
+    ({ heading }) => heading === 'STATUS',
+  );
+  const cell = (status?: object) =>
+    column!.cell({ kind: 'AddressReservation', spec: {}, status } as unknown as Resource);
+  assert.equal(cell(), undefined);
+  assert.equal(
+    cell({ error: '10.9.0.1 is kept by shop/db too\nfd00::1 is kept by shop/db too' }),
+    '10.9.0.1 is kept by shop/db too; fd00::1 is kept by shop/db too',
+  );
+});
+
 test('an age shows its two greatest units', () => {
   const now = Date.parse('2026-01-10T00:00:00Z');
   assert.equal(ageText('2026-01-09T23:59:57Z', now), '3s');

@@ -117,6 +117,9 @@ const COLUMNS: Partial<Record<string, readonly KindColumn[]>> = {
         [ipv4, ipv6].filter((each) => each !== undefined),
       ),
     ),
+    column('STATUS', (object) =>
+      of(object, 'AddressReservation')?.status?.error?.replaceAll('\n', '; '),
+    ),
   ],
   CiliumLoadBalancerIPPool: [
     column('BLOCKS', (object) => {

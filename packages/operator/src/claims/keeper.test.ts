@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { type Kv, memoryEtcd, systemClock } from '@causeway/etcd';
 import type { Address } from '@causeway/ip';
 import { CLAIMS, type Claim, claimKey, decodeClaim, encodeClaim, takeClaim } from '@causeway/ipam';
-import { etcdStore, reservedAddresses } from '@causeway/resources';
+import { etcdStore, registryKey, reservedAddresses } from '@causeway/resources';
 import { VirtualClock } from '@causeway/tables';
 import { pool, startOperator, TestNode, until } from '../../testing/world.ts';
 import { switchAddress } from './views.ts';
@@ -26,6 +26,13 @@ async function world(run: (kv: Kv) => Promise<void>): Promise<void> {
 async function claim(kv: Kv, address: string): Promise<Claim | undefined> {
   const entry = await kv.get(claimKey(address as Address));
   return entry && decodeClaim(entry.text);
+}
+
+/** Past what is asked at apply, as it comes to be where somebody else writes in the same moment. */
+async function writeUnchecked(kv: Kv, object: ReturnType<typeof reservation>): Promise<void> {
+  const metadata = { ...object.metadata, uid: object.metadata.name };
+  const key = registryKey('AddressReservation', metadata);
+  await kv.put(key, JSON.stringify({ ...object, metadata }));
 }
 
 const statusOf = async (kv: Kv, name: string) =>
@@ -83,6 +90,25 @@ test('what a reservation names and nobody holds is claimed, both families togeth
     await until('they are let go', async () => (await claim(kv, '10.9.0.1'))?.reservation === null);
   }));
 
+test('of two reservations that came to name one address at once, who has it keeps it; the other is told', async () => {
+  await using etcd = memoryEtcd({ clock: systemClock });
+  await using kv = etcd.connect();
+  const first = reservation('db', { podName: 'db-0', addresses: [{ ipv4: '10.9.0.1' }] });
+  const late = reservation('aa', { podName: 'aa-0', addresses: [{ ipv4: '10.9.0.1' }] });
+  for (const each of [late, first]) await writeUnchecked(kv, each);
+  await take(kv, '10.9.0.1', { reservation: 'shop/db' }, 'n1');
+  await using _operator = startOperator(kv);
+  await until('the late one is told', async () =>
+    /10\.9\.0\.1 is kept by shop\/db too/.test((await statusOf(kv, 'aa'))?.error ?? ''),
+  );
+  await until(
+    'the first one is bound',
+    async () => (await statusOf(kv, 'db'))?.bindings?.length === 1,
+  );
+  assert.equal((await statusOf(kv, 'db'))?.error, undefined);
+  assert.equal((await claim(kv, '10.9.0.1'))?.reservation, 'shop/db');
+});
+
 test('what somebody keeps becomes no gateway, also where the keeper has looked long ago; unread claims stop the giving', async () => {
   const clock = new VirtualClock();
   await using etcd = memoryEtcd({ clock });
@@ -131,12 +157,10 @@ test('an address that another has is refused with who has it; one in a node’s 
     const node = new TestNode(kv, 'n1');
     await node.ask('default', 10);
     await until('n1 has a CIDR', async () => (await node.allocated()).length === 1);
-    await etcdStore(kv).apply([
-      reservation('a', {
-        podName: 'other',
-        addresses: [{ ipv4: '10.9.0.1' }, { ipv4: '10.0.0.7' }],
-      }),
-    ]);
+    const addresses = [{ ipv4: '10.9.0.1' }, { ipv4: '10.0.0.7' }];
+    const late = reservation('a', { podName: 'other', addresses });
+    await assert.rejects(etcdStore(kv).apply([late]), { code: 'address-taken' });
+    await writeUnchecked(kv, late);
     await until('both are told', async () => {
       const text = (await statusOf(kv, 'a'))?.error ?? '';
       return (

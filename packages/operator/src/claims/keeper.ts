@@ -128,9 +128,13 @@ export class ClaimKeeper implements Disposable {
     const errors = new Map<string, string[]>();
     for (const reservation of tables.reservations) {
       for (const each of reservedAddresses(reservation)) {
-        const first = wanted.get(each.address);
-        if (first === undefined) wanted.set(each.address, each);
-        else tell(errors, each.reservation, `${each.address} is kept by ${first.reservation} too`);
+        const other = wanted.get(each.address);
+        // Who has it keeps it: two that name one address come so from the same moment, or past the check at apply.
+        const has = this.#claims.get(each.address)?.claim.reservation === each.reservation;
+        if (other === undefined || has) wanted.set(each.address, each);
+        if (other === undefined) continue;
+        const [kept, late] = has ? [each, other] : [other, each];
+        tell(errors, late.reservation, `${each.address} is kept by ${kept.reservation} too`);
       }
     }
     for (const each of wanted.values()) {

@@ -3,6 +3,7 @@ import { findOverlaps, type PlanRange } from '@causeway/ipam';
 import { ResourceError } from '../errors.ts';
 import type { Resource } from '../kinds.ts';
 import { listAll, readAll } from '../reads.ts';
+import type { NextObject } from '../writes.ts';
 import { COMING_COUNT, ComingRanges, readComing } from './coming.ts';
 import { isTolerated, ownerOf, PLANNED_KINDS, rangesOf } from './ranges.ts';
 
@@ -10,12 +11,6 @@ import { isTolerated, ownerOf, PLANNED_KINDS, rangesOf } from './ranges.ts';
 export const PLAN_GUARD = 'causeway/allocations/address-plan';
 
 const MAX_TOLD = 20;
-
-/** An object that is about to be written, over what is stored of it. */
-export interface NextObject {
-  readonly next: Resource;
-  readonly stored: Resource | undefined;
-}
 
 export interface GuardedWrite {
   readonly compare: readonly Compare[];
