@@ -2,6 +2,7 @@ import { messageWithCauses } from '@causeway/daemon';
 import { type Clock, exponentialBackoff } from '@causeway/tables';
 import { type Channel, type ChannelModel, connect } from 'amqplib';
 import type { NotificationsConfig } from './config.ts';
+import { closeQuietly } from './goodbye.ts';
 import { type Hint, hintsOf, MOST_BYTES } from './notifications.ts';
 
 /** What waits at the broker for us at most; the oldest goes, and the lists find what it told of. */
@@ -60,9 +61,14 @@ async function connection(
   const end = Promise.withResolvers<void>();
   // Whoever awaits it comes only after the handshake.
   end.promise.catch(() => {});
-  const model = await within(connect(target(host, options), socket(options)), signal);
+  const model = await within(
+    connect(target(host, options), socket(options)),
+    options.clock,
+    signal,
+  );
   const stop = () => end.resolve();
   signal.addEventListener('abort', stop);
+  if (signal.aborted) stop();
   model.on('error', (error) => end.reject(error));
   model.on('close', (error) => end.reject(error ?? new Error('closed the connection')));
   try {
@@ -90,7 +96,7 @@ async function connection(
     await end.promise;
   } finally {
     signal.removeEventListener('abort', stop);
-    await closeQuietly(model);
+    await closeQuietly(model, options.clock);
   }
 }
 
@@ -172,7 +178,11 @@ const socket = ({ tls }: ListenerOptions): object => ({
 });
 
 /** A handshake that ends after all, when nobody waits any more, is closed. */
-async function within(opening: Promise<ChannelModel>, signal: AbortSignal): Promise<ChannelModel> {
+async function within(
+  opening: Promise<ChannelModel>,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<ChannelModel> {
   const aborted = Promise.withResolvers<never>();
   const abort = () => aborted.reject(signal.reason);
   signal.addEventListener('abort', abort);
@@ -180,18 +190,14 @@ async function within(opening: Promise<ChannelModel>, signal: AbortSignal): Prom
   try {
     return await Promise.race([opening, aborted.promise]);
   } catch (error) {
-    opening.then(closeQuietly, () => {});
+    opening.then(
+      (model) => closeQuietly(model, clock),
+      () => {},
+    );
     throw error;
   } finally {
     signal.removeEventListener('abort', abort);
   }
-}
-
-async function closeQuietly(model: ChannelModel): Promise<void> {
-  // Its last events find nobody.
-  model.removeAllListeners();
-  model.on('error', () => {});
-  await model.close().catch(() => {});
 }
 
 /** Without the secret, which some of the client's errors repeat. */
