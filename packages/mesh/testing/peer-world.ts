@@ -15,7 +15,7 @@ import type { KeptPeer } from '../src/keep/kept-peer.ts';
 import { identityKey, STATE_KINDS } from '../src/keys.ts';
 import { ClusterCounts } from '../src/peers/counts.ts';
 import { ClusterIds } from '../src/peers/ids.ts';
-import { Peer, type PeerEvent } from '../src/peers/peer.ts';
+import { lookAfter, Peer, type PeerEvent } from '../src/peers/peer.ts';
 import { Ranges } from '../src/peers/ranges.ts';
 import { meshPeerTable } from '../src/peers/table.ts';
 import { TableTarget } from '../src/peers/table-target.ts';
@@ -158,6 +158,7 @@ export class PeerWorld implements AsyncDisposable {
   readonly room: Room;
   readonly log: PeerEvent[] = [];
   readonly #open: AsyncDisposable[] = [];
+  readonly #stop = new AbortController();
   readonly #grace: number;
   #beating: PeerStoreInTest[] = [];
 
@@ -240,6 +241,8 @@ export class PeerWorld implements AsyncDisposable {
       random: () => 0.5,
       onLog: (event) => this.log.push(event),
     });
+    const { signal } = this.#stop;
+    void lookAfter(() => [peer], this.clock, signal);
     this.#open.unshift(peer);
     return peer;
   }
@@ -274,6 +277,7 @@ export class PeerWorld implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
     const closing = this.#open.map((each) => each[Symbol.asyncDispose]());
     await this.clock.advance(10_000);
     await Promise.all(closing);

@@ -191,6 +191,24 @@ export class KeptPeer implements Journal {
     }
   }
 
+  /** Whether `step` may have something to do. */
+  waits(now: number): boolean {
+    if (this.#dropped || this.#pending.length > 0 || this.#tooLong) return true;
+    return this.#due !== undefined
+      ? now >= Math.max(this.#due + SETTLE_MS, this.#retryAt)
+      : this.#told;
+  }
+
+  get #tooLong(): boolean {
+    return this.#bytes > 2 * this.#base + SLACK;
+  }
+
+  /** The last contact is so much later than the written one that it is to be written. */
+  get #told(): boolean {
+    const contact = this.#contact;
+    return contact !== undefined && contact.at - this.#written >= CONTACT_MS;
+  }
+
   /** Writes what there is to write; never throws. */
   step(now: number): Promise<void> {
     return this.#inTurn(() => this.#step(now));
@@ -199,7 +217,7 @@ export class KeptPeer implements Journal {
   async #step(now: number): Promise<void> {
     try {
       if (this.#dropped) await this.#remove();
-      if (this.#bytes > 2 * this.#base + SLACK) this.#due ??= now;
+      if (this.#tooLong) this.#due ??= now;
       const due = this.#due !== undefined && this.#contact !== undefined;
       if (due && now >= Math.max(this.#due! + SETTLE_MS, this.#retryAt)) await this.#writeAnew();
       else await this.#flush();
@@ -216,10 +234,8 @@ export class KeptPeer implements Journal {
   async #flush(): Promise<void> {
     const file = this.#file;
     if (file === undefined || this.#due !== undefined) return;
-    const contact = this.#contact;
-    const told = contact !== undefined && contact.at - this.#written >= CONTACT_MS;
-    if (this.#pending.length === 0 && !told) return;
-    await this.#write(file, contact);
+    if (this.#pending.length === 0 && !this.#told) return;
+    await this.#write(file, this.#contact);
   }
 
   async #write(file: FileHandle, contact: KeptContact | undefined): Promise<void> {

@@ -39,6 +39,10 @@ export class KeptPeers implements AsyncDisposable {
     return kept;
   }
 
+  get directory(): string {
+    return this.#options.directory;
+  }
+
   /** Bytes on the disk. */
   get bytes(): number {
     let bytes = 0;
@@ -68,7 +72,7 @@ export class KeptPeers implements AsyncDisposable {
       await clock.sleep(STEP_MS, signal);
       for (const kept of this.#peers.values()) {
         if (signal.aborted) return;
-        await kept.step(clock.now());
+        if (kept.waits(clock.now())) await kept.step(clock.now());
       }
     }
   }

@@ -80,7 +80,7 @@ export class PeerDirectory implements AsyncDisposable {
         const stamp = stampOf(path, clock.now());
         const before = stamp === undefined ? undefined : known.get(name);
         found =
-          before?.stamp === stamp && before !== undefined
+          before !== undefined && before.stamp === stamp
             ? before.found
             : parsePeerFile(name, await textOf(path));
         if (stamp !== undefined) read.set(name, { stamp, found });

@@ -69,17 +69,30 @@ export interface PeerEvent {
   readonly reason: string | undefined;
 }
 
-/** How often a peer out of contact is looked at, milliseconds: what is withdrawn goes in such steps. */
-const AGE_STEP = 1000;
+/** How often peers are looked at, milliseconds: what is withdrawn goes in such steps. */
+const LOOK_MS = 1000;
 /** Entries a page: etcd walks the whole range for each, but answers are limited in size and time. */
 const PAGES = [1000, 250, 32] as const;
+
+/** Looks at all peers until the signal aborts, in one turn: a timer for each costs more than what is looked at. */
+export async function lookAfter(
+  peers: () => Iterable<Peer>,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    await clock.sleep(LOOK_MS, signal);
+    if (signal.aborted) return;
+    for (const peer of peers()) peer.look();
+  }
+}
 
 /** One peer cluster: sessions with its store one after the other, and the ageing of what it said. */
 export class Peer implements AsyncDisposable {
   readonly #options: PeerOptions;
   readonly #contact: Contact;
   readonly #stop = new AbortController();
-  readonly #running: Promise<unknown>;
+  readonly #running: Promise<void>;
   readonly #changed = new Gate();
   #spec: PeerSpec;
   #session: Session | undefined;
@@ -101,6 +114,8 @@ export class Peer implements AsyncDisposable {
   #torn = false;
   #page = 0;
   #mark: StoreMark | undefined;
+  /** What is to go is being taken away. */
+  #ageing: Promise<void> | undefined;
 
   constructor(options: PeerOptions) {
     this.#options = options;
@@ -109,7 +124,7 @@ export class Peer implements AsyncDisposable {
     this.#since = now;
     this.#contact = new Contact(options.times, now);
     this.#show();
-    this.#running = Promise.all([this.#run(), this.#grow()]);
+    this.#running = this.#run();
   }
 
   get spec(): PeerSpec {
@@ -282,21 +297,23 @@ export class Peer implements AsyncDisposable {
     else this.#enter(this.#wasReady ? 'stale' : 'connecting', reason);
   }
 
-  /** What is known of a peer out of contact ages. */
-  async #grow(): Promise<void> {
-    const { clock } = this.#options;
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      await clock.sleep(AGE_STEP, signal);
-      if (signal.aborted) return;
-      try {
-        this.#tellCurrent();
-        await this.#age(this.#contact.age(clock.now()));
-      } catch (error) {
-        this.#reason = `its state cannot be withdrawn: ${error instanceof Error ? error.message : String(error)}`;
-      }
-      this.#show();
+  /** Time has passed: what is known of a peer out of contact ages, and what is shown of one may have changed. */
+  look(): void {
+    if (this.#stop.signal.aborted || this.#ageing !== undefined) return;
+    this.#tellCurrent();
+    const age = this.#contact.age(this.#options.clock.now());
+    if (this.#known && age.type !== 'kept') this.#ageing = this.#grow(age);
+    else this.#show();
+  }
+
+  async #grow(age: Age): Promise<void> {
+    try {
+      await this.#age(age);
+    } catch (error) {
+      this.#reason = `its state cannot be withdrawn: ${error instanceof Error ? error.message : String(error)}`;
     }
+    this.#ageing = undefined;
+    this.#show();
   }
 
   #tellCurrent(): void {
@@ -309,7 +326,6 @@ export class Peer implements AsyncDisposable {
 
   async #age(age: Age): Promise<void> {
     const { target } = this.#options;
-    if (!this.#known) return;
     switch (age.type) {
       case 'kept':
         return;
@@ -366,6 +382,7 @@ export class Peer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     await this.#running;
+    await this.#ageing;
   }
 
   /** Gives the peer up. */

@@ -1,6 +1,6 @@
 import type { InitialSource } from '@causeway/tables';
 import { nothing } from './counts.ts';
-import { Peer, type PeerOptions, type PeerTarget } from './peer.ts';
+import { lookAfter, Peer, type PeerOptions, type PeerTarget } from './peer.ts';
 import type { BadPeer, MeshPeerRow, PeerSpec } from './types.ts';
 
 /** What one source says of peers, all of it. */
@@ -29,14 +29,18 @@ export class Peers implements AsyncDisposable {
   readonly #peers = new Map<string, Peer>();
   readonly #lists = new Map<PeerListSource, PeerList>();
   readonly #stop = new AbortController();
-  readonly #waiting: Promise<void>;
+  readonly #waiting: Promise<unknown>;
   /** Gave up, or is giving up; a peer of the same name begins when that is over. */
   readonly #leaving = new Map<string, Promise<void>>();
   #settled = false;
 
   constructor(options: PeersOptions) {
     this.#options = options;
-    this.#waiting = this.#wait();
+    const { clock } = options;
+    this.#waiting = Promise.all([
+      this.#wait(),
+      lookAfter(() => this.#peers.values(), clock, this.#stop.signal),
+    ]);
   }
 
   /** Everything that the source says now. */

@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -108,6 +116,19 @@ test('files: one caught half written, or away in one look, is still a peer; one 
     }
     writeFileSync(east, whole);
     assert.deepEqual(await look(), { peers: ['east'], bad: [] });
+    // As long as before, with the time of before, by renaming and in place.
+    for (const [way, host] of [
+      ['renamed', '192.0.2.2'],
+      ['in place', '192.0.2.3'],
+    ] as const) {
+      const { atime, mtime } = statSync(east);
+      const target = way === 'renamed' ? `${east}.next` : east;
+      writeFileSync(target, whole.replace('192.0.2.1', host));
+      utimesSync(target, atime, mtime);
+      if (target !== east) renameSync(target, east);
+      await look();
+      assert.deepEqual(list.peers[0]?.endpoints, [`https://${host}:2379`], way);
+    }
     renameSync(directory, `${directory}-away`);
     assert.deepEqual(await look(), { peers: ['east'], bad: [] });
     renameSync(`${directory}-away`, directory);
