@@ -143,6 +143,7 @@ export class MeshSite implements AsyncDisposable {
       routingMode: 'tunnel',
       socketLB: { enabled: false },
       runDir,
+      stateDir: join(runDir, 'lasting'),
       bpffs,
       limits: {
         conntrack: 16_384,

@@ -74,6 +74,7 @@ isolated(import.meta.filename, () => {
         devices: ['eth0'],
         socketLB: { enabled: false },
         runDir,
+        stateDir: path.join(runDir, 'lasting'),
         ...config,
       }),
       {
@@ -180,7 +181,9 @@ isolated(import.meta.filename, () => {
     await ready();
     assert.deepEqual(datapath.hosts.toSorted(), ['10.7.1.1', '192.0.2.1', 'fd00:7:1::1']);
     assert.equal(datapath.settings?.gateways.ipv4, '10.7.1.1');
-    const second = runAgent(checkAgentConfig({ runDir }), { signal: new AbortController().signal });
+    const second = runAgent(checkAgentConfig({ runDir, stateDir: runDir }), {
+      signal: new AbortController().signal,
+    });
     await assert.rejects(second, {
       code: 'already-running',
       message: new RegExp(`pid ${process.pid}`),

@@ -18,6 +18,7 @@ import type { AgentConfig } from './config/schema.ts';
 import { parseAlias } from './endpoints/alias.ts';
 import { LinuxEndpointKernel } from './endpoints/linux-kernel.ts';
 import { DEVICE_ALIAS } from './host/link-reconciler.ts';
+import { outlivingPlaces } from './state-place.ts';
 
 /** What was taken away, by kind, and what would not go. */
 export interface CleanupReport {
@@ -30,7 +31,7 @@ export interface CleanupReport {
 }
 
 /**
- * Takes everything of Causeway off this node: programs, maps, devices, routes and the run directory.
+ * Takes everything of Causeway off this node: programs, maps, devices, routes and what it keeps.
  * Pods lose their network. Idempotent; what will not go is reported and the rest goes on.
  * @throws DaemonError `already-running` while an agent serves the node.
  */
@@ -93,8 +94,8 @@ export async function cleanupNode(config: string | AgentConfig): Promise<Cleanup
   );
 
   const files: string[] = [];
-  for (const name of ['state', 'deletions', 'agent.sock']) {
-    const file = path.join(settings.runDir, name);
+  const run = ['state', 'deletions', 'agent.sock'].map((name) => path.join(settings.runDir, name));
+  for (const file of [...run, ...outlivingPlaces(settings)]) {
     if (!fs.existsSync(file)) continue;
     if (await attempt(file, () => fs.rmSync(file, { recursive: true, force: true })))
       files.push(file);

@@ -87,7 +87,7 @@ export const configSchema = z.strictObject({
       keep: z
         .strictObject({
           enabled: z.boolean().default(true),
-          /** Default: `state/peers` in runDir, which a reboot empties; about 150 bytes an entry. */
+          /** Default: `peers` in stateDir; about 150 bytes an entry. */
           directory: absolutePath.optional(),
         })
         .prefault({}),
@@ -230,6 +230,8 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   runDir: absolutePath.default('/run/causeway'),
+  /** On a disk: what is to outlive a reboot, the peers' last state and what was said of the host endpoint by hand. */
+  stateDir: absolutePath.default('/var/lib/causeway'),
   bpffs: absolutePath.default('/sys/fs/bpf/causeway'),
   /** Root of the cgroup v2 tree whose sockets are load balanced. Default: found in /proc/mounts. */
   cgroup: absolutePath.optional(),

@@ -68,6 +68,7 @@ async function setUp(access: 'cache' | 'direct', syncTimeoutSeconds: number) {
     cluster: { name: 'own', id: 1 },
     mesh: { access, configDir: directory, syncTimeoutSeconds },
     serviceCIDRs: ['10.96.0.0/16'],
+    stateDir: path.join(directory, '.state'),
   });
   const mesh = new AgentMesh({
     config: { ...parsed, node: { ...parsed.node, name: 'a' } },

@@ -1,4 +1,3 @@
-import path from 'node:path';
 import type { Log } from '@causeway/daemon';
 import { connectKv, type Kv } from '@causeway/etcd';
 import { ClusterId, identityLayout } from '@causeway/identity';
@@ -27,6 +26,7 @@ import type { PoolRow } from '../addresses/sources.ts';
 import type { HealthRow } from '../api/types.ts';
 import type { ClusterTables } from '../cluster/tables.ts';
 import type { AgentConfig } from '../config/schema.ts';
+import { outlivingPlace } from '../state-place.ts';
 import { OwnRanges } from './own-ranges.ts';
 
 /** Peers may be slow; what is given up too early is read again from its beginning. Milliseconds. */
@@ -100,7 +100,7 @@ export class AgentMesh implements AsyncDisposable {
         this.#upstreams = new CacheUpstreams(kv, options.clock);
       } else if (config.mesh.keep.enabled) {
         const { clock } = options;
-        const directory = keepDirectory(config);
+        const directory = this.#keepDirectory();
         this.#kept = new KeptPeers({ directory, own: name, tables: cluster.mesh, clock });
       }
       this.#peers = this.#makePeers();
@@ -162,7 +162,7 @@ export class AgentMesh implements AsyncDisposable {
       keep:
         this.#kept === undefined
           ? undefined
-          : { directory: keepDirectory(this.#options.config), bytes: this.#kept.bytes },
+          : { directory: this.#kept.directory, bytes: this.#kept.bytes },
       problems: this.#problems(),
     };
   }
@@ -203,6 +203,13 @@ export class AgentMesh implements AsyncDisposable {
       if (name === 'MeshPeer') problems.push(...rejected);
     }
     return problems;
+  }
+
+  #keepDirectory(): string {
+    const { config, log } = this.#options;
+    const warn = (err: unknown) =>
+      log.warn({ err }, 'the last state of peers stays in the run directory');
+    return config.mesh.keep.directory ?? outlivingPlace(config, 'peers', warn);
   }
 
   #makePeers(): Peers {
@@ -298,9 +305,6 @@ export class AgentMesh implements AsyncDisposable {
     await this.#own[Symbol.asyncDispose]();
   }
 }
-
-const keepDirectory = ({ runDir, mesh }: AgentConfig): string =>
-  mesh.keep.directory ?? path.join(runDir, 'state/peers');
 
 /** The time that an answer may take while so many peers are read for the first time. */
 const peerDeadline = (unread: number): number =>

@@ -30,6 +30,7 @@ import type { Explainer } from '../monitor/drops.ts';
 import type { Monitor } from '../monitor/monitor.ts';
 import type { QuestionContext } from '../policy/questions.ts';
 import { ServiceController } from '../services/controller.ts';
+import { outlivingPlace } from '../state-place.ts';
 import { Addressing } from './addressing.ts';
 import { Announcing } from './announcing.ts';
 import { Enforcing } from './enforcing.ts';
@@ -177,7 +178,9 @@ export class Node implements AsyncDisposable {
       },
     });
     if (config.hostEndpoint.enabled) {
-      const overrides = path.join(config.runDir, 'state/host-endpoint');
+      const overrides = outlivingPlace(config, 'host-endpoint', (err) =>
+        log.warn({ err }, 'what was said of the host endpoint stays in the run directory'),
+      );
       this.hostEndpoint = new HostEndpointController({
         config,
         settings: new HostSettings(config, new StateDirectory(overrides, hostOverridesRecord), log),

@@ -124,6 +124,7 @@ export class TwoNodes implements AsyncDisposable {
         devices: ['eth0'],
         nativeRoutingCIDRs: ['10.7.0.0/16', 'fd00:7::/32'],
         runDir,
+        stateDir: `${runDir}-state`,
         bpffs: `${runDir}-bpf`,
         cgroup: `${this.#cgroup}/${node}`,
         limits: { conntrack: 16384, nat: 16384 },

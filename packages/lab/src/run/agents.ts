@@ -98,6 +98,7 @@ export class LabAgent extends LabProgram {
       socketLB: settings.socketLB,
       serviceCIDRs: settings.serviceCIDRs,
       runDir: '/run/causeway',
+      stateDir: '/run/causeway/lasting',
       bpffs: '/sys/fs/bpf/causeway',
       cgroup: this.#cgroup,
       ...settings.agent,
