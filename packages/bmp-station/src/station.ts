@@ -1,15 +1,16 @@
 import { familyTable } from '@causeway/bgp';
 import type { Cause } from './cause.ts';
 import type { CloseReason } from './errors.ts';
-import { type FeedInfo, judgeLosses, type Loss } from './faults/losses.ts';
-import { sessionKey } from './faults/suspects.ts';
+import { Fabric } from './faults/fabric.ts';
+import { judgeLosses, type Loss } from './faults/losses.ts';
 import { FaultTracker, type TrackerOptions } from './faults/tracker.ts';
-import type { Fault, FaultNode, FaultSession } from './faults/types.ts';
+import type { Fault } from './faults/types.ts';
 import { Withdrawals } from './faults/withdrawals.ts';
 import type { History } from './history/history.ts';
 import type { NewEvent } from './history/types.ts';
 import type { EventType, RouterHost, StationLimits } from './routers/host.ts';
 import type { Feed, Peer } from './routers/peer.ts';
+import { Refusals } from './routers/refusals.ts';
 import { logOf, Router } from './routers/router.ts';
 import { type PrefixList, Rib } from './routes/rib.ts';
 
@@ -38,9 +39,6 @@ export interface StationEvent {
 const INITIATION_MS = 10_000;
 /** Withdrawals remembered, for who else lost a prefix. */
 const WITHDRAWALS = 131_072;
-/** Addresses of refused connections that are told apart. */
-const MOST_REFUSED = 1000;
-const REFUSED_PAUSE_MS = 60_000;
 
 /**
  * The station without its sockets: routers' bytes in; routes in memory, the past in the history, and faults.
@@ -56,9 +54,8 @@ export class Station implements RouterHost {
   /** By number of the feed in the RIB. */
   readonly feeds = new Map<number, { readonly router: Router; readonly feed: Feed }>();
   readonly #options: StationOptions;
-  readonly #peerIds = new Map<number, { readonly router: Router; readonly peer: Peer }>();
-  /** When a refused address was last told of, and how often it has come since. */
-  readonly #refused = new Map<string, { told: number; since: number }>();
+  readonly #fabric: Fabric;
+  readonly #refusals = new Refusals();
   #tickedAt = 0;
 
   constructor(options: StationOptions) {
@@ -67,14 +64,15 @@ export class Station implements RouterHost {
     this.history = options.history;
     this.rib = new Rib(options.limits.routes);
     this.withdrawals = new Withdrawals(this.rib, WITHDRAWALS);
+    this.#fabric = new Fabric(this.routers, this.feeds, this.rib);
     this.faults = new FaultTracker(options.faults, {
       nextFault: () => this.history.nextFault(),
       judge: (losses, since) =>
-        judgeLosses(losses, this.rib, (feed) => this.feedInfo(feed), this.withdrawals, since),
+        judgeLosses(losses, this.rib, (feed) => this.#fabric.feed(feed), this.withdrawals, since),
       release: (losses) => {
         for (const { lists } of losses) this.rib.unpin(lists);
       },
-      sessionsKnown: () => this.#sessionsKnown(),
+      sessionsKnown: () => this.#fabric.sessionsKnown(),
       downs: (peer, since) => this.history.downs(peer, since),
       changed: (fault, log) => this.#faultChanged(fault, log),
     });
@@ -99,18 +97,9 @@ export class Station implements RouterHost {
 
   /** Tells of a connection that was not taken: once a minute for each address, however often it comes. */
   refuse(address: string, reason: CloseReason, now: number): void {
-    const known = this.#refused.get(address) ?? { told: 0, since: 0 };
-    known.since += 1;
-    if (now - known.told >= REFUSED_PAUSE_MS) {
-      const data = { address, reason, attempts: known.since };
-      this.#record('router-refused', undefined, undefined, now, data);
-      known.told = now;
-      known.since = 0;
-    }
-    this.#refused.delete(address);
-    this.#refused.set(address, known);
-    const [oldest] = this.#refused.keys();
-    if (this.#refused.size > MOST_REFUSED && oldest !== undefined) this.#refused.delete(oldest);
+    const attempts = this.#refusals.count(address, now);
+    if (attempts === undefined) return;
+    this.#record('router-refused', undefined, undefined, now, { address, reason, attempts });
   }
 
   /** The router's connection is over. */
@@ -191,7 +180,6 @@ export class Station implements RouterHost {
   }
 
   peerUp(router: Router, peer: Peer, timestamp: number, now: number): void {
-    this.#peerIds.set(peer.id, { router, peer });
     this.#putPeer(router, peer, now);
     this.event('peer-up', router, peer, now, {
       ...peerData(peer),
@@ -224,30 +212,7 @@ export class Station implements RouterHost {
       return;
     }
     const loss: Loss = { router: router.id!, routerName: router.name, peer: peer.id, lists };
-    this.faults.sessionDown(this.#faultSession(router, peer, cause, routes, now), loss);
-  }
-
-  #faultSession(
-    router: Router,
-    peer: Peer,
-    cause: Cause,
-    routesLost: number,
-    downAt: number,
-  ): FaultSession {
-    const local = { bgpId: peer.localId, asn: peer.localAsn, name: router.name };
-    const monitored = this.#nodeName(peer.bgpId);
-    return {
-      router: router.id!,
-      routerName: router.name,
-      peer: peer.id,
-      peerAddress: peer.name,
-      peerAsn: peer.asn,
-      local,
-      remote: { bgpId: peer.bgpId, asn: peer.asn, name: monitored ?? peer.name },
-      cause,
-      downAt,
-      routesLost,
-    };
+    this.faults.sessionDown(this.#fabric.session(router, peer, cause, routes, now), loss);
   }
 
   tableTold(router: Router, feed: Feed, family: number, routes: number, now: number): void {
@@ -262,36 +227,12 @@ export class Station implements RouterHost {
   feedsClosed(feeds: ReadonlySet<number>): void {
     this.withdrawals.forget(feeds);
     for (const feed of feeds) {
-      const peer = this.feeds.get(feed)?.feed.peer;
-      if (peer !== undefined) this.#peerIds.delete(peer.id);
       this.feeds.delete(feed);
     }
   }
 
   sessionUnknown(peer: Peer, now: number): void {
     this.faults.sessionForgotten(peer.id, now);
-  }
-
-  feedInfo(number: number): FeedInfo | undefined {
-    const known = this.feeds.get(number);
-    if (known === undefined) return undefined;
-    const { router, feed } = known;
-    return {
-      router: router.id!,
-      routerName: router.name,
-      peer: feed.peer.id,
-      peerAddress: feed.peer.name,
-      usable: this.#isWay(router, feed),
-    };
-  }
-
-  /** A Loc-RIB says what a router has; without one, the tables of its peers do. */
-  #isWay(router: Router, { view, peer }: Feed): boolean {
-    if (view === 'loc') return true;
-    if (view !== 'in-pre' && view !== 'in-post') return false;
-    if (view === 'in-pre' && peer.feeds.has('in-post')) return false;
-    const locRib = router.peers.get('loc-rib 0 ')?.feeds.get('loc');
-    return locRib === undefined || this.rib.countOf(locRib.number) === 0;
   }
 
   event(
@@ -349,37 +290,6 @@ export class Station implements RouterHost {
     const { name, up, lastDown } = peer;
     const data = { name, ...peerData(peer), up, lastDown };
     this.history.putPeer(peer.id, router.id!, peer.key, data, now);
-  }
-
-  /** The name of a monitored router that has this identifier. */
-  #nodeName(bgpId: string): string | undefined {
-    for (const router of this.routers) {
-      for (const peer of router.peers.values()) {
-        if (peer.localId === bgpId) return router.name;
-        // A router has one identifier in nearly all of its sessions.
-        break;
-      }
-    }
-    return undefined;
-  }
-
-  /** How many sessions end at a node, from whichever end they are told of: those that are up, and the fallen. */
-  #sessionsKnown(): (node: FaultNode) => number {
-    const sessions = new Map<string, Set<string>>();
-    const add = (bgpId: string, session: string): void => {
-      const own = sessions.get(bgpId);
-      if (own === undefined) sessions.set(bgpId, new Set([session]));
-      else own.add(session);
-    };
-    for (const router of this.routers) {
-      for (const { type, address, localId, bgpId } of router.peers.values()) {
-        if (type === 'loc-rib') continue;
-        const session = sessionKey(localId, bgpId, address ?? '');
-        add(localId, session);
-        add(bgpId, session);
-      }
-    }
-    return ({ bgpId }) => sessions.get(bgpId)?.size ?? 0;
   }
 
   #routesOf(router: Router): number {
