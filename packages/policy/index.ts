@@ -38,6 +38,7 @@ export {
   type SubjectSelector,
 } from './src/model.ts';
 export type { NearMiss, Unmet } from './src/near-miss.ts';
+export { type NodeView, nodeIdentityLabels } from './src/node-peers.ts';
 export { type Parsed, parseCidrGroup, parsePolicy } from './src/parse/parse.ts';
 export type { ParseSettings } from './src/parse/peers.ts';
 export type { Party } from './src/party.ts';
@@ -51,6 +52,7 @@ export {
 } from './src/refusal.ts';
 export type { PolicyEndpoint } from './src/set-table.ts';
 export { DEFAULT_POLICY_SETTINGS, type PolicySettings } from './src/settings.ts';
+export { StableIds } from './src/stable-ids.ts';
 export type { DirectionTrace, Trace, TraceQuery } from './src/trace.ts';
 export type {
   PairChange,

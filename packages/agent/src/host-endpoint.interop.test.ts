@@ -293,6 +293,27 @@ isolated(import.meta.filename, () => {
       return rows.find(({ prefix }) => prefix === '192.0.2.2/32')?.identity === 6;
     });
   });
+
+  test('nodes as peers, by the labels of their Node, as they change', async () => {
+    await nodes.store.apply([
+      policy('by-node', { app: 'cli' }, [{ fromNodes: [{ matchLabels: { tier: 'gold' } }] }]),
+    ]);
+    await until('others are kept out', async () =>
+      (await both('other', cli.addresses, 7000)).every((each) => !each),
+    );
+    assert.deepEqual(await wrong([['a golden one', 'b', cli.addresses, 7000, true]]), []);
+    const asked = { from: '192.0.2.2', to: 'shop/cli', port: 7000, protocol: 'TCP' };
+    const answer = (await nodes.ask('a', 'POST', '/v1/policy/trace', asked)).body;
+    assert.equal(answer.verdict, 'allow', JSON.stringify(answer));
+    await nodes.store.apply([nodeObject('b', 2, { tier: 'tin' })]);
+    await until('it is not golden any more', async () =>
+      (await both('b', cli.addresses, 7000)).every((each) => !each),
+    );
+    await nodes.store.delete('CiliumNetworkPolicy', { namespace: 'shop', name: 'by-node' });
+    await until('none asks for labels', async () =>
+      (await both('b', cli.addresses, 7000)).every((each) => each),
+    );
+  });
 });
 
 const ports = (port: string) => [{ ports: [{ port, protocol: 'TCP' }] }];

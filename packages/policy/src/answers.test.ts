@@ -232,7 +232,7 @@ test('what-if knows prefixes that have no identity yet', () => {
 });
 
 test('what-if refuses with every reason, and says when it stops early', () => {
-  const bad = { ...DB_POLICY, spec: { ingress: [{ fromNodes: [{}] }] } };
+  const bad = { ...DB_POLICY, spec: { ingress: [{ fromGroups: [{}] }] } };
   assert.throws(
     () => shop().whatIf({ manifests: [bad] }),
     (error) =>

@@ -13,6 +13,8 @@ import {
   type Direction,
   lookupVerdict,
   type NamedPort,
+  type NodeView,
+  nodeIdentityLabels,
   type PolicyDiff,
   PolicyEngine,
   type PolicyEntry,
@@ -196,7 +198,7 @@ function naivePolicy(
     if (spec.enableDefaultDeny?.[direction] ?? rulesThere) said.isolates = true;
     for (const [list, deny] of lists) {
       for (const rule of spec[list] ?? []) {
-        const l3 = ['Endpoints', 'Entities', 'CIDR', 'CIDRSet'].filter(
+        const l3 = ['Endpoints', 'Entities', 'Nodes', 'CIDR', 'CIDRSet'].filter(
           (each) => rule[side + each] !== undefined,
         );
         const l4 = [...(rule.toPorts ?? []), ...(rule.icmps ?? [])];
@@ -220,6 +222,11 @@ function naivePolicy(
         }
         for (const entity of rule[`${side}Entities`] ?? [])
           if (naiveEntity(entity, peer)) peerOk = true;
+        for (const selector of rule[`${side}Nodes`] ?? []) {
+          const named = keysOf(selector).some((each) => plain(each) === CLUSTER);
+          if (has(peer, 'remote-node') && clusterOk(peer, named))
+            if (naiveSelects(selector, peer.labels, 'any')) peerOk = true;
+        }
         for (const cidr of rule[`${side}CIDR`] ?? []) if (inCidr(cidr, peer)) peerOk = true;
         for (const set of rule[`${side}CIDRSet`] ?? []) {
           if (
@@ -379,6 +386,10 @@ const exceptOf = (outer: string) =>
 const cidrSet = cidr.chain((outer) =>
   fc.subarray(exceptOf(outer)).map((except) => ({ cidr: outer, except })),
 );
+const nodeSelector = fc.oneof(
+  { weight: 3, arbitrary: selector(fc.constantFrom('app', 'role', 'node:app', 'k8s:role')) },
+  { weight: 1, arbitrary: fc.constant({ matchLabels: { [CLUSTER]: 'c2' } }) },
+);
 const l3 = (side: string) =>
   fc.oneof(
     { weight: 1, arbitrary: fc.constant({}) },
@@ -406,6 +417,12 @@ const l3 = (side: string) =>
           { minLength: 1, maxLength: 2 },
         )
         .map((list) => ({ [`${side}Entities`]: list })),
+    },
+    {
+      weight: 2,
+      arbitrary: fc
+        .array(nodeSelector, { maxLength: 2 })
+        .map((list) => ({ [`${side}Nodes`]: list })),
     },
     {
       weight: 2,
@@ -534,6 +551,20 @@ const people = fc.array(fc.record({ labels: pod, ports: namedPorts }), {
   maxLength: 4,
 });
 
+const nodes = fc.array(
+  fc.record({ cluster: fc.constantFrom('c1', 'c1', 'c2'), labels: podLabel }),
+  { maxLength: 3 },
+);
+const REMOTE_NODE = reservedLabels(NumericIdentity(6))!;
+
+/** As the documents have it: with every label of its Node. */
+const wholeNode = ({ cluster, labels }: NodeView) =>
+  LabelSet.of([
+    ...Object.entries(labels).map(([key, value]) => label('node', key, value)),
+    label('k8s', CLUSTER, cluster),
+    ...REMOTE_NODE,
+  ]);
+
 const newEngine = () => new PolicyEngine({ cluster: 'c1', families: ['ipv4', 'ipv6'] });
 const refOf = (m: Manifest) => ({
   kind: m.kind,
@@ -577,8 +608,9 @@ test('compiled entries agree with an evaluator that walks the manifests', () => 
     fc.property(
       fc.array(policy, { maxLength: 5 }),
       people,
+      nodes,
       fc.array(packet, { minLength: 4, maxLength: 8 }),
-      (given, people, packets) => {
+      (given, people, nodes, packets) => {
         const world = { manifests: lastOfEach(given), people };
         const engine = newEngine();
         fill(engine, world);
@@ -591,6 +623,14 @@ test('compiled entries agree with an evaluator that walks the manifests', () => 
               .flatMap((each) => each.ports),
           })),
           ...outsideWorld.map((each) => ({ ...each, ports: [] })),
+          // By what rules ask for, where the other evaluator sees all that the Node says.
+          ...nodes.map((node) => {
+            const { nodeKeys } = engine;
+            const labels = nodeKeys && nodeIdentityLabels(node, REMOTE_NODE, nodeKeys);
+            const id = labels === undefined ? 6 : (2 << 24) + nodes.indexOf(node);
+            if (labels !== undefined) engine.setIdentity(id, labels);
+            return { id, labels: wholeNode(node), ports: [] };
+          }),
         ];
         people.forEach((subject, i) => {
           const { set } = engine.endpoints.get(i + 1)!;
@@ -789,6 +829,7 @@ test('after any operations the maps are those of an engine that started with the
       assert.deepEqual(sorted(maps.infos), sorted(expected.infos));
       assert.deepEqual(sorted(maps.endpoints), sorted(expected.endpoints));
       assert.deepEqual(sorted(engine.prefixes), sorted(fresh.prefixes));
+      assert.deepEqual(engine.nodeKeys, fresh.nodeKeys);
     }),
     { numRuns: 200 },
   );

@@ -127,7 +127,7 @@ test('an update of a policy touches what it changes and nothing else', () => {
 test('a refused update changes nothing', () => {
   const engine = engineWith([policy('p', { ingress: [allow('employee')] })]);
   engine.flush();
-  assert.equal(engine.apply(policy('p', { ingress: [{ fromNodes: [{}] }] })).ok, false);
+  assert.equal(engine.apply(policy('p', { ingress: [{ fromGroups: [{}] }] })).ok, false);
   const diff = engine.flush();
   assert.deepEqual([diff.sets, diff.rules], [[], { added: [], removed: [] }]);
 });

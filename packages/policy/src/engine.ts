@@ -161,6 +161,14 @@ export class PolicyEngine {
   }
 
   /**
+   * Keys of Nodes' labels that rules tell nodes apart by, for whoever gives nodes their identities
+   * (`nodeIdentityLabels`); undefined while no rule does. The same object until it changes.
+   */
+  get nodeKeys(): ReadonlySet<string> | undefined {
+    return this.#book.nodeKeys.keys;
+  }
+
+  /**
    * What changed among them since it was last asked. Asked before `flush`, so that identities and
    * their ipcache rows can be there before entries that tell them apart: until they are, addresses
    * that an `except` takes out still count as what surrounds them.

@@ -33,6 +33,8 @@ export interface RuleOrigin extends PolicyRef {
 export type Peer =
   | { readonly type: 'any' }
   | { readonly type: 'labels'; readonly selector: CompiledSelector }
+  /** Nodes by the labels of their Node; `selector` says of itself that it means nodes. */
+  | { readonly type: 'nodes'; readonly selector: CompiledSelector }
   | { readonly type: 'cidr'; readonly prefix: Prefix; readonly except: readonly Prefix[] }
   | {
       readonly type: 'cidr-groups';

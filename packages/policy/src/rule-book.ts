@@ -5,6 +5,7 @@ import { type Compiler, LOCALHOST_RULE } from './compiler.ts';
 import type { PolicyDiff, RuleRow } from './diff.ts';
 import type { CidrGroup, Policy, PolicyRef, SubjectLabels, SubjectSelector } from './model.ts';
 import { binds, policyName, ruleName } from './model.ts';
+import { NodeKeys } from './node-peers.ts';
 import type { PolicySet } from './policy-set.ts';
 import { PrefixCounts } from './prefix-counts.ts';
 import {
@@ -51,6 +52,7 @@ export class RuleBook {
   readonly #sent = new Map<number, string>();
   readonly #touched = new Set<number>();
   readonly prefixes = new PrefixCounts();
+  readonly nodeKeys = new NodeKeys();
 
   /** @param sets every set that a new subject may have to be matched with. */
   constructor(
@@ -122,6 +124,7 @@ export class RuleBook {
     this.#rules.set(rule.ruleId, rule);
     this.#touched.add(rule.ruleId);
     for (const prefix of rule.prefixes) this.prefixes.change(prefix, 1);
+    this.nodeKeys.change(rule.nodeKeys, 1);
     for (const set of rule.subject.sets) this.#compiler.rule(set, rule, 1);
   }
 
@@ -129,6 +132,7 @@ export class RuleBook {
     for (const set of rule.subject.sets) this.#compiler.rule(set, rule, -1);
     for (const node of rule.nodes) this.#cache.release(node, rule);
     for (const prefix of rule.prefixes) this.prefixes.change(prefix, -1);
+    this.nodeKeys.change(rule.nodeKeys, -1);
     rule.subject.rules.delete(rule);
     this.#dropSubject(rule.subject);
   }
@@ -293,6 +297,7 @@ export class RuleBook {
         [...list].filter((each) => binds(each.subject.who, who));
       return use({
         prefixes: [...new Set(newRules.flatMap((each) => each.prefixes))],
+        nodeKeys: newRules.flatMap(({ nodeKeys }) => (nodeKeys ? [nodeKeys] : [])),
         rule: (ruleId) => byId.get(ruleId) ?? this.row(ruleId),
         changed: (who) => ({
           sections: of([...goneSections, ...newSections], who),
@@ -329,6 +334,8 @@ export interface Applicable {
 export interface Supposition {
   /** Prefixes that the change's rules speak of. */
   readonly prefixes: readonly Prefix[];
+  /** What those among them that speak of nodes tell nodes apart by. */
+  readonly nodeKeys: readonly ReadonlySet<string>[];
   rule(ruleId: number): RuleRow | undefined;
   /** What the change takes away from or gives to endpoints of these labels. */
   changed(who: SubjectLabels): Applicable;

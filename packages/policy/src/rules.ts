@@ -5,6 +5,7 @@ import type { EntryOrigin } from './entry.ts';
 import { directionBit, type L4, packL4, portPrefixes } from './l4.ts';
 import type { CidrGroup, Direction, NamedPort, Policy, Rule, SubjectSelector } from './model.ts';
 import { ruleName } from './model.ts';
+import { keysOfNodes } from './node-peers.ts';
 import type { PolicySet } from './policy-set.ts';
 import { PROTOCOL } from './protocols.ts';
 import { cidrMatch, type PeerMatch, type PeerNode, type SelectorCache } from './selector-cache.ts';
@@ -36,6 +37,8 @@ export interface InstalledRule extends EntryOrigin {
   readonly named: readonly { readonly protocol: number; readonly name: string }[];
   /** Prefixes that need an identity of their own for this rule to be told apart. */
   readonly prefixes: readonly Prefix[];
+  /** Keys of Nodes' labels that it tells nodes apart by; undefined: it does not speak of nodes' labels. */
+  readonly nodeKeys: ReadonlySet<string> | undefined;
 }
 
 export type Groups = ReadonlyMap<
@@ -90,6 +93,7 @@ export function peerMatches(rule: Rule, groups: Groups): (PeerMatch | undefined)
       case 'any':
         return undefined;
       case 'labels':
+      case 'nodes':
         return { type: 'labels', selector: peer.selector };
       case 'cidr':
         return cidrMatch([peer.prefix], peer.except);
@@ -142,6 +146,7 @@ export function installRule(
     l4: staticKeys(rule),
     named,
     prefixes: prefixesOf(matches),
+    nodeKeys: keysOfNodes(rule.peers),
   };
   // Any peer makes the others superfluous. A named egress port, though, is each peer's own.
   const perIdentity: PeerMatch[] = anyPeer
@@ -169,6 +174,8 @@ export function ruleSignature(policy: Policy, subjectKey: string, rule: Rule): s
         return 'any';
       case 'labels':
         return `l ${peer.selector.key}`;
+      case 'nodes':
+        return `n ${peer.selector.key}`;
       case 'cidr':
         return `c ${peer.prefix} ${peer.except.join()}`;
       case 'cidr-groups':

@@ -1,4 +1,5 @@
 import type { Family } from '@causeway/ip';
+import type { NodeView } from './node-peers.ts';
 import type { ParseSettings } from './parse/peers.ts';
 
 export interface PolicySettings extends ParseSettings {
@@ -21,6 +22,11 @@ export interface PolicySettings extends ParseSettings {
   readonly maxEntriesPerSet: number;
   /** Numbers of policy sets in an earlier run, by PolicySet key; without them the hash decides. */
   readonly policyIds: ReadonlyMap<string, number>;
+  /**
+   * Other nodes, each with the identity that its addresses have without its labels, for `whatIf` about rules that
+   * tell apart what no rule in force does.
+   */
+  readonly nodes: () => Iterable<{ readonly node: NodeView; readonly base: number }>;
 }
 
 export const DEFAULT_POLICY_SETTINGS: Omit<PolicySettings, 'cluster' | 'families'> = Object.freeze({
@@ -31,4 +37,5 @@ export const DEFAULT_POLICY_SETTINGS: Omit<PolicySettings, 'cluster' | 'families
   maxEntries: 262_144,
   maxEntriesPerSet: 65_536,
   policyIds: new Map(),
+  nodes: () => [],
 });

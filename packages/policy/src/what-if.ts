@@ -1,11 +1,12 @@
-import { cidrLabels, RESERVED } from '@causeway/identity';
+import { cidrLabels, type LabelSet, RESERVED } from '@causeway/identity';
 import type { RuleRow } from './diff.ts';
 import type { PolicyEngine } from './engine.ts';
 import type { IdentityView } from './identity-view.ts';
 import { lookupVerdict, type Verdict } from './lookup.ts';
 import { type Direction, forNodes, type Policy, type PolicyRef, policyName } from './model.ts';
+import { nodeIdentityLabels } from './node-peers.ts';
 import { parsePolicy } from './parse/parse.ts';
-import { FIRST_STRANGER, resolveParty } from './party.ts';
+import { describe, FIRST_STRANGER, resolveParty } from './party.ts';
 import { type PolicySet, type PolicySetSpec, policySetKey } from './policy-set.ts';
 import { isIcmp, PORT_PROTOCOLS, PROTOCOL, portsText } from './protocols.ts';
 import { PolicyError } from './refusal.ts';
@@ -153,9 +154,12 @@ function readManifests(engine: PolicyEngine, manifests: readonly unknown[]): Pol
 function gather(engine: PolicyEngine, after: Supposition): Member[] {
   const dualStack = engine.settings.families.length > 1;
   const known = new Set([...engine.identities.values()].map((each) => each.prefix));
-  const strangers = after.prefixes
-    .filter((prefix) => !known.has(prefix))
-    .map((prefix, index) => engine.view(FIRST_STRANGER + index, cidrLabels(prefix, dualStack)));
+  const strangers = [
+    ...after.prefixes
+      .filter((prefix) => !known.has(prefix))
+      .map((prefix) => cidrLabels(prefix, dualStack)),
+    ...nodesToldApart(engine, after),
+  ].map((labels, index) => engine.view(FIRST_STRANGER + index, labels));
   const bindings = new Map<string, Bound>();
   const bind = (spec: PolicySetSpec): Bound => {
     const key = policySetKey(spec);
@@ -202,10 +206,25 @@ function gather(engine: PolicyEngine, after: Supposition): Member[] {
     members.push({ party, view, stranger: false, subject, bound });
   }
   for (const view of strangers) {
-    const party = { identity: view.id, endpoints: [], text: String(view.prefix) };
+    const text = view.prefix ?? describe(view.labels);
+    const party = { identity: view.id, endpoints: [], text };
     members.push({ party, view, stranger: true, subject: undefined, bound: () => undefined });
   }
   return members;
+}
+
+/** Labels of nodes that rules of the change tell apart, and none in force does. */
+function* nodesToldApart(engine: PolicyEngine, { nodeKeys }: Supposition): Generator<LabelSet> {
+  if (nodeKeys.length === 0) return;
+  const keys = new Set([engine.nodeKeys ?? [], ...nodeKeys].flatMap((each) => [...each]));
+  const known = new Set(Array.from(engine.identities.values(), ({ labels }) => labels.text));
+  for (const { node, base } of engine.settings.nodes()) {
+    const view = engine.identities.get(base);
+    const labels = view && nodeIdentityLabels(node, view.labels, keys);
+    if (labels === undefined || known.has(labels.text)) continue;
+    known.add(labels.text);
+    yield labels;
+  }
 }
 
 /** Whom the rules that come or go speak of; everybody, if one is for all. */

@@ -12,6 +12,7 @@ import {
   type MapLimits,
   openDatapath,
 } from '@causeway/datapath';
+import { NumericIdentity, scopeOf } from '@causeway/identity';
 import type { Address, Prefix } from '@causeway/ip';
 import { ensureBpffs, type Features, UnsupportedError } from '@causeway/linux';
 import type { Assignment, MapOperation } from '@causeway/loadbalancing';
@@ -35,7 +36,7 @@ import type {
 } from './ports.ts';
 
 /** Scope 1 of identities: prefixes of this node's policies. */
-const isLocal = (identity: number): boolean => identity >>> 24 === 1;
+const isLocal = (identity: number): boolean => scopeOf(NumericIdentity(identity)) !== 'global';
 
 /**
  * The real datapath. Settings are constants of the programs, so other settings mean programs loaded

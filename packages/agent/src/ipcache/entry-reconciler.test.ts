@@ -39,6 +39,7 @@ async function world(tunnels: (name: string) => boolean = () => false) {
     underlayFamily: 'ipv4',
     tables,
     cidrs,
+    nodeIdentities: { of: (_, __, base) => base },
     protectedSockets,
   });
   const datapath = new FakeDatapath();

@@ -28,7 +28,7 @@ export interface IpcacheMaps {
   deleteAll(prefixes: readonly Prefix[]): void;
   /** @param known single addresses, as 16 bytes, that are to be passed over. */
   prefixes(known?: (address: Uint8Array) => boolean): Iterable<Prefix>;
-  /** Identities of the node-local scope that an earlier run gave, by prefix. */
+  /** Identities of the scopes of this node alone that an earlier run gave, by prefix. */
   localIdentities(): Iterable<readonly [Prefix, number]>;
 }
 

@@ -23,6 +23,7 @@ function world(tunnel: boolean) {
     underlayFamily: 'ipv4',
     tables,
     cidrs,
+    nodeIdentities: { of: (_, __, base) => base },
     protectedSockets,
   });
   const put = {

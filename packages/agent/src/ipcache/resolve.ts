@@ -4,6 +4,7 @@ import type { IpEntry, RoutingMode } from '@causeway/mesh';
 import { type ClusterTables, type NodeRow, nodeKey, reachable } from '../cluster/tables.ts';
 import type { NodeWays } from '../host/node-ways.ts';
 import type { CidrIdentityTable } from '../policy/cidr-identities.ts';
+import type { NodeIdentities, OtherNode } from '../policy/node-identities.ts';
 import type { ProtectedTable } from './protected.ts';
 
 /** A row of the kernel's ipcache. Identity 0 counts as world of the address's family. */
@@ -32,6 +33,7 @@ export interface ResolveContext {
   readonly underlayFamily: Family;
   readonly tables: ClusterTables;
   readonly cidrs: CidrIdentityTable;
+  readonly nodeIdentities: Pick<NodeIdentities, 'of'>;
   readonly protectedSockets: ProtectedTable;
 }
 
@@ -65,8 +67,12 @@ export class IpcacheResolver implements Disposable {
     const isProtected = this.#isProtected(prefix);
     if (entry !== undefined) {
       const { tunnelEndpoint, noMasquerade } = this.wayTo(entry.hostIP);
-      const { identity } = entry;
-      const isNode = this.#isNode(prefix, entry.cluster);
+      const node = this.#nodeAt(prefix, entry.cluster);
+      const identity =
+        node === undefined || this.#isOwn(node)
+          ? entry.identity
+          : this.#context.nodeIdentities.of(prefix, node, entry.identity);
+      const isNode = node !== undefined;
       return { identity, tunnelEndpoint, noMasquerade, isProtected, isNode };
     }
     if (Prefix.isHost(prefix)) {
@@ -107,8 +113,9 @@ export class IpcacheResolver implements Disposable {
     const internal = node.addresses.some(
       (each) => each.type === 'CiliumInternalIP' && each.address === address,
     );
+    const { nodeIdentities } = this.#context;
     return {
-      identity: RESERVED['remote-node'],
+      identity: nodeIdentities.of(Prefix.host(address), node, RESERVED['remote-node']),
       // A node's gateway addresses lie in its pod CIDRs and are reached as its pods are.
       tunnelEndpoint: internal ? this.#nodeTunnel(node) : undefined,
       noMasquerade: true,
@@ -121,11 +128,24 @@ export class IpcacheResolver implements Disposable {
   }
 
   /** Only by the word of the cluster that has the address: another could make a node of anybody's pod. */
-  #isNode(prefix: Prefix, cluster: string): boolean {
-    if (!Prefix.isHost(prefix)) return false;
+  #nodeAt(prefix: Prefix, cluster: string): NodeRow | undefined {
+    if (!Prefix.isHost(prefix)) return undefined;
     for (const node of this.#context.tables.nodes.by('address', Prefix.address(prefix)))
-      if (node.cluster === cluster) return true;
-    return false;
+      if (node.cluster === cluster) return node;
+    return undefined;
+  }
+
+  /** All addresses of other nodes, with the identities that they have without their Nodes' labels. */
+  *others(): Generator<OtherNode> {
+    const { ipEntries, nodes } = this.#context.tables;
+    for (const node of nodes.rows()) {
+      if (this.#isOwn(node)) continue;
+      for (const { address } of node.addresses) {
+        const entry = ipEntries.winner(Prefix.host(address));
+        if (entry === undefined) yield { node, base: RESERVED['remote-node'] };
+        else if (entry.cluster === node.cluster) yield { node, base: entry.identity };
+      }
+    }
   }
 
   /** Whether the 16 bytes may be a node's address: never wrongly false, and cheap to ask of a million entries. */

@@ -1,4 +1,5 @@
 import type { Log } from '@causeway/daemon';
+import { type IdentityScope, NumericIdentity, scopeOf } from '@causeway/identity';
 import { PolicyEngine } from '@causeway/policy';
 import type { Clock } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
@@ -12,6 +13,7 @@ import {
 } from '../policy/cidr-identities.ts';
 import { PolicyController } from '../policy/controller.ts';
 import { PolicyFeed } from '../policy/feed.ts';
+import { NodeIdentities, type NodeIdentitiesLinks } from '../policy/node-identities.ts';
 import type { Foundation } from './foundation.ts';
 
 const LOOK_MS = 20;
@@ -32,9 +34,12 @@ export class Enforcing implements Disposable {
   readonly controller: PolicyController;
   /** The prefixes that policies name. */
   readonly cidrs: CidrIdentityTable;
+  /** Nodes that policies tell apart. */
+  readonly nodes: NodeIdentities;
   readonly #feed: PolicyFeed;
   readonly #clock: Clock;
   readonly #cidrsKnown;
+  #others: NodeIdentitiesLinks['others'] = () => [];
 
   constructor(options: EnforcingOptions) {
     const { config, foundation, datapath, endpoints, clock, random, log } = options;
@@ -49,16 +54,24 @@ export class Enforcing implements Disposable {
       enforcement: config.policy.enforcement,
       allowLocalhost: config.policy.allowLocalhost,
       firstRevision: firstRevision(datapath),
+      nodes: () => this.#others(),
+    });
+    const found = [...datapath.ipcache.localIdentities()];
+    const ofScope = (scope: IdentityScope) =>
+      new Map(found.filter(([, identity]) => scopeOf(NumericIdentity(identity)) === scope));
+    this.nodes = new NodeIdentities({
+      engine: this.engine,
+      found: ofScope('remote-node'),
+      clock,
+      random,
+      log,
     });
     this.controller = new PolicyController({
       engine: this.engine,
       maps: datapath.enforcement,
       endpoints,
-      cidrs: new CidrIdentities(
-        this.cidrs,
-        config.families.length === 2,
-        new Map(datapath.ipcache.localIdentities()),
-      ),
+      cidrs: new CidrIdentities(this.cidrs, config.families.length === 2, ofScope('local-cidr')),
+      nodes: this.nodes,
       auditAll: config.policy.auditAll,
       clock,
       random,
@@ -73,6 +86,12 @@ export class Enforcing implements Disposable {
       hasHost: config.hostEndpoint.enabled,
       log,
     });
+  }
+
+  /** Before `start`: where the addresses of other nodes are found and written. */
+  link(ipcache: Pick<NodeIdentitiesLinks, 'others' | 'rewrite'>): void {
+    this.#others = ipcache.others;
+    this.nodes.link({ ...ipcache, flush: () => this.controller.flush() });
   }
 
   start(signal: AbortSignal): void {
@@ -98,6 +117,7 @@ export class Enforcing implements Disposable {
 
   [Symbol.dispose](): void {
     this.#feed[Symbol.dispose]();
+    this.nodes[Symbol.dispose]();
     this.controller[Symbol.dispose]();
   }
 }

@@ -231,6 +231,7 @@ export class Node implements AsyncDisposable {
       underlayFamily: config.tunnel.underlayFamily,
       tables: this.#cluster,
       cidrs,
+      nodeIdentities: this.#enforcing.nodes,
       protectedSockets: this.#protecting.sockets,
     });
     this.questions = {
@@ -251,6 +252,10 @@ export class Node implements AsyncDisposable {
       tunnels: carriesTunnels(config),
       clock,
       random,
+    });
+    this.#enforcing.link({
+      others: () => resolver.others(),
+      rewrite: (nodes) => this.#ipcache.rewriteNodes(nodes),
     });
 
     this.#observing = new Observing({

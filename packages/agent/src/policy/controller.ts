@@ -12,12 +12,14 @@ import { OrderedWriter } from '../ordered-writer.ts';
 import { compactPolicyOps, keyText, type PolicyOp } from './backlog.ts';
 import type { CidrIdentities } from './cidr-identities.ts';
 import type { EndpointMapRow, EnforcementMaps } from './maps.ts';
+import type { NodeIdentities } from './node-identities.ts';
 
 export interface PolicyControllerOptions {
   readonly engine: PolicyEngine;
   readonly maps: EnforcementMaps;
   readonly endpoints: EndpointTable;
   readonly cidrs: CidrIdentities;
+  readonly nodes: Pick<NodeIdentities, 'prepare'>;
   readonly auditAll: boolean;
   readonly clock: Clock;
   readonly random: () => number;
@@ -147,8 +149,13 @@ export class PolicyController implements EndpointEnforcement, Disposable {
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      if (!this.#closed && this.#synced) this.#flush();
+      this.flush();
     });
+  }
+
+  /** Writes it now, for what follows in the kernel must find it there. */
+  flush(): void {
+    if (!this.#closed && this.#synced) this.#flush();
   }
 
   /**
@@ -185,7 +192,8 @@ export class PolicyController implements EndpointEnforcement, Disposable {
   }
 
   #flush(each: (change: PolicySetChange) => void = () => {}): void {
-    const { engine, cidrs } = this.#options;
+    const { engine, cidrs, nodes } = this.#options;
+    nodes.prepare();
     const prefixes = engine.takePrefixChange();
     for (const prefix of prefixes.added) {
       const { identity, labels } = cidrs.take(prefix);

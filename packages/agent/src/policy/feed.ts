@@ -198,7 +198,14 @@ export class PolicyFeed implements Disposable {
     const tables = [...Object.values(policies), cluster.identities].map(
       (table) => [table.name, table.pendingSources] as const,
     );
-    return [...tables, ['ip-entries', cluster.ipEntries.pendingSources] as const]
+    // Which identities nodes have hangs on their labels, if a policy asks for them.
+    const nodes =
+      this.#options.engine.nodeKeys === undefined ? [] : cluster.mesh.nodes.pendingSources;
+    return [
+      ...tables,
+      ['ip-entries', cluster.ipEntries.pendingSources] as const,
+      ['nodes', nodes] as const,
+    ]
       .filter(([, pending]) => pending.length > 0)
       .map(([name, pending]) => `${name} of ${pending.join(', ')}`);
   }

@@ -111,6 +111,7 @@ class Agent implements AsyncDisposable {
       underlayFamily: 'ipv4',
       tables: cluster,
       cidrs: cidrIdentityTable(database),
+      nodeIdentities: { of: (_, __, base) => base },
       protectedSockets: protectedTable(database),
     });
     const node = { name: 'a', endpoint: () => undefined };

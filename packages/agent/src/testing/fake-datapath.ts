@@ -112,7 +112,7 @@ export class FakeDatapath implements NodeDatapath {
       ),
     localIdentities: () =>
       [...this.ipcacheRows]
-        .filter(([, { identity }]) => identity >>> 24 === 1)
+        .filter(([, { identity }]) => identity >>> 24 !== 0)
         .map(([prefix, { identity }]) => [prefix, identity] as const),
   };
 

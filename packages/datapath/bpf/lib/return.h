@@ -11,7 +11,7 @@ inlined bool return_to_pod(const struct packet *p)
 {
 	const struct ipcache_entry *peer = runtime_uses(USE_EGRESS) ? ipcache_lookup(&p->tuple.daddr) : NULL;
 
-	return peer && peer->identity >= IDENTITY_CLUSTER_FIRST && !identity_is_world(peer->identity);
+	return peer && identity_is_workload(peer->identity);
 }
 
 /* An answer that has its receiver's address back, who is not of this node: on to the client of a service, in the name

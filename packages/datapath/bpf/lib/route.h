@@ -45,7 +45,11 @@ inlined __u32 wire_size(const struct __sk_buff *ctx, const struct packet *p)
 noinline_subprogram enum verdict to_tunnel(struct __sk_buff *ctx, struct packet *p, const union addr *remote, __u32 vni,
 					   __u32 ifindex)
 {
-	struct bpf_tunnel_key key = { .tunnel_id = vni, .tunnel_ttl = 64 };
+	/* What only this node's numbers say is for the receiver to tell by the address. */
+	struct bpf_tunnel_key key = {
+		.tunnel_id = vni < IDENTITY_OUTSIDE_FIRST ? vni : (__u32)IDENTITY_UNKNOWN,
+		.tunnel_ttl = 64,
+	};
 	__u64 flags;
 
 	if (addr_is_v4(remote)) {

@@ -118,14 +118,21 @@ enum reserved_identity {
 	IDENTITY_WORLD_IPV6 = 10,
 };
 
-/* Identities of addresses outside of the cluster that rules tell apart begin here: each node numbers them by itself. */
+/* Each node numbers by itself, beyond what a tunnel's header holds: addresses outside of the cluster, and then nodes,
+ * that rules tell apart. */
 #define IDENTITY_OUTSIDE_FIRST (1U << 24)
+#define IDENTITY_NODE_FIRST (2U << 24)
 #define IDENTITY_CLUSTER_FIRST 256
 
 inlined bool identity_is_world(__u32 identity)
 {
 	return identity == IDENTITY_WORLD || identity == IDENTITY_WORLD_IPV4 || identity == IDENTITY_WORLD_IPV6 ||
-	       identity >= IDENTITY_OUTSIDE_FIRST;
+	       (identity >= IDENTITY_OUTSIDE_FIRST && identity < IDENTITY_NODE_FIRST);
+}
+
+inlined bool identity_is_workload(__u32 identity)
+{
+	return identity >= IDENTITY_CLUSTER_FIRST && identity < IDENTITY_OUTSIDE_FIRST;
 }
 
 /* skb->mark values that our programs leave for one another on one node. The bits stay clear of

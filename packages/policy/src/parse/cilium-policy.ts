@@ -21,6 +21,7 @@ import {
   endpointPeer,
   entityPeers,
   namespaceIs,
+  nodePeer,
   type ParseSettings,
 } from './peers.ts';
 import { readIcmpRule, readPortRule } from './ports.ts';
@@ -33,8 +34,6 @@ const NOT_YET: Readonly<Record<string, string>> = {
   toRequires: 'is no longer part of Cilium; put the requirement into the selectors',
   fromGroups: 'needs a cloud provider, which is not enforced yet',
   toGroups: 'needs a cloud provider, which is not enforced yet',
-  fromNodes: 'selects nodes by label, which is not enforced yet; use the entity remote-node',
-  toNodes: 'selects nodes by label, which is not enforced yet; use the entity remote-node',
   toServices: 'is not enforced yet; select the backends by toEndpoints',
   toFQDNs: 'is by DNS name, which is not enforced yet; use toCIDR or toEntities',
 };
@@ -198,6 +197,7 @@ function readRule(fields: Fields, value: unknown, path: string, context: RuleCon
     `${side}CIDR`,
     `${side}CIDRSet`,
     `${side}Entities`,
+    `${side}Nodes`,
     'toPorts',
     'icmps',
     ...(deny ? [] : ['authentication']),
@@ -277,6 +277,7 @@ function readPeers(
   const read: Record<string, (value: unknown, at: string) => Peer | Peer[] | undefined> = {
     [`${side}Endpoints`]: (value, at) => endpointPeer(fields, value, at, scope),
     [`${side}Entities`]: (value, at) => entityPeers(fields, value, at, context.settings),
+    [`${side}Nodes`]: (value, at) => nodePeer(fields, value, at, context.settings),
     [`${side}CIDR`]: (value, at) => cidrPeer(fields, value, at),
     [`${side}CIDRSet`]: (value, at) => cidrSetPeer(fields, value, at),
   };

@@ -105,7 +105,13 @@ const refused: readonly [what: string, object: unknown, code: RefusalCode, path:
     'invalid',
     'spec.ingress[0].fromEndpoints[0].matchLabels[a]',
   ],
-  ['nodes', ingress({ fromNodes: [{}] }), 'unsupported', 'spec.ingress[0].fromNodes'],
+  ['no selector of nodes', ingress({ fromNodes: [3] }), 'invalid', 'spec.ingress[0].fromNodes[0]'],
+  [
+    'nodes beside endpoints',
+    ingress({ fromNodes: [{}], fromEndpoints: [{}] }),
+    'conflict',
+    'spec.ingress[0]',
+  ],
   [
     'services',
     egress({ toServices: [{ k8sService: {} }] }),

@@ -9,6 +9,7 @@ import {
 } from '@causeway/identity';
 import { Prefix } from '@causeway/ip';
 import type { Peer } from '../model.ts';
+import { isRemoteNode } from '../node-peers.ts';
 import { type Fields, present } from './fields.ts';
 import { compileRaw, type RawSelector, readSelector } from './selector.ts';
 
@@ -85,6 +86,26 @@ export function endpointPeer(
     }
   }
   return labels(scopedToCluster(scoped, context.settings));
+}
+
+/**
+ * A member of fromNodes or toNodes: other nodes, by the labels of their Node. Of this cluster, where it names none
+ * and the settings ask for that.
+ */
+export function nodePeer(
+  fields: Fields,
+  value: unknown,
+  path: string,
+  settings: ParseSettings,
+): Peer | undefined {
+  const raw = readSelector(fields, value, path);
+  if (raw === undefined) {
+    return present(value) ? undefined : fields.refuse('invalid', path, 'must be a selector', value);
+  }
+  const selector = compileRaw(fields, raw, path, 'cilium-nodes');
+  if (selector === undefined) return undefined;
+  const nodes = intersectSelectors(selector, isRemoteNode);
+  return { type: 'nodes', selector: scopedToCluster(nodes, settings) };
 }
 
 const labels = (selector: CompiledSelector): Peer =>

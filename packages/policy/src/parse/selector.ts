@@ -13,7 +13,7 @@ const NOT_SELECTABLE: Readonly<Record<string, string>> = {
   [LABEL_SOURCES.cidr]: 'use a CIDR rule',
   [LABEL_SOURCES.cidrGroup]: 'use cidrGroupRef or cidrGroupSelector',
   [LABEL_SOURCES.fqdn]: 'rules by DNS name are not enforced yet',
-  [LABEL_SOURCES.node]: 'selecting nodes by label is not enforced yet',
+  [LABEL_SOURCES.node]: 'use fromNodes or toNodes',
 };
 
 /** A selector as it stands in a manifest, checked for shape but not yet compiled. */
@@ -74,16 +74,17 @@ export function compileRaw(
   fields: Fields,
   raw: RawSelector,
   path: string,
-  style: 'cilium' | 'kubernetes',
+  style: 'cilium' | 'cilium-nodes' | 'kubernetes',
   keyPrefix = '',
 ): CompiledSelector | undefined {
   const before = fields.refusals.length;
+  const own = style === 'cilium-nodes' ? LABEL_SOURCES.node : undefined;
   for (const key of raw.keys) {
     const source = key.includes(':') ? key.slice(0, key.indexOf(':')) : undefined;
     if (source === undefined) continue;
     if (style === 'kubernetes') {
       fields.refuse('invalid', path, `has key ${key}: a label key holds no colon`, key);
-    } else if (Object.hasOwn(NOT_SELECTABLE, source)) {
+    } else if (Object.hasOwn(NOT_SELECTABLE, source) && source !== own) {
       const how = NOT_SELECTABLE[source];
       fields.refuse('unsupported', path, `selects by source ${source}: ${how}`, key);
     }

@@ -1,0 +1,180 @@
+import { type Log, messageWithCauses } from '@causeway/daemon';
+import { SCOPE } from '@causeway/identity';
+import type { Prefix } from '@causeway/ip';
+import { nodeIdentityLabels, type PolicyEngine, StableIds } from '@causeway/policy';
+import { type Clock, exponentialBackoff } from '@causeway/tables';
+import type { NodeRow } from '../cluster/tables.ts';
+
+/** A node's address, with the identity that it has without the labels of the Node. */
+export interface OtherNode {
+  readonly node: NodeRow;
+  readonly base: number;
+}
+
+export interface NodeIdentitiesOptions {
+  readonly engine: Pick<PolicyEngine, 'identities' | 'nodeKeys' | 'setIdentity' | 'deleteIdentity'>;
+  /** What an earlier run has left in the kernel: it holds until policies are known. */
+  readonly found: ReadonlyMap<string, number>;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+/** What can be reached only once everything is made. */
+export interface NodeIdentitiesLinks {
+  /** All addresses of all other nodes. */
+  readonly others: () => Iterable<OtherNode>;
+  /** Writes the kernel's rows of these nodes again. Throws what the kernel refuses. */
+  readonly rewrite: (nodes: readonly NodeRow[]) => Promise<void>;
+  /** Brings the kernel's policies up to the engine, now. */
+  readonly flush: () => void;
+}
+
+const SCOPE_SIZE = 0x0100_0000;
+/** Nodes written in one turn of the event loop. */
+const TURN = 512;
+/** How long nobody must have had an identity before its policy entries go: the kernel may lag the tables. */
+const UNUSED_MS = 5_000;
+
+/**
+ * Identities of nodes that policies tell apart by the labels of their Node (`fromNodes`, `toNodes`). They belong to
+ * this agent, as those of prefixes do, and never leave it. What they may be hangs on the policies in force; while
+ * none asks for labels, every node has the identity it has without them.
+ *
+ * An identity's policy entries are in the kernel before an address gets it, and go long after the last one lost it,
+ * so no packet meets a policy that does not know its sender. Numbers come from the labels: a restart gives the same.
+ */
+export class NodeIdentities implements Disposable {
+  readonly #options: NodeIdentitiesOptions;
+  readonly #ids = new StableIds(SCOPE.remoteNode + 1, SCOPE.remoteNode + SCOPE_SIZE - 1);
+  readonly #backoff;
+  readonly #stop = new AbortController();
+  /** Identities of endpoints that nodes have, and nobody has told the labels of. */
+  readonly #unknown = new Set<number>();
+  #links: NodeIdentitiesLinks | undefined;
+  #keys: ReadonlySet<string> | undefined;
+  #known = false;
+  #preparing = false;
+  #again = false;
+  #running = false;
+
+  constructor(options: NodeIdentitiesOptions) {
+    this.#options = options;
+    this.#backoff = exponentialBackoff(options.random);
+  }
+
+  link(links: NodeIdentitiesLinks): void {
+    this.#links = links;
+  }
+
+  /** The identity of a node's address; `base` if no policy looks at the Node's labels. */
+  of(prefix: Prefix, node: NodeRow, base: number): number {
+    if (!this.#known) return this.#options.found.get(prefix) ?? base;
+    if (this.#keys === undefined) return base;
+    const { engine } = this.#options;
+    const without = engine.identities.get(base);
+    if (without === undefined) {
+      this.#unknown.add(base);
+      return base;
+    }
+    const labels = nodeIdentityLabels(node, without.labels, this.#keys);
+    const known = this.#ids.get(labels.text);
+    if (known !== undefined) return known;
+    const identity = this.#ids.take(labels.text);
+    engine.setIdentity(identity, labels);
+    if (!this.#preparing) {
+      this.#links?.flush();
+      this.#renew();
+    }
+    return identity;
+  }
+
+  /**
+   * Before policies go to the kernel: gives the engine the nodes that these policies tell apart. The first call says
+   * that policies are known.
+   */
+  prepare(): void {
+    const { engine } = this.#options;
+    const learned = [...this.#unknown].some((base) => engine.identities.has(base));
+    if (this.#known && !learned && engine.nodeKeys === this.#keys) return;
+    const nothing = !this.#known && engine.nodeKeys === undefined && this.#options.found.size === 0;
+    this.#known = true;
+    this.#keys = engine.nodeKeys;
+    this.#unknown.clear();
+    if (nothing) return;
+    this.#preparing = true;
+    this.#inUse();
+    this.#preparing = false;
+    this.#renew();
+  }
+
+  #inUse(): Set<number> {
+    const used = new Set<number>();
+    for (const { node, base } of this.#links?.others() ?? [])
+      used.add(this.of('' as Prefix, node, base));
+    return used;
+  }
+
+  #renew(): void {
+    this.#again = true;
+    if (this.#running) return;
+    this.#running = true;
+    void this.#run().finally(() => {
+      this.#running = false;
+      if (this.#again && !this.#stop.signal.aborted) this.#renew();
+    });
+  }
+
+  /** Brings the kernel's rows of all nodes to the identities they have now, and drops those that nobody has any more. */
+  async #run(): Promise<void> {
+    const { clock, log } = this.#options;
+    const { signal } = this.#stop;
+    let attempts = 0;
+    // What prompted it goes to the kernel first.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    while (this.#again && !signal.aborted) {
+      this.#again = false;
+      try {
+        await this.#rewrite();
+        attempts = 0;
+      } catch (error) {
+        if (signal.aborted) return;
+        log.warn({ error: messageWithCauses(error) }, "nodes' identities are not in the kernel");
+        this.#again = true;
+        await clock.sleep(this.#backoff(++attempts), signal).catch(() => {});
+        continue;
+      }
+      const unused = this.#unused(this.#inUse());
+      if (unused.length === 0) continue;
+      await clock.sleep(UNUSED_MS, signal).catch(() => {});
+      if (!this.#again && !signal.aborted) this.#forget(unused);
+    }
+  }
+
+  async #rewrite(): Promise<void> {
+    const nodes = new Set(Array.from(this.#links?.others() ?? [], ({ node }) => node));
+    const all = [...nodes];
+    for (let at = 0; at < all.length && !this.#stop.signal.aborted; at += TURN) {
+      await this.#links?.rewrite(all.slice(at, at + TURN));
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+  }
+
+  #unused(used: ReadonlySet<number>): (readonly [string, number])[] {
+    return [...this.#ids].filter(([, identity]) => !used.has(identity));
+  }
+
+  #forget(before: readonly (readonly [string, number])[]): void {
+    const used = this.#inUse();
+    for (const [text, identity] of before) {
+      if (used.has(identity)) continue;
+      this.#ids.release(text);
+      this.#options.engine.deleteIdentity(identity);
+    }
+    this.#links?.flush();
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop.abort();
+  }
+}
