@@ -253,6 +253,28 @@ test('a full pass comes at every interval and repairs what others changed', asyn
   await reconciler[Symbol.asyncDispose]();
 });
 
+test('a world that says it is unchanged is not compared, and rows that change are applied all the same', async () => {
+  let unchanged = true;
+  const world = new World();
+  const { table, clock, reconciler } = setUp({
+    refreshInterval: 10_000,
+    operations: Object.assign(world, { unchanged: () => unchanged }),
+  });
+  table.put({ id: 'a', via: '1' });
+  await reconciler.settled();
+  world.log.length = 0;
+  await clock.advance(10_000);
+  reconciler.refresh();
+  table.put({ id: 'b', via: '2' });
+  await clock.advance(0);
+  assert.deepEqual(world.log, ['update b']);
+  unchanged = false;
+  await clock.advance(10_000);
+  assert.deepEqual(world.log, ['update b', 'update a,b', 'prune 2']);
+  assert.equal(reconciler.metrics().refreshes, 3);
+  await reconciler[Symbol.asyncDispose]();
+});
+
 test('a failed prune is tried again and is not a sync', async () => {
   const { world, clock, reconciler } = setUp();
   world.throwing = failure('EIO');

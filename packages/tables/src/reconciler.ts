@@ -32,6 +32,11 @@ export interface Operations<Row, K> {
     batch: readonly Target<Row, K>[],
     signal: AbortSignal,
   ): Promise<BatchResult> | Promise<void>;
+  /**
+   * Whether the world is as it was when every row was last found in it. Asked when all are to be compared with it again;
+   * if so, none is. It must not throw.
+   */
+  unchanged?(): boolean;
   /** Rows are about to be compared with the world again: what is remembered of it is to be looked at anew. */
   renew?(): void;
   /** Takes away what is out there and not among these rows. Called only when the table is initialized. */
@@ -291,15 +296,21 @@ export class Reconciler<Row, K extends TableKey = string> implements AsyncDispos
     if (this.#refreshDue <= now) {
       this.#counts.refreshes++;
       this.#refreshDue = now + (this.#options.refreshInterval ?? Number.POSITIVE_INFINITY);
-      this.#pruneDue = now;
-      this.#options.operations.renew?.();
-      for (const key of this.#table.keys()) {
-        const entry = this.#table.entry(key);
-        if (entry && !this.#queue.has(key))
-          this.#queue.add({ type: 'update', key, ...entry, attempts: 0 });
-      }
+      this.#compareAll(now);
     }
     this.#queue.release(now);
+  }
+
+  #compareAll(now: number): void {
+    const { operations } = this.#options;
+    if (operations.unchanged?.() === true) return;
+    this.#pruneDue = now;
+    operations.renew?.();
+    for (const key of this.#table.keys()) {
+      const entry = this.#table.entry(key);
+      if (entry && !this.#queue.has(key))
+        this.#queue.add({ type: 'update', key, ...entry, attempts: 0 });
+    }
   }
 
   async #apply(batch: readonly Work<Row, K>[], signal: AbortSignal): Promise<void> {

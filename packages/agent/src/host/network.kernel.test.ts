@@ -152,6 +152,20 @@ isolated(import.meta.filename, () => {
       request.deleteRoute({ family: 4, destination: bytes('10.1.2.0'), prefixLength: 24 }),
     );
     await until('the deleted route is back', () => routes().has('10.1.2.0/24'));
+    // One of ours in other words: nobody reports it, only a comparison of all finds it.
+    const altered = { family: 4 as const, destination: bytes('10.1.2.0'), prefixLength: 24 };
+    for (const mtu of [1234, 1235]) {
+      socket.apply(
+        request.replaceRoute({ ...altered, ifindex: uplink, via: bytes('192.0.2.2'), mtu }),
+      );
+      assert.equal(routes().get('10.1.2.0/24')?.mtu, mtu);
+      host.refresh();
+      await until('the altered route is as it was', () => {
+        const route = routes().get('10.1.2.0/24');
+        return route !== undefined && route.mtu === undefined;
+      });
+      host.refresh();
+    }
     socket.apply(request.deleteLink({ name: 'cw_host' }));
     await until('device, address and routes are back', () => {
       const link = socket.link({ name: 'cw_host' });

@@ -54,6 +54,7 @@ export function routeOperations(socket: RtSocket): Operations<DesiredRoute, stri
   };
 
   return {
+    unchanged: () => view.unchanged(),
     renew: () => view.forget(),
     async update(batch) {
       const host = hostDevice();
@@ -77,8 +78,7 @@ export function routeOperations(socket: RtSocket): Operations<DesiredRoute, stri
         results[at] = errors[index];
         if (errors[index] === undefined) view.made(prefix, spec);
       }
-      // The kernel has something else than was seen.
-      if (errors.some((error) => error !== undefined)) view.forget();
+      if (errors.some((error) => error !== undefined)) view.doubt();
       return results;
     },
     async delete(batch) {
@@ -102,7 +102,7 @@ export function routeOperations(socket: RtSocket): Operations<DesiredRoute, stri
       if (error === undefined || error.code === 'not-found') view.gone(prefix);
       else failed.set(prefix, error);
     }
-    if (failed.size > 0) view.forget();
+    if (failed.size > 0) view.doubt();
     return prefixes.map((prefix) => failed.get(prefix));
   }
 }

@@ -4,23 +4,48 @@ import { causewayProtocol, type Route, type RouteSpec, type RtSocket } from '@ca
 /** The main table, RT_TABLE_MAIN. */
 export const MAIN_TABLE = 254;
 
+const OURS = { protocol: causewayProtocol, table: MAIN_TABLE };
+
 /**
  * Our routes in the kernel's main table as they were last seen, or made since. One look serves until somebody doubts it: a
  * node of a large mesh has tens of thousands of routes, and a list of them takes longer than hundreds of changes.
  */
 export class RouteView {
-  readonly #socket: Pick<RtSocket, 'routes'>;
+  readonly #socket: Pick<RtSocket, 'routes' | 'routeDigest'>;
   /** Routes differ in few ways but for where they lead: each way is kept once. */
   readonly #ways = new Map<string, string>();
   #known: Map<Prefix, string> | undefined;
+  /** The kernel's routes when a comparison of all began, for as long as that found nothing to do. */
+  #standing: string | undefined;
 
-  constructor(socket: Pick<RtSocket, 'routes'>) {
+  constructor(socket: Pick<RtSocket, 'routes' | 'routeDigest'>) {
     this.#socket = socket;
   }
 
   /** What was seen is not believed any longer. */
   forget(): void {
     this.#known = undefined;
+  }
+
+  /** The kernel has something else than was seen. */
+  doubt(): void {
+    this.#known = undefined;
+    this.#standing = undefined;
+  }
+
+  /**
+   * Whether the kernel's routes are those that the last comparison of all found as they were wanted. If not, a
+   * comparison of all is to follow. Taken before its list: what changes in between makes another digest next time.
+   */
+  unchanged(): boolean {
+    const before = this.#standing;
+    try {
+      this.#standing = this.#socket.routeDigest(OURS);
+    } catch {
+      // The comparison that follows will meet the fault, and tell it.
+      this.#standing = undefined;
+    }
+    return before !== undefined && before === this.#standing;
   }
 
   has(prefix: Prefix): boolean {
@@ -38,10 +63,12 @@ export class RouteView {
 
   /** The kernel has taken it. */
   made(prefix: Prefix, spec: RouteSpec): void {
+    this.#standing = undefined;
     this.#known?.set(prefix, this.#once(wayOf(spec)));
   }
 
   gone(prefix: Prefix): void {
+    this.#standing = undefined;
     this.#known?.delete(prefix);
   }
 
@@ -49,7 +76,7 @@ export class RouteView {
     if (this.#known !== undefined) return this.#known;
     this.#ways.clear();
     const known = new Map<Prefix, string>();
-    for (const route of this.#socket.routes({ protocol: causewayProtocol, table: MAIN_TABLE })) {
+    for (const route of this.#socket.routes(OURS)) {
       known.set(prefixOf(route), this.#once(wayOf(route)));
     }
     this.#known = known;

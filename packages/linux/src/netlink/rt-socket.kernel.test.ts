@@ -130,12 +130,18 @@ test('addresses, routes and neighbours of a pod go in one batch', () => {
   );
   const ours = inside.routes({ protocol: causewayProtocol });
   assert.equal(ours.length, 4);
+  const digest = () => inside.routeDigest({ protocol: causewayProtocol });
+  const before = digest();
+  assert.match(before, /^4:/);
+  assert.equal(inside.lookupRoute(ip('2001:db8::1')) !== undefined && digest(), before, 'used');
   inside.apply(
     ours
       .filter((r) => r.destination === undefined)
       .map((r) => request.deleteRoute({ family: r.family, ...(r.metric && { metric: r.metric }) })),
   );
   assert.equal(inside.routes({ protocol: causewayProtocol }).length, 2);
+  assert.match(digest(), /^2:/);
+  assert.equal(inside.routeDigest({ table: 4711 }), '0:0', 'a table that is not there');
   inside.apply(request.deleteAddress({ ifindex, address: ip('fd00::2'), prefixLength: 128 }));
   inside.apply(request.deleteNeighbour({ ifindex, address: ip('fd00::1') }));
   assert.equal(inside.lookupRoute(ip('8.8.8.8')), undefined);

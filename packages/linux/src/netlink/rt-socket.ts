@@ -18,6 +18,7 @@ import {
   routeTable,
   writeRouteHeader,
 } from './route.ts';
+import { digestOf, hashRoute } from './route-digest.ts';
 import { decodeRule, type Rule, RuleType } from './rule.ts';
 import { NetlinkTransport } from './socket.ts';
 
@@ -91,10 +92,19 @@ export class RtSocket implements Disposable {
 
   /** The kernel filters; routes of other tables than main are included unless `table` says one. */
   routes(filter: RouteFilter = {}): Route[] {
+    return this.#dumpRoutes(filter, decodeRoute);
+  }
+
+  /** A text that differs when the routes that `routes` would list differ, for a small part of its cost. */
+  routeDigest(filter: RouteFilter = {}): string {
+    return digestOf(this.#dumpRoutes(filter, hashRoute));
+  }
+
+  #dumpRoutes<T>(filter: RouteFilter, read: (payload: Uint8Array) => T | undefined): T[] {
     const families: IpVersion[] = filter.family === undefined ? [4, 6] : [filter.family];
     const { prefixLength } = filter;
-    const decode = (payload: Uint8Array): Route | undefined =>
-      prefixLength === undefined || payload[1] === prefixLength ? decodeRoute(payload) : undefined;
+    const decode = (payload: Uint8Array): T | undefined =>
+      prefixLength === undefined || payload[1] === prefixLength ? read(payload) : undefined;
     return families.flatMap((family) => {
       const header = (writer: ByteWriter) => {
         writeRouteHeader(writer, {
