@@ -33,6 +33,17 @@ export {
   parseManifests,
   type RawObject,
 } from './src/manifest.ts';
+export {
+  ADDRESS_TTL,
+  ADDRESSES,
+  EDGE_LABEL,
+  FIXED_ADDRESS,
+  MIGRATING_FROM,
+  PLATFORM_LABEL,
+  RENEWED_AT,
+  ROUTING_ZONE,
+  SITE_LABEL,
+} from './src/own-keys.ts';
 export { decodeObject, encodeObject, registryKey } from './src/registry.ts';
 export {
   DEFAULT_TTL_SECONDS,

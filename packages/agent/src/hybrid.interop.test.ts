@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Address } from '@causeway/ip';
-import { ROUTING_ZONE } from './host/ways.ts';
+import { ROUTING_ZONE } from '@causeway/resources';
 import { isolated } from './testing/isolated.ts';
 import { type NodeName, nodeObject, TwoNodes, until } from './testing/two-nodes.ts';
 

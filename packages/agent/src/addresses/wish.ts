@@ -1,15 +1,19 @@
 import { Address, type Family } from '@causeway/ip';
 import type { ClaimOwner } from '@causeway/ipam';
-import { DEFAULT_TTL_SECONDS, hasOrdinal, parseOrdinals } from '@causeway/resources';
+import {
+  ADDRESS_TTL,
+  ADDRESSES,
+  DEFAULT_TTL_SECONDS,
+  FIXED_ADDRESS,
+  hasOrdinal,
+  MIGRATING_FROM,
+  parseOrdinals,
+} from '@causeway/resources';
 import type { PodRow } from '../sources/pods.ts';
 import type { ReservationRow, WorkloadRow } from './sources.ts';
 
 const MAX_TTL_SECONDS = 31_536_000;
 
-const FIXED = 'causeway.io/fixed-address';
-const ADDRESSES = 'causeway.io/addresses';
-const TTL = 'causeway.io/address-ttl';
-const MIGRATING = 'causeway.io/migrating-from';
 const POOL = 'ipam.cilium.io/ip-pool';
 
 type Addresses = Partial<Record<Family, Address>>;
@@ -62,12 +66,12 @@ export function wishOf(
   reservations: Iterable<ReservationRow>,
 ): Wish {
   const { namespace, name, annotations } = pod;
-  const from = annotations[MIGRATING];
+  const from = annotations[MIGRATING_FROM];
   if (from !== undefined) return { type: 'hand-over', namespace, from };
   const said = (key: string): string | undefined => annotations[key] ?? workload?.annotations[key];
   const listed = annotations[ADDRESSES];
   const reservation = reservationFor(pod, reservations);
-  const asks = said(FIXED) === 'true' || listed !== undefined;
+  const asks = said(FIXED_ADDRESS) === 'true' || listed !== undefined;
   if (!asks && reservation === undefined) return NONE;
 
   const named = listed === undefined ? addressesIn(reservation, pod) : parseList(listed);
@@ -75,12 +79,12 @@ export function wishOf(
     const message = 'must be one address of each family at most, such as "10.1.2.3,fd00::3"';
     return { type: 'invalid', field: ADDRESSES, value: listed ?? '', message };
   }
-  const ttl = said(TTL);
+  const ttl = said(ADDRESS_TTL);
   const ttlSeconds =
     ttl === undefined ? (reservation?.spec.ttlSeconds ?? DEFAULT_TTL_SECONDS) : Number(ttl);
   if (!Number.isInteger(ttlSeconds) || ttlSeconds < 0 || ttlSeconds > MAX_TTL_SECONDS) {
     const message = `must be whole seconds, 0 to ${MAX_TTL_SECONDS}`;
-    return { type: 'invalid', field: TTL, value: ttl ?? '', message };
+    return { type: 'invalid', field: ADDRESS_TTL, value: ttl ?? '', message };
   }
   return {
     type: 'fixed',

@@ -1,7 +1,5 @@
-import type { Labels } from '@causeway/resources';
+import { EDGE_LABEL, type Labels } from '@causeway/resources';
 
-/** Edge nodes announce the addresses of services and take what comes to them from outside. */
-export const EDGE_LABEL = 'causeway.io/edge';
 /** Kubernetes' own word for nodes that load balancers shall leave alone. */
 export const EXCLUDE_LABEL = 'node.kubernetes.io/exclude-from-external-load-balancers';
 

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Address, Prefix } from '@causeway/ip';
 import type { RoutingMode } from '@causeway/mesh';
+import { ROUTING_ZONE } from '@causeway/resources';
 import { Database } from '@causeway/tables';
 import { clusterTables, type NodeRow } from '../cluster/tables.ts';
 import type { DeviceView } from './devices.ts';
 import { NodeWays } from './node-ways.ts';
-import { ROUTING_ZONE, wayTo } from './ways.ts';
+import { wayTo } from './ways.ts';
 
 const eth0: DeviceView = {
   name: 'eth0',

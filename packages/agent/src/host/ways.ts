@@ -1,9 +1,7 @@
 import { Address, type Family, type Prefix } from '@causeway/ip';
 import type { RoutingMode } from '@causeway/mesh';
+import { ROUTING_ZONE } from '@causeway/resources';
 import { type DeviceView, deviceReaching } from './devices.ts';
-
-/** Label of a node: nodes that share its value reach one another's pods without a tunnel. */
-export const ROUTING_ZONE = 'causeway.io/routing-zone';
 
 /** How packets go from this node to the pods of another, and why so. */
 export interface Way {

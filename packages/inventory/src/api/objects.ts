@@ -1,12 +1,15 @@
 import { type Api, DaemonError, jsonAnswer, readBody, streamAnswer } from '@causeway/daemon';
-import { type OutsideEndpoint, ResourceError, type ResourceStore } from '@causeway/resources';
+import {
+  type OutsideEndpoint,
+  RENEWED_AT,
+  ResourceError,
+  type ResourceStore,
+} from '@causeway/resources';
 import { z } from 'zod';
 import { InventoryError } from '../errors.ts';
 
 const KIND = 'OutsideEndpoint';
 const API_VERSION = 'causeway.io/v1';
-/** Written with every PUT of an endpoint that expires, so that the same words are a renewal. */
-const RENEWED = 'causeway.io/renewed-at';
 const MAX_BULK = 10_000;
 const MAX_WATCHES = 64;
 
@@ -124,7 +127,7 @@ function whole(given: z.infer<typeof object>, name: string, now: number): object
           ...metadata,
           annotations: {
             ...(metadata as { annotations?: object }).annotations,
-            [RENEWED]: new Date(now).toISOString(),
+            [RENEWED_AT]: new Date(now).toISOString(),
           },
         }
       : metadata,

@@ -1,13 +1,13 @@
 import { type LabelFilter, type LabelSet, labelFilter, podLabels } from '@causeway/identity';
-import { isLabelKey, isLabelValue } from '@causeway/resources';
+import { isLabelKey, isLabelValue, PLATFORM_LABEL, SITE_LABEL } from '@causeway/resources';
 import { InventoryError } from '../errors.ts';
 import type { Item } from './item.ts';
 import type { Condition, FilterConfig, LabelRule } from './rules-config.ts';
 
 /** What the inventory says of itself about every endpoint; no source and no rule can say otherwise. */
 export const OWN_LABELS = Object.freeze({
-  platform: 'causeway.io/platform',
-  site: 'causeway.io/site',
+  platform: PLATFORM_LABEL,
+  site: SITE_LABEL,
 });
 
 export interface MappingOptions {
