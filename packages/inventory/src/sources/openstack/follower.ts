@@ -4,10 +4,11 @@ import { InventoryError } from '../../errors.ts';
 import type { SourceSink } from '../../source.ts';
 import type { OpenStackSourceConfig } from './config.ts';
 import { type Errand, HintQueue } from './hint-queue.ts';
+import { ListSchedule } from './list-schedule.ts';
 import { isMachine } from './mapping.ts';
 import type { Hint } from './notifications.ts';
-import type { Port } from './objects.ts';
-import type { Objects, Site } from './site.ts';
+import { Questions } from './questions.ts';
+import type { Site } from './site.ts';
 import { type Asked, SiteView } from './view.ts';
 import { Wake } from './wake.ts';
 
@@ -17,7 +18,6 @@ const MOST_ERRANDS = 20_000;
 /** Absent ports that are asked for one by one; more at a time go through a snapshot, which the guard sees. */
 const FEW_ABSENT = { share: 0.05, least: 10 };
 const ROUNDS = 100;
-const AFTER_FAILED_RESYNC_S = 60;
 
 export interface FollowerOptions {
   readonly config: OpenStackSourceConfig;
@@ -29,7 +29,6 @@ export interface FollowerOptions {
 }
 
 type Lane = 'lists' | 'errands';
-type List = 'changes' | 'roll' | 'resync';
 
 /**
  * Keeps the inventory told of a site. Two lanes work side by side: one asks lists by the clock (changes,
@@ -42,17 +41,13 @@ export class Follower {
   readonly #errands = new HintQueue(MOST_ERRANDS);
   /** Asked for again when the lists have been asked: their service could not tell. */
   #later: Errand[] = [];
-  readonly #listsDue = new Wake();
+  readonly #schedule: ListSchedule;
+  readonly #questions: Questions;
   readonly #errandsDue = new Wake();
   readonly #trouble = new Map<Lane, string>();
   #notificationTrouble: string | undefined;
   #unreadable = 0;
   #portsAtOnce = PORTS_AT_ONCE;
-  #synced = false;
-  #next: Record<List, number> = { changes: 0, roll: 0, resync: 0 };
-  /** Lists that were called for since they were begun last. */
-  readonly #called = new Set<List>();
-  #rollRestUntil = 0;
   /** Changes since then are asked for, by the services' clock; undefined: not known, so lists must do. */
   #since: { ports: number | undefined; servers: number | undefined } = {
     ports: undefined,
@@ -61,7 +56,10 @@ export class Follower {
 
   constructor(options: FollowerOptions) {
     this.#options = options;
-    this.#view = new SiteView(options.config);
+    const { config, site, clock } = options;
+    this.#view = new SiteView(config);
+    this.#schedule = new ListSchedule(config.poll, clock);
+    this.#questions = new Questions(site, this.#view, (errand) => this.#add(errand));
   }
 
   /** Works until the signal aborts. */
@@ -75,15 +73,15 @@ export class Follower {
 
   hint(hints: readonly Hint[]): void {
     for (const hint of hints) {
-      if (hint.type === 'ports') this.#due('roll');
+      if (hint.type === 'ports') this.#schedule.call('roll');
       else this.#add(hint);
     }
   }
 
   /** Something may have been missed: whoever changed or went meanwhile is looked for at once. */
   lookAgain(): void {
-    this.#due('changes');
-    this.#due('roll');
+    this.#schedule.call('changes');
+    this.#schedule.call('roll');
   }
 
   notificationState(trouble: string | undefined): void {
@@ -113,29 +111,19 @@ export class Follower {
 
   /** The one list that is due first. */
   async #lists(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#options;
-    const at = { ...this.#next, roll: Math.max(this.#next.roll, this.#rollRestUntil) };
-    const [name, due] = (['resync', 'changes', 'roll'] as const)
-      .map((each) => [each, this.#synced || each === 'resync' ? at[each] : Infinity] as const)
-      .reduce((first, each) => (each[1] < first[1] ? each : first));
-    const wait = due - clock.now();
-    if (wait > 0) {
-      await this.#listsDue.wait(clock, wait, signal);
-      return;
-    }
-    if (name === 'resync') await this.#resyncOrLater(signal);
-    else if (name === 'changes') await this.#changes(signal);
+    const list = await this.#schedule.due(signal);
+    if (list === undefined) return;
+    if (list === 'resync') await this.#resyncOrLater(signal);
+    else if (list === 'changes') await this.#changes(signal);
     else await this.#roll(signal);
     for (const errand of this.#later.splice(0)) this.#add(errand);
   }
 
-  /** A full list that fails must not keep those for changes and deletions from being asked. */
   async #resyncOrLater(signal: AbortSignal): Promise<void> {
     try {
       await this.#resync(signal);
     } catch (error) {
-      const seconds = Math.min(AFTER_FAILED_RESYNC_S, this.#options.config.poll.resyncSeconds);
-      this.#next.resync = this.#options.clock.now() + (this.#synced ? seconds * 1000 : 0);
+      this.#schedule.resyncFailed();
       throw error;
     }
   }
@@ -144,8 +132,8 @@ export class Follower {
   async #resync(signal: AbortSignal): Promise<void> {
     const { site, sink } = this.#options;
     const view = this.#view;
-    const made = this.#making('changes', 'roll', 'resync');
-    if (!this.#synced) sink.report({ state: 'listing' });
+    const made = this.#schedule.making('changes', 'roll', 'resync');
+    if (!this.#schedule.synced) sink.report({ state: 'listing' });
     view.setNames(await site.names(signal));
     const asked = view.ask();
     const askedServers = view.ask();
@@ -172,7 +160,6 @@ export class Follower {
       view.settle(askedServers);
     }
     made();
-    this.#synced = true;
     this.#report();
   }
 
@@ -182,7 +169,8 @@ export class Follower {
     asked: Asked,
     signal: AbortSignal,
   ): Promise<void> {
-    for (const id of this.#view.serversInUse()) if (!named.has(id)) await this.#server(id, signal);
+    for (const id of this.#view.serversInUse())
+      if (!named.has(id)) await this.#questions.server(id, signal);
     this.#view.forgetServers(asked, named);
   }
 
@@ -195,12 +183,12 @@ export class Follower {
       let lacking = 0;
       for (const each of wanted) {
         if (each.type === 'server') {
-          if (!(await this.#server(each.id, signal))) lacking++;
+          if (!(await this.#questions.server(each.id, signal))) lacking++;
         } else if (named) {
-          this.#nameTheRest();
+          this.#view.nameTheRest();
         } else {
           named = true;
-          await this.#names(signal);
+          await this.#questions.names(signal);
         }
       }
       if (lacking > 0) {
@@ -218,7 +206,7 @@ export class Follower {
   async #changes(signal: AbortSignal): Promise<void> {
     const { config, site } = this.#options;
     const view = this.#view;
-    const made = this.#making('changes');
+    const made = this.#schedule.making('changes');
     const overlap = config.poll.overlapSeconds * 1000;
     if (config.compute && this.#since.servers !== undefined) {
       const asked = view.ask();
@@ -239,7 +227,7 @@ export class Follower {
       const asked = view.ask();
       try {
         const ports = await site.portsChangedSince(this.#since.ports - overlap, signal);
-        if (ports !== undefined) this.#sawPorts(asked, ports);
+        if (ports !== undefined) this.#questions.saw(asked, ports);
         this.#since.ports = ports === undefined ? undefined : (markOf(ports) ?? this.#since.ports);
       } finally {
         view.settle(asked);
@@ -253,7 +241,7 @@ export class Follower {
     const { config, site, clock } = this.#options;
     const began = clock.now();
     const view = this.#view;
-    const made = this.#making('roll');
+    const made = this.#schedule.making('roll');
     const asked = view.ask();
     try {
       const machines = (await site.roll(signal)).filter((entry) =>
@@ -263,33 +251,13 @@ export class Follower {
       const few = Math.max(FEW_ABSENT.least, view.ports * FEW_ABSENT.share);
       // A Neutron that counts no revisions tells changes only by everything.
       const blind = machines.some((entry) => entry.revision === undefined);
-      if (absent.length > few || blind) this.#due('resync');
+      if (absent.length > few || blind) this.#schedule.call('resync');
       else for (const id of [...absent, ...news]) this.#add({ type: 'port', id });
     } finally {
       view.settle(asked);
     }
-    const now = clock.now();
-    this.#rollRestUntil = now + (now - began) * (1 / config.poll.rollCallShare - 1);
+    this.#schedule.restAfterRoll(began);
     made();
-  }
-
-  /**
-   * Lists that are being made. The answer is called when they stand: from then on they have their time, but for those
-   * that were called for meanwhile, as whoever did may know of what came too late for them.
-   */
-  #making(...names: readonly List[]): () => void {
-    const { clock, config } = this.#options;
-    const seconds = {
-      changes: config.poll.changesSeconds,
-      roll: config.poll.rollCallSeconds,
-      resync: config.poll.resyncSeconds,
-    };
-    for (const name of names) this.#called.delete(name);
-    return () => {
-      for (const name of names) {
-        if (!this.#called.has(name)) this.#next[name] = clock.now() + seconds[name] * 1000;
-      }
-    };
   }
 
   async #runErrands(signal: AbortSignal): Promise<void> {
@@ -301,19 +269,19 @@ export class Follower {
     }
     try {
       if (first.type === 'port') {
-        await this.#ports(
+        await this.#questions.ports(
           errands.map((errand) => (errand.type === 'port' ? errand.id : '')),
           signal,
         );
       } else if (first.type === 'server') {
         const had = this.#view.portsOf(first.id).length > 0;
-        if (!(await this.#server(first.id, signal))) this.#later.push(first);
+        if (!(await this.#questions.server(first.id, signal))) this.#later.push(first);
         else if (had && !this.#view.hasServer(first.id))
           this.#add({ type: 'device', id: first.id });
-      } else if (first.type === 'device') await this.#device(first.id, signal);
+      } else if (first.type === 'device') await this.#questions.device(first.id, signal);
       else {
-        await this.#names(signal);
-        this.#nameTheRest();
+        await this.#questions.names(signal);
+        this.#view.nameTheRest();
       }
       this.#portsAtOnce = Math.min(PORTS_AT_ONCE, this.#portsAtOnce * 2);
     } catch (error) {
@@ -323,74 +291,6 @@ export class Follower {
       throw error;
     }
     this.#tell();
-  }
-
-  async #ports(ids: readonly string[], signal: AbortSignal): Promise<void> {
-    const rest = new Set(ids);
-    if (ids.length > 1) {
-      const asked = this.#view.ask();
-      try {
-        const found = await this.#options.site.portsById(ids, signal);
-        this.#sawPorts(asked, found);
-        for (const { id } of found.objects) rest.delete(id);
-        for (const id of found.unknown.keys()) rest.delete(id);
-      } finally {
-        this.#view.settle(asked);
-      }
-    }
-    // A list may lack what it could not see; only asked by its id is a port said not to be.
-    for (const id of rest) await this.#port(id, signal);
-  }
-
-  async #port(id: string, signal: AbortSignal): Promise<void> {
-    const asked = this.#view.ask();
-    try {
-      const port = await this.#options.site.port(id, signal);
-      if (port === undefined) this.#view.missedPort(asked, id);
-      else if (port.type === 'object') this.#view.sawPort(asked, port.object);
-    } finally {
-      this.#view.settle(asked);
-    }
-  }
-
-  async #device(id: string, signal: AbortSignal): Promise<void> {
-    const before = this.#view.portsOf(id);
-    const asked = this.#view.ask();
-    try {
-      const found = await this.#options.site.portsOf(id, signal);
-      this.#sawPorts(asked, found);
-      const named = new Set(found.objects.map((port) => port.id));
-      for (const port of before) if (!named.has(port)) this.#add({ type: 'port', id: port });
-    } finally {
-      this.#view.settle(asked);
-    }
-  }
-
-  /** False if Nova could not say whether there is one. */
-  async #server(id: string, signal: AbortSignal): Promise<boolean> {
-    const asked = this.#view.ask();
-    try {
-      const server = await this.#options.site.server(id, signal);
-      if (server === undefined) this.#view.missedServer(asked, id);
-      else if (server.type === 'object') this.#view.sawServer(asked, server.object);
-      else return false;
-      return true;
-    } finally {
-      this.#view.settle(asked);
-    }
-  }
-
-  async #names(signal: AbortSignal): Promise<void> {
-    this.#view.setNames(await this.#options.site.names(signal));
-  }
-
-  /** What has no name that we may see has none, until the next full list. */
-  #nameTheRest(): void {
-    this.#view.nameTheRest();
-  }
-
-  #sawPorts(asked: Asked, ports: Objects<Port>): void {
-    for (const port of ports.objects) this.#view.sawPort(asked, port);
   }
 
   /** Tells of what changed, and asks for what keeps some of it from being told. */
@@ -407,13 +307,7 @@ export class Follower {
 
   #add(errand: Errand): void {
     if (this.#errands.add(errand)) this.#errandsDue.wake();
-    else this.#due('resync');
-  }
-
-  #due(name: List): void {
-    this.#next[name] = 0;
-    this.#called.add(name);
-    this.#listsDue.wake();
+    else this.#schedule.call('resync');
   }
 
   #report(): void {
@@ -426,7 +320,7 @@ export class Follower {
       });
       return;
     }
-    if (!this.#synced) return;
+    if (!this.#schedule.synced) return;
     const notes = [
       ...(this.#notificationTrouble === undefined ? [] : [this.#notificationTrouble]),
       ...(this.#unreadable === 0

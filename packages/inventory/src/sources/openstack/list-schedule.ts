@@ -1,0 +1,80 @@
+import type { Clock } from '@causeway/tables';
+import type { OpenStackSourceConfig } from './config.ts';
+import { Wake } from './wake.ts';
+
+/** What has changed, who is there at all, and everything. */
+export type List = 'changes' | 'roll' | 'resync';
+
+const AFTER_FAILED_RESYNC_S = 60;
+
+/** Which list is asked for when. Nothing but everything is of use before everything was there once. */
+export class ListSchedule {
+  readonly #poll: OpenStackSourceConfig['poll'];
+  readonly #clock: Clock;
+  readonly #wake = new Wake();
+  readonly #next: Record<List, number> = { changes: 0, roll: 0, resync: 0 };
+  /** Lists that were called for since they were begun last. */
+  readonly #called = new Set<List>();
+  #rollRestUntil = 0;
+  #synced = false;
+
+  constructor(poll: OpenStackSourceConfig['poll'], clock: Clock) {
+    this.#poll = poll;
+    this.#clock = clock;
+  }
+
+  /** Everything has been there once. */
+  get synced(): boolean {
+    return this.#synced;
+  }
+
+  /** To be asked for at once. */
+  call(name: List): void {
+    this.#next[name] = 0;
+    this.#called.add(name);
+    this.#wake.wake();
+  }
+
+  /** The list that is due; undefined after a sleep, when it is to be asked again. */
+  async due(signal: AbortSignal): Promise<List | undefined> {
+    const at = { ...this.#next, roll: Math.max(this.#next.roll, this.#rollRestUntil) };
+    const [name, due] = (['resync', 'changes', 'roll'] as const)
+      .map((each) => [each, this.#synced || each === 'resync' ? at[each] : Infinity] as const)
+      .reduce((first, each) => (each[1] < first[1] ? each : first));
+    const wait = due - this.#clock.now();
+    if (wait <= 0) return name;
+    await this.#wake.wait(this.#clock, wait, signal);
+    return undefined;
+  }
+
+  /**
+   * Lists that are being made. The answer is called when they stand: from then on they have their time, but for those
+   * that were called for meanwhile, as whoever did may know of what came too late for them.
+   */
+  making(...names: readonly List[]): () => void {
+    const seconds = {
+      changes: this.#poll.changesSeconds,
+      roll: this.#poll.rollCallSeconds,
+      resync: this.#poll.resyncSeconds,
+    };
+    for (const name of names) this.#called.delete(name);
+    return () => {
+      for (const name of names) {
+        if (!this.#called.has(name)) this.#next[name] = this.#clock.now() + seconds[name] * 1000;
+      }
+      if (names.includes('resync')) this.#synced = true;
+    };
+  }
+
+  /** A full list that fails must not keep those for changes and deletions from being asked. */
+  resyncFailed(): void {
+    const seconds = Math.min(AFTER_FAILED_RESYNC_S, this.#poll.resyncSeconds);
+    this.#next.resync = this.#clock.now() + (this.#synced ? seconds * 1000 : 0);
+  }
+
+  /** Calling the roll takes no more than its share of the time. @param began ms, when the last one began. */
+  restAfterRoll(began: number): void {
+    const now = this.#clock.now();
+    this.#rollRestUntil = now + (now - began) * (1 / this.#poll.rollCallShare - 1);
+  }
+}
