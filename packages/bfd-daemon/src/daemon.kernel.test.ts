@@ -38,6 +38,7 @@ async function start(end: 'ours' | 'theirs') {
     { stdio: ['ignore', 'ignore', 'pipe'], cwd: import.meta.dirname },
   );
   children.push(child);
+  const closed = new Promise((resolve) => child.once('close', resolve));
   let log = '';
   child.stderr.on('data', (bytes: Buffer) => {
     log += bytes.toString();
@@ -51,6 +52,8 @@ async function start(end: 'ours' | 'theirs') {
   );
   return {
     child,
+    /** Its log is whole then. */
+    closed,
     client,
     runDir,
     log: () => log,
@@ -156,8 +159,7 @@ test('a state file that cannot be believed is set aside and named, and a second 
   ]);
   const second = await start('ours');
   // What answered is the first one, on the same socket.
-  if (second.child.exitCode === null)
-    await new Promise((resolve) => second.child.once('close', resolve));
+  await second.closed;
   assert.equal(second.child.exitCode, 1);
   assert.equal(again.child.exitCode, null);
   assert.match(second.log(), /already-running|another bfd/);

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Address, Mac } from '@causeway/ip';
 import { ByteWriter, internetChecksum, pseudoHeaderSum } from '@causeway/wire';
 import { type Lab, until } from '../index.ts';
+import { endChild } from '../src/run/traffic-client.ts';
 
 /** The relay's own port on the pod's loopback. */
 const RELAY_PORT = 47_011;
@@ -54,8 +54,7 @@ export async function sendFrames(
     // The last one is taken from the socket before it goes out.
     await sleep(200);
   } finally {
-    relay.kill('SIGKILL');
-    await once(relay, 'close');
+    await endChild(relay);
   }
 }
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Mac } from '@causeway/ip';
 import { BpfMap } from '@causeway/linux';
 import { nodePaths } from '../index.ts';
+import { endChild } from '../src/run/traffic-client.ts';
 import {
   arpReply,
   type Ends,
@@ -112,8 +112,7 @@ test('packets with a source that is not the pod’s own are dropped and counted,
     const dropped = (await counted(lab(), 'n1', 'spoofed-source')) - before;
     assert.ok(dropped >= 10, `${dropped} packets are counted as spoofed`);
   } finally {
-    listen.kill('SIGKILL');
-    await once(listen, 'close');
+    await endChild(listen);
   }
   await othersAreWell();
 });
@@ -232,8 +231,7 @@ test('a flood of new connections stays within the table, and established flows l
     }
     await say('after');
   } finally {
-    talk.kill('SIGKILL');
-    await once(talk, 'close');
+    await endChild(talk);
   }
   await othersAreWell();
 });

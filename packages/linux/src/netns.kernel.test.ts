@@ -107,7 +107,8 @@ test('a name goes, the namespace stays with who holds it, and its identity is to
 });
 
 test('a process of another namespace is found by its id', async () => {
-  const child = spawn('ip', ['netns', 'exec', name, 'sleep', '10']);
+  const child = spawn('ip', ['netns', 'exec', name, 'sleep', '120']);
+  const gone = new Promise((resolve) => child.once('exit', resolve));
   try {
     for (;;) {
       using seen = Netns.ofPid(child.pid!);
@@ -116,7 +117,7 @@ test('a process of another namespace is found by its id', async () => {
     }
   } finally {
     child.kill();
-    await new Promise((resolve) => child.once('exit', resolve));
+    await gone;
   }
 });
 

@@ -5,16 +5,8 @@ import net from 'node:net';
 import { test } from 'node:test';
 import { silentLog } from '@causeway/daemon';
 import { systemClock } from '@causeway/etcd';
+import { freePort } from '@causeway/etcd/testing';
 import { NodePortHealthServers } from './node-port-health.ts';
-
-/** A port that nobody has at present. */
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0);
-  await once(server, 'listening');
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 async function until<T>(ask: () => Promise<T | undefined>): Promise<T> {
   for (;;) {
@@ -38,7 +30,7 @@ const ask = (port: number, host = '127.0.0.1') =>
 
 test('it answers as kube-proxy does, in both families, and follows the backends', async () => {
   await using servers = new NodePortHealthServers({ clock: systemClock, log: silentLog });
-  const port = await freePort();
+  const port = await freePort('::');
   const service = { namespace: 'shop', name: 'web', port };
   servers.set([{ ...service, localEndpoints: 2 }]);
   const healthy = {
@@ -79,7 +71,7 @@ test('a port that another has is told of, and two services with one port are', a
   assert.match(problem!, new RegExp(`health check port ${port} of shop/web: .*EADDRINUSE`));
   servers.set([]);
   await new Promise((resolve) => other.close(resolve));
-  const free = await freePort();
+  const free = await freePort('::');
   servers.set([
     { namespace: 'shop', name: 'a', port: free, localEndpoints: 1 },
     { namespace: 'shop', name: 'b', port: free, localEndpoints: 1 },
@@ -103,7 +95,7 @@ test('a connection that could not be taken does not make a port that is open be 
     sleep: () => new Promise<void>((done) => waits.push(done)),
   };
   await using servers = new NodePortHealthServers({ clock, log: silentLog });
-  const port = await freePort();
+  const port = await freePort('::');
   servers.set([{ namespace: 'shop', name: 'web', port, localEndpoints: 1 }]);
   await ask(port);
   const opened = t.mock.method(made[0]!, 'listen');

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import net from 'node:net';
 import { test } from 'node:test';
 import { silentLog } from '@causeway/daemon';
 import { memoryEtcd, systemClock } from '@causeway/etcd';
+import { freePort } from '@causeway/etcd/testing';
 import { Address } from '@causeway/ip';
 import { Balancer, type MapOperation } from '@causeway/loadbalancing';
 import { meshTables } from '@causeway/mesh';
@@ -22,14 +21,6 @@ async function until(what: string, ask: () => boolean | Promise<boolean>): Promi
     assert.ok(performance.now() < end, `still not: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0);
-  await once(server, 'listening');
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 const service = (healthCheckNodePort: number): Service =>
@@ -148,7 +139,7 @@ async function setUp(down: ReadonlySet<string> = new Set()) {
 test('the health check port tells of healthy backends on this node, down to none', async () => {
   const down = new Set<string>();
   await using t = await setUp(down);
-  const port = await freePort();
+  const port = await freePort('::');
   t.label('a', {});
   t.tables.services.put(service(port));
   t.tables.slices.put(slice);

@@ -48,11 +48,15 @@ test('sessions of both ends of a loopback, as a table, as JSON, and as they chan
     (await run(causeway, ['bfd', ...words, '--socket', socket])).stdout;
   assert.match(await ask('sessions'), /no BFD sessions/);
   const events = spawn(causeway, ['bfd', 'events', '--socket', socket]);
+  const closed = new Promise((resolve) => events.once('close', resolve));
   let lines = '';
   events.stdout.on('data', (bytes: Buffer) => {
     lines += bytes.toString();
   });
-  while (!lines.includes('that is all for now')) await new Promise((go) => setTimeout(go, 20));
+  while (!lines.includes('that is all for now')) {
+    assert.equal(events.exitCode, null, 'it follows');
+    await new Promise((go) => setTimeout(go, 20));
+  }
   const timers = { txIntervalMs: 50, rxIntervalMs: 50, multiplier: 3 };
   await client.ask('PUT', '/v1/sessions/test', [
     { remote: '127.0.0.2', local: '127.0.0.1', ...timers },
@@ -69,7 +73,7 @@ test('sessions of both ends of a loopback, as a table, as JSON, and as they chan
   assert.match(await ask('sessions'), /127\.0\.0\.2 from 127\.0\.0\.1 +up +up +50 ms +150 ms/);
   assert.match(await ask('status'), /NODE +SESSIONS +UP.*\n.* 2 +2 /);
   events.kill('SIGTERM');
-  await new Promise((resolve) => events.once('close', resolve));
+  await closed;
   assert.match(lines, /127\.0\.0\.2 from 127\.0\.0\.1: down -> (init|up): the peer answers/);
 });
 

@@ -1,71 +1,30 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { connectKv } from '@causeway/etcd';
+import { EtcdProcess } from '@causeway/etcd/testing';
 
 const directory = mkdtempSync(join(tmpdir(), `causeway-cli-${process.pid}-`));
 const contexts = join(directory, 'contexts.yaml');
 const manifests = join(directory, 'manifests');
 const manifest = join(manifests, 'objects.yaml');
-let etcd: ChildProcess;
+let etcd: EtcdProcess;
 
 before(async () => {
-  const [client, peer] = await Promise.all([freePort(), freePort()]);
-  const url = `http://127.0.0.1:${client}`;
-  const own = `http://127.0.0.1:${peer}`;
-  etcd = spawn(
-    'etcd',
-    [
-      ...[
-        '--data-dir',
-        join(directory, 'etcd'),
-        '--listen-client-urls',
-        url,
-        '--advertise-client-urls',
-        url,
-      ],
-      ...[
-        '--listen-peer-urls',
-        own,
-        '--initial-advertise-peer-urls',
-        own,
-        '--initial-cluster',
-        `default=${own}`,
-      ],
-    ],
-    { stdio: 'ignore' },
-  );
-  writeFileSync(contexts, `current: here\ncontexts: {here: {etcd: {endpoints: ["${url}"]}}}\n`);
-  while (!(await answers(client))) await sleep(50);
+  etcd = await EtcdProcess.start();
+  const here = `{etcd: {endpoints: ["${etcd.endpoint}"]}}`;
+  writeFileSync(contexts, `current: here\ncontexts: {here: ${here}}\n`);
+  await using kv = connectKv({ endpoints: [etcd.endpoint], deadline: 60_000 });
+  await kv.get('causeway/');
 });
 
 after(async () => {
-  const ended = new Promise((resolve) => etcd.once('close', resolve));
-  etcd.kill('SIGKILL');
-  await ended;
+  await etcd?.[Symbol.asyncDispose]();
   rmSync(directory, { recursive: true });
 });
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
-}
-
-function answers(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    socket.on('connect', () => resolve(true)).on('error', () => resolve(false));
-    socket.on('connect', () => socket.destroy());
-  });
-}
 
 function causeway(args: readonly string[], input = '') {
   const { status, stdout, stderr } = spawnSync(
