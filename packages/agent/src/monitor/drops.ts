@@ -1,6 +1,6 @@
 import { messageWithCauses } from '@causeway/daemon';
 import { identityName, NumericIdentity } from '@causeway/identity';
-import { type PolicyEngine, protocolName } from '@causeway/policy';
+import { type PolicyEngine, PolicyError, protocolName } from '@causeway/policy';
 import type { DatapathEvent } from '../datapath/ports.ts';
 import { type EndpointTable, podText } from '../endpoints/table.ts';
 
@@ -18,16 +18,30 @@ export interface ExplainedEvent extends DatapathEvent {
 
 export interface ExplainerOptions {
   readonly engine: PolicyEngine;
+  /** Whether the engine has every policy: it has none for a moment after a start. */
+  readonly complete: () => boolean;
   readonly endpoints: EndpointTable;
   /** What the cluster knows of an address: `shop/web-0`, a node's name. */
   readonly nameOf: (address: string) => string | undefined;
   readonly now: () => number;
 }
 
+/** Why a packet fared so; `isOpen` if what that speaks of is not known here, which after a start it soon is. */
+interface Reason {
+  readonly text: string;
+  readonly isOpen: boolean;
+}
+
+interface Kept {
+  readonly event: DatapathEvent;
+  readonly explained: ExplainedEvent;
+  readonly isOpen: boolean;
+}
+
 /** Turns packets' fates into sentences, and keeps the last drops. */
 export class Explainer {
   readonly #options: ExplainerOptions;
-  readonly #recent: ExplainedEvent[] = [];
+  readonly #recent: Kept[] = [];
   #second = 0;
   #explained = 0;
 
@@ -35,24 +49,38 @@ export class Explainer {
     this.#options = options;
   }
 
-  /** The last drops, newest first. */
+  /** The last drops, newest first. What could not be explained when it came is explained by what is known now. */
   recent(): readonly ExplainedEvent[] {
-    return this.#recent.toReversed();
+    this.#recent.forEach(({ event, explained: { time }, isOpen }, index) => {
+      if (!isOpen) return;
+      const reason = this.#reason(event);
+      const explained = this.#sentence(event, time, reason);
+      this.#recent[index] = { event, explained, isOpen: reason?.isOpen ?? false };
+    });
+    return this.#recent.map(({ explained }) => explained).reverse();
   }
 
+  /** For whoever watches: a reason that is not known yet is left out. */
   explain(event: DatapathEvent): ExplainedEvent {
-    const because = this.#because(event);
-    const explained: ExplainedEvent = {
-      ...event,
-      time: new Date(this.#options.now()).toISOString(),
-      text: `${event.type === 'drop' ? 'dropped' : event.type}: ${this.#flow(event)}: ${event.sentence}${because === undefined ? '' : ` (${because})`}`,
-      ...(because === undefined ? {} : { because }),
-    };
+    const reason = this.#isFlood(event) ? undefined : this.#reason(event);
+    const isOpen = reason?.isOpen ?? false;
+    const time = new Date(this.#options.now()).toISOString();
+    const explained = this.#sentence(event, time, isOpen ? undefined : reason);
     if (event.type === 'drop') {
-      this.#recent.push(explained);
+      this.#recent.push({ event, explained, isOpen });
       if (this.#recent.length > KEEP) this.#recent.shift();
     }
     return explained;
+  }
+
+  #sentence(event: DatapathEvent, time: string, reason: Reason | undefined): ExplainedEvent {
+    const because = reason?.text;
+    return {
+      ...event,
+      time,
+      text: `${event.type === 'drop' ? 'dropped' : event.type}: ${this.#flow(event)}: ${event.sentence}${because === undefined ? '' : ` (${because})`}`,
+      ...(because === undefined ? {} : { because }),
+    };
   }
 
   #flow(event: DatapathEvent): string {
@@ -82,21 +110,27 @@ export class Explainer {
     return who === undefined ? shown : `${shown} (${who})`;
   }
 
-  #because(event: DatapathEvent): string | undefined {
-    const { engine } = this.#options;
-    if (event.rule !== 0)
-      return engine.rule(event.rule)?.name ?? `rule ${event.rule}, which is gone by now`;
-    if (!event.reason.startsWith('policy')) return undefined;
+  /** Whether the engine has been asked about enough packets of this second. */
+  #isFlood(event: DatapathEvent): boolean {
+    if (event.rule !== 0 || !event.reason.startsWith('policy')) return false;
     const second = Math.floor(this.#options.now() / 1000);
     if (second !== this.#second) {
       this.#second = second;
       this.#explained = 0;
     }
-    if (this.#explained++ >= EXPLAINED_PER_SECOND) return undefined;
-    return this.#missingAllow(event);
+    return this.#explained++ >= EXPLAINED_PER_SECOND;
   }
 
-  #missingAllow(event: DatapathEvent): string | undefined {
+  #reason(event: DatapathEvent): Reason | undefined {
+    if (event.rule !== 0) {
+      const name = this.#options.engine.rule(event.rule)?.name;
+      if (name !== undefined) return { text: name, isOpen: false };
+      return { text: `rule ${event.rule}, which is gone by now`, isOpen: true };
+    }
+    return event.reason.startsWith('policy') ? this.#missingAllow(event) : undefined;
+  }
+
+  #missingAllow(event: DatapathEvent): Reason | undefined {
     const { engine } = this.#options;
     const { direction, sourceIdentity, destinationIdentity, endpoint } = event;
     if (direction === 'transit' || endpoint === 0) return undefined;
@@ -110,9 +144,10 @@ export class Explainer {
         protocol: event.protocol,
         port: icmp ? event.icmpType : event.destinationPort,
       });
-      return answer[direction].text;
+      return { text: answer[direction].text, isOpen: !this.#options.complete() };
     } catch (error) {
-      return messageWithCauses(error);
+      const isOpen = error instanceof PolicyError && error.code === 'unknown-party';
+      return { text: messageWithCauses(error), isOpen };
     }
   }
 }

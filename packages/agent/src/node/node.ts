@@ -262,6 +262,7 @@ export class Node implements AsyncDisposable {
       config,
       datapath,
       engine,
+      complete: () => this.#enforcing.controller.synced,
       endpoints: this.endpoints,
       cluster: this.#cluster,
       clock,

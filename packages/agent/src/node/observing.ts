@@ -11,6 +11,8 @@ export interface ObservingOptions {
   readonly config: AgentConfig;
   readonly datapath: NodeDatapath;
   readonly engine: PolicyEngine;
+  /** Whether the engine has every policy. */
+  readonly complete: () => boolean;
   readonly endpoints: EndpointTable;
   readonly cluster: ClusterTables;
   readonly clock: Clock;
@@ -21,7 +23,8 @@ export class Observing {
   readonly monitor: Monitor;
   readonly explainer: Explainer;
 
-  constructor({ config, datapath, engine, endpoints, cluster, clock }: ObservingOptions) {
+  constructor(options: ObservingOptions) {
+    const { config, datapath, engine, complete, endpoints, cluster, clock } = options;
     this.monitor = new Monitor({
       buffer: config.limits.monitorBuffer,
       clients: config.limits.monitorClients,
@@ -33,6 +36,7 @@ export class Observing {
     });
     this.explainer = new Explainer({
       engine,
+      complete,
       endpoints,
       nameOf: (address) =>
         cluster.ipEntries.winner(address)?.pod ?? cluster.nodes.first('address', address)?.name,
