@@ -1,5 +1,8 @@
 import { LoadBalancingError } from './errors.ts';
 
+/** Greatest number of a service or a backend. */
+export const MAX_ID = 0x7fff_ffff;
+
 /**
  * Numbers for keys, counting up and around: a number that was given back is taken again as late as
  * can be, since connections still remember it.
