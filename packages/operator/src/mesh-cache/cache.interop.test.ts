@@ -22,6 +22,7 @@ import { EmptyStoreGuard, etcdStore } from '@causeway/resources';
 import { Database } from '@causeway/tables';
 import { until } from '../../testing/world.ts';
 import { operatorConfig } from '../config.ts';
+import { FenceLost } from '../pod-cidrs/writer.ts';
 import { keepMeshCache } from './cache.ts';
 
 const LABELS =
@@ -49,8 +50,11 @@ async function leader(kv: Kv): Promise<Fence> {
   return { key, revision, compare: present(key) };
 }
 
-/** Starts a leader's cache; ends it when disposed of. */
-function cache(kv: Kv, fence: Fence, configDir: string, onFenceLost = () => {}) {
+/**
+ * Starts a leader's cache; ends it when disposed of. Whichever of its writes is the first to find the fence gone, the
+ * lead hears of it.
+ */
+function cache(kv: Kv, fence: Fence, configDir: string, onFenceLost?: () => void) {
   const stop = new AbortController();
   const guard = new EmptyStoreGuard(systemClock, stop.signal);
   guard.seen();
@@ -58,7 +62,7 @@ function cache(kv: Kv, fence: Fence, configDir: string, onFenceLost = () => {}) 
     {
       kv,
       fence,
-      onFenceLost,
+      onFenceLost: onFenceLost ?? (() => {}),
       store: etcdStore(kv),
       guard,
       config: operatorConfig.parse({
@@ -74,7 +78,8 @@ function cache(kv: Kv, fence: Fence, configDir: string, onFenceLost = () => {}) 
     stop.signal,
     () => {},
   ).catch((error) => {
-    if (!stop.signal.aborted) throw error;
+    if (error instanceof FenceLost && onFenceLost !== undefined) onFenceLost();
+    else if (!stop.signal.aborted) throw error;
   });
   return {
     async [Symbol.asyncDispose]() {
