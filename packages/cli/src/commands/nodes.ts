@@ -1,6 +1,7 @@
 import { CliError } from '../errors.ts';
 import { printJson, printRows, type Row } from '../output/print.ts';
 import { askAll, mergeRows } from './agents.ts';
+import { hostEndpointsOf } from './host-endpoints.ts';
 import { answers, field, printOne, type Query } from './queries.ts';
 
 /** How each node asked reaches the pods of each other one. */
@@ -28,19 +29,7 @@ export const nodeWays: Query = async (invocation) => {
 /** Nodes that are endpoints themselves. */
 export const nodeEndpoints: Query = async (invocation) => {
   const all = await invocation.withTarget((target) =>
-    askAll(
-      target,
-      async (agent) => {
-        try {
-          return [await agent.get('/v1/host-endpoint')];
-        } catch (error) {
-          const unlike = error instanceof CliError && error.field === 'hostEndpoint.enabled';
-          if (unlike) return [];
-          throw error;
-        }
-      },
-      invocation.json,
-    ),
+    askAll(target, hostEndpointsOf, invocation.json),
   );
   const rows = mergeRows(all);
   if (invocation.json) return printJson(rows);

@@ -11,6 +11,7 @@ import {
 import { type Column, formatTable } from '../output/table.ts';
 import type { Invocation } from '../program/invocation.ts';
 import { askAll, foldRows, mergeRows, type NodeAnswer } from './agents.ts';
+import { endpointsOf } from './host-endpoints.ts';
 
 export type Query = (invocation: Invocation, args: readonly string[]) => Promise<void>;
 
@@ -46,8 +47,12 @@ const ENDPOINT_COLUMNS: readonly Column<Row>[] = [
   { heading: 'ID', cell: (row) => row.id },
   {
     heading: 'POD',
-    cell: (row) =>
-      row.podName === undefined ? undefined : `${String(row.podNamespace)}/${String(row.podName)}`,
+    cell: (row) => {
+      if (row.isNode === true) return 'the node itself';
+      return row.podName === undefined
+        ? undefined
+        : `${String(row.podNamespace)}/${String(row.podName)}`;
+    },
   },
   { heading: 'IPV4', cell: (row) => field(row.addresses, 'ipv4') },
   { heading: 'IPV6', cell: (row) => field(row.addresses, 'ipv6') },
@@ -67,14 +72,17 @@ const ENDPOINT_COLUMNS: readonly Column<Row>[] = [
   },
 ];
 
+const allEndpoints = async ({ withTarget, json }: Invocation): Promise<Row[]> =>
+  mergeRows(await withTarget((target) => askAll(target, endpointsOf, json)));
+
 export const endpointList: Query = async (invocation) => {
-  const rows = mergeRows(await answers(invocation, '/v1/endpoints'));
+  const rows = await allEndpoints(invocation);
   if (invocation.json) printJson(rows);
   else printTable(rows, ENDPOINT_COLUMNS, 'no endpoints');
 };
 
 export const endpointGet: Query = async (invocation, [wanted]) => {
-  const rows = mergeRows(await answers(invocation, '/v1/endpoints'));
+  const rows = await allEndpoints(invocation);
   await printOne(invocation, findEndpoint(rows, wanted!));
 };
 
