@@ -1,24 +1,17 @@
 import { type Log, messageWithCauses } from '@causeway/daemon';
 import { Address, Prefix } from '@causeway/ip';
-import type { Frontend, ServiceRef } from '@causeway/loadbalancing';
-import type { Service } from '@causeway/resources';
-import type { Clock, Database, InitialSource, Table } from '@causeway/tables';
-import type { PoolRow } from '../addresses/sources.ts';
+import type { Clock, Database, InitialSource } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
 import type { AgentConfig } from '../config/schema.ts';
-import type { EdgeView } from '../edge/role.ts';
 import { reconcilerHealth } from '../health.ts';
-import type { DeviceView } from '../host/devices.ts';
-import type { OwnNode } from '../node/own-node.ts';
-import type { BgpInputs, EgressView, PeerNode, PodRange, ServiceView } from './inputs.ts';
 import { PlanMemo } from './memo.ts';
 import { type Announcement, type BgpPlan, planBgp } from './plan.ts';
 import { SpeakerReach } from './reach.ts';
 import { SpeakerReconciler } from './reconciler.ts';
-import { serviceView } from './service-views.ts';
+import { type BgpSources, InputReader } from './sources.ts';
 import { OWNER } from './speaker-client.ts';
 import type { Neighbor, SpeakerPort, SpeakerStatus } from './speaker-port.ts';
-import { type BgpTables, type DerivedTables, derivedTables } from './tables.ts';
+import { type DerivedTables, derivedTables } from './tables.ts';
 
 /** A rollout changes readiness pod by pod; what follows is told the speaker at most this often. */
 const SETTLE_MS = 50;
@@ -26,43 +19,6 @@ const SETTLE_MS = 50;
 const SHARE = 10;
 /** How soon a speaker that was started again is noticed. */
 const WATCH_MS = 1_000;
-
-/** What announcements follow. Every table of it may change at any time. */
-export interface BgpSources {
-  readonly bgp: BgpTables;
-  readonly ownNode: Table<OwnNode>;
-  readonly devices: Table<DeviceView, number>;
-  /** Pools that pod CIDRs are of. */
-  readonly pools: Table<PoolRow>;
-  /** Single addresses that have come to this node with their pods, and that are announced on their own. */
-  readonly podAddresses: () => readonly PodRange[];
-  readonly services: Table<Service>;
-  /** Addresses by which others reach this node, best first. */
-  readonly nodeAddresses: () => readonly Address[];
-  /** Readiness of backends, as the load balancer sees it. */
-  readonly balancing: {
-    readonly synced: boolean;
-    frontendsOf(ref: ServiceRef): readonly Frontend[];
-    onChange(listener: () => void): void;
-  };
-  /** What of this node's place at the edge decides about services' addresses. */
-  readonly outside: {
-    /** Everything of it was read once. */
-    readonly synced: boolean;
-    /** The same object as long as it is the same. */
-    view(): EdgeView;
-    /** Why this node reaches no backend of a service. */
-    unreachable(namespace: string, name: string): string | undefined;
-    egress(): readonly EgressView[];
-    onChange(listener: () => void): void;
-  };
-  /** The nodes of the cluster, and whether all of them have been heard of. */
-  readonly nodes: {
-    readonly initialized: boolean;
-    rows(): Iterable<PeerNode>;
-    onCommit(listener: () => void): () => void;
-  };
-}
 
 export interface BgpControllerOptions {
   readonly config: AgentConfig;
@@ -106,10 +62,7 @@ export class BgpController implements AsyncDisposable {
   #byPrefix: ReadonlyMap<Prefix, readonly Announcement[]> | undefined;
   readonly #reach: SpeakerReach;
   readonly #memo = new PlanMemo();
-  readonly #views = new WeakMap<
-    Service,
-    { readonly frontends: readonly Frontend[]; readonly view: ServiceView }
-  >();
+  readonly #inputs: InputReader;
   /** How long the last plan took: the next waits for a multiple of it, so that pods are not kept waiting. */
   #busyMs = 0;
   #speaker: SpeakerStatus | undefined;
@@ -134,13 +87,8 @@ export class BgpController implements AsyncDisposable {
       },
     });
     const schedule = () => this.#schedule();
-    const { bgp, ownNode, devices, pools, services, balancing, nodes } = sources;
-    this.#undo = [...Object.values(bgp), ownNode, devices, pools, services].map((table) =>
-      table.onCommit(schedule),
-    );
-    this.#undo.push(nodes.onCommit(schedule));
-    balancing.onChange(schedule);
-    sources.outside.onChange(schedule);
+    this.#inputs = new InputReader(options.config, sources);
+    this.#undo = this.#inputs.follow(schedule);
     schedule();
     this.#watching = this.#watch(this.#stop.signal);
   }
@@ -174,7 +122,7 @@ export class BgpController implements AsyncDisposable {
   health(): HealthRow[] {
     const plan = this.#plan;
     const [problem] = plan?.problems ?? [];
-    const waiting = this.#waiting();
+    const waiting = this.#inputs.waiting();
     const announced = this.tables.wanted.get(OWNER)?.paths.length ?? 0;
     const sessions =
       this.#speaker === undefined
@@ -226,25 +174,9 @@ export class BgpController implements AsyncDisposable {
     );
   }
 
-  /** What has not been read yet. */
-  #waiting(): string | undefined {
-    const { bgp, ownNode, balancing, outside, nodes } = this.#options.sources;
-    for (const table of Object.values(bgp)) {
-      if (!table.initialized) return `${table.name} are not read yet`;
-    }
-    if (ownNode.size === 0) return 'it is not known yet who this node is';
-    if (!balancing.synced) return 'services are not read yet';
-    if (!outside.synced) return 'the edge nodes are not read yet';
-    const asksNodes = Array.from(bgp.clusterOptions.rows()).some(({ spec }) =>
-      spec.bgpInstances.some(({ nodePeers = [] }) => nodePeers.length > 0),
-    );
-    if (asksNodes && !nodes.initialized) return 'the nodes of the cluster are not read yet';
-    return undefined;
-  }
-
   #work(): void {
     const { log, onAttracted, database } = this.#options;
-    if (this.#waiting() !== undefined) {
+    if (this.#inputs.waiting() !== undefined) {
       // Not all sources commit a row when they have been read: an empty kind says nothing.
       this.#timer ??= setTimeout(() => {
         this.#timer = undefined;
@@ -254,7 +186,7 @@ export class BgpController implements AsyncDisposable {
     }
     let plan: BgpPlan;
     try {
-      plan = planBgp(this.#inputs(), this.#memo);
+      plan = planBgp(this.#inputs.read(), this.#memo);
     } catch (error) {
       // What was told before stays; one object that nobody foresaw must not stop the agent.
       log.error({ error: messageWithCauses(error) }, 'announcements cannot be worked out');
@@ -277,67 +209,6 @@ export class BgpController implements AsyncDisposable {
     this.#initial.done();
     const prefixes = plan.wanted?.paths.length ?? 0;
     log.info({ config: plan.clusterConfig, prefixes }, 'what to announce is known');
-  }
-
-  #inputs(): BgpInputs {
-    const { config, sources } = this.#options;
-    const { bgp, ownNode, devices, services, nodes, nodeAddresses } = sources;
-    const own = ownNode.get(config.node.name);
-    const { name } = config.node;
-    return {
-      node: { name, labels: own?.labels ?? {}, addresses: nodeAddresses() },
-      families: config.families,
-      podCIDRs: [...(own === undefined ? [] : this.#podCIDRs(own)), ...sources.podAddresses()],
-      clusterConfigs: [...bgp.clusterConfigs.rows()],
-      clusterOptions: [...bgp.clusterOptions.rows()],
-      peerConfigs: [...bgp.peerConfigs.rows()],
-      peerOptions: [...bgp.peerOptions.rows()],
-      advertisements: [...bgp.advertisements.rows()].sort((a, b) =>
-        a.metadata.name < b.metadata.name ? -1 : 1,
-      ),
-      overrides: [...bgp.overrides.rows()],
-      passwords: new Map(
-        Array.from(bgp.passwords.rows(), (row) => [row.name, row.password] as const),
-      ),
-      services: Array.from(services.rows(), (service) => this.#view(service)),
-      egress: sources.outside.egress(),
-      interfaces: Array.from(devices.rows(), (device) => ({
-        name: device.name,
-        up: device.up,
-        addresses: device.addresses.map(({ address }) => address),
-      })),
-      nodes: [...nodes.rows()].sort((a, b) => (a.name < b.name ? -1 : 1)),
-    };
-  }
-
-  #podCIDRs({ podCIDRs, pools }: OwnNode): PodRange[] {
-    const poolOf = new Map(pools.map(({ cidr, pool }) => [cidr, pool]));
-    return podCIDRs.map((prefix) => {
-      const name = poolOf.get(prefix);
-      if (name === undefined) return { prefix };
-      return {
-        prefix,
-        pool: { name, labels: this.#options.sources.pools.get(name)?.labels ?? {} },
-      };
-    });
-  }
-
-  /** The same view while service and frontends are the same objects. */
-  #view(service: Service): ServiceView {
-    const { config, sources } = this.#options;
-    const { namespace = 'default', name } = service.metadata;
-    const frontends = sources.balancing.frontendsOf({ namespace, name });
-    const known = this.#views.get(service);
-    const edge = sources.outside.view();
-    const unreachable = sources.outside.unreachable(namespace, name);
-    const same =
-      known?.frontends === frontends &&
-      known.view.edge === edge &&
-      known.view.unreachable === unreachable;
-    if (same) return known.view;
-    const view = serviceView(service, frontends, config.node.name, { edge, unreachable });
-    this.#views.set(service, { frontends, view });
-    return view;
   }
 
   /** Announced service addresses; of aggregates only those that are services' through and through. */

@@ -4,7 +4,7 @@ import type { Kv } from '@causeway/etcd';
 import type { Address } from '@causeway/ip';
 import type { Clock } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
-import type { BgpSources } from '../bgp/controller.ts';
+import type { BgpSources } from '../bgp/sources.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import { EgressController } from '../egress/controller.ts';
 import type { EndpointTable } from '../endpoints/table.ts';
