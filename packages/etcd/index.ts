@@ -16,6 +16,7 @@ export { type ConnectOptions, connectKv } from './src/connect.ts';
 export { Election, type ElectionOptions, type ElectionState, type Fence } from './src/election.ts';
 export type { TlsOptions } from './src/endpoint.ts';
 export { KvError, type KvErrorCode } from './src/errors.ts';
+export { joinsWatches } from './src/joins-watches.ts';
 export { MemoryEtcd, type MemoryEtcdOptions, memoryEtcd } from './src/memory.ts';
 export {
   type SharedRow,

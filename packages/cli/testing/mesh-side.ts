@@ -1,6 +1,7 @@
 /** A cluster made by the command line alone: its certificates, a real etcd with them, an operator that takes joins. */
 
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +9,7 @@ import { promisify } from 'node:util';
 import { silentLog } from '@causeway/daemon';
 import { connectAuth, connectKv, type Kv, type StoreAuth } from '@causeway/etcd';
 import { EtcdProcess, freePort } from '@causeway/etcd/testing';
-import { clusterConfigKey } from '@causeway/mesh';
+import { clusterConfigKey, proxyArguments, StoreDirectory } from '@causeway/mesh';
 import { runOperator } from '@causeway/operator';
 import { etcdStore, type ResourceStore } from '@causeway/resources';
 
@@ -69,6 +70,23 @@ export class MeshSide implements AsyncDisposable {
 
   get store(): ResourceStore {
     return etcdStore(this.kv);
+  }
+
+  /** A proxy for a peer, as `expose` says how to start it. */
+  async proxy(peer: string): Promise<AsyncDisposable & { readonly endpoint: string }> {
+    const listen = `127.0.0.1:${await freePort()}`;
+    const files = await StoreDirectory.open(this.directory).proxyFiles(peer, new Date());
+    const dataDir = join(this.directory, `proxy-${peer}`);
+    const args = proxyArguments(files, { listen, endpoints: [this.etcd.endpoint], dataDir });
+    const child = spawn('/usr/bin/etcd', args, { stdio: 'ignore' });
+    return {
+      endpoint: `https://${listen}`,
+      async [Symbol.asyncDispose]() {
+        const exited = once(child, 'exit');
+        child.kill('SIGKILL');
+        await exited;
+      },
+    };
   }
 
   auth(): StoreAuth {

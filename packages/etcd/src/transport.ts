@@ -17,9 +17,12 @@ export interface Header {
   readonly endpoint: string;
 }
 
+/** Whether a header says which cluster answers. */
+export const namesCluster = ({ clusterId }: Header): boolean => clusterId !== UNKNOWN_CLUSTER;
+
 /** The id that a header tells, or the one known before it where it tells none. */
 export function clusterIdOf<T extends string | undefined>(header: Header, known: T): string | T {
-  return header.clusterId === UNKNOWN_CLUSTER ? known : header.clusterId;
+  return namesCluster(header) ? header.clusterId : known;
 }
 
 export interface Call {

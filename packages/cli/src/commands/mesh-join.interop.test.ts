@@ -221,6 +221,22 @@ test('a cluster that runs Cilium is given files, which our own reader of such fi
   assert.equal(revoked.length, 1);
   await using after = await read();
   assert.ok(await after.get(clusterConfigKey('east')));
+  {
+    await using proxy = await east.proxy('north');
+    const offer = ['invite', 'north', '--out', out, '--at', out];
+    // It is out of reach until it listens: then it is only said that nobody has looked at it.
+    const told = async () => east.run(...offer, '--endpoints', proxy.endpoint);
+    let refused = await told();
+    for (let i = 0; i < 20 && refused.code === 0; i++) refused = await told();
+    assert.equal(refused.code, 2, refused.out);
+    assert.match(refused.err, /is etcd's grpc-proxy.*name the store itself/s);
+    const away = await east.done(
+      ...offer,
+      '--endpoints',
+      `${east.etcd.endpoint},https://127.0.0.1:1`,
+    );
+    assert.match(away, /^https:\/\/127\.0\.0\.1:1 was not reached from here/m);
+  }
   await east.done('leave', 'north');
   assert.equal((await east.run('revoke', 'north')).code, 3);
 });

@@ -1,6 +1,14 @@
 import { chmodSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { admitPeer, CILIUM_DIRECTORY, ciliumFiles, PEERS } from '@causeway/mesh';
+import { joinsWatches } from '@causeway/etcd';
+import {
+  admitPeer,
+  CILIUM_DIRECTORY,
+  ciliumFiles,
+  PEERS,
+  type StoreOffer,
+  statePrefix,
+} from '@causeway/mesh';
 import { atWork, sweepPeers } from '@causeway/operator';
 import { CliError } from '../errors.ts';
 import { printJson, printLine } from '../output/print.ts';
@@ -44,23 +52,60 @@ export async function meshInvite(
   const { certificate, key } = await directory.issuePeer(peer, now());
   await admitPeer(auth, cluster, peer);
   const offer = { endpoints: [...endpoints], ca: directory.trust, certificate, key };
+  const seen = await Promise.all(endpoints.map((each) => lookAt(each, offer, cluster)));
+  const proxies = seen.filter(({ proxy }) => proxy);
+  if (proxies.length > 0) {
+    await directory.takeBack(certificate, now());
+    const named = proxies.map(({ endpoint }) => endpoint).join(', ');
+    throw new CliError(
+      'bad-input',
+      `${named} is etcd's grpc-proxy, behind which readers of Cilium begin again for ever`,
+      {
+        field: '--endpoints',
+        value: named,
+        hint: `name the store itself, as ${peer} reaches it: its etcd listens at ${exposure?.etcd.join(',') ?? 'https://HOST:2379'} here`,
+      },
+    );
+  }
+  const unseen = seen.flatMap(({ endpoint, problem }) =>
+    problem === undefined ? [] : [{ endpoint, problem }],
+  );
   const files = ciliumFiles(cluster, offer, at);
   mkdirSync(out, { recursive: true, mode: 0o700 });
   for (const [name, text] of files) writeSecret(path.join(out, name), text);
   const good = directory.clientsOf(peer, now()).length;
   const names = [...files.keys()];
   if (invocation.json) {
-    printJson({ peer, cluster, directory: out, files: names, certificates: good });
+    printJson({ peer, cluster, directory: out, files: names, certificates: good, unseen });
     return;
   }
   printLine(`for ${peer}, in ${out}: ${names.join(', ')}`);
   printLine(`its agents read ${cluster} once these stand in ${at}, as keys of its Secret:`);
   printLine(`  kubectl -n kube-system create secret generic cilium-clustermesh --from-file=${out}`);
   printLine('its own such files, in our agents’ mesh.configDir, are the other way round');
+  for (const { endpoint, problem } of unseen)
+    printLine(
+      `${endpoint} was not reached from here (${problem}); see that it is the store itself: behind etcd's grpc-proxy readers of Cilium begin again for ever`,
+    );
   if (good > 1)
     printLine(
       `it has ${good} certificates that are good: once it uses these, "causeway mesh revoke ${peer}" takes the others back`,
     );
+}
+
+/** Whether an endpoint is one that a reader of Cilium can use, as that reader sees it. */
+async function lookAt(
+  endpoint: string,
+  { ca, certificate, key }: Omit<StoreOffer, 'serverName'>,
+  cluster: string,
+): Promise<{ readonly endpoint: string; readonly proxy: boolean; readonly problem?: string }> {
+  const reached = { endpoints: [endpoint], tls: { ca, cert: certificate, key } };
+  try {
+    return { endpoint, proxy: await joinsWatches(reached, statePrefix('nodes', cluster)) };
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : String(error);
+    return { endpoint, proxy: false, problem };
+  }
 }
 
 /** Takes certificates back that a peer has no need of any more, or that others have got. */

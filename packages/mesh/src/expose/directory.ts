@@ -210,6 +210,13 @@ export class StoreDirectory {
     return this.#revoke((each) => isClient(each, peer) && each.serial !== keep, now);
   }
 
+  /** Takes back one certificate that was issued and never given. */
+  async takeBack(certificate: string, now: Date): Promise<void> {
+    using _alone = await this.#alone();
+    const { serial } = inspectCertificate(certificate);
+    await this.#revoke((each) => each.serial === serial, now);
+  }
+
   async #revoke(which: (each: Issued) => boolean, now: Date): Promise<readonly string[]> {
     const gone = this.#ledger.issued.filter((each) => !each.revoked && which(each));
     if (gone.length === 0) return [];

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { get } from 'node:https';
 import { test } from 'node:test';
-import { type Kv, KvError } from '@causeway/etcd';
+import { joinsWatches, type Kv, KvError } from '@causeway/etcd';
 import { Authority } from '@causeway/pki';
 import { ExposedStore } from '../../testing/exposed-store.ts';
 import { peerUser, rightsToTry } from '../join/roles.ts';
@@ -63,6 +63,10 @@ test('a peer reads what peers may, directly and by the proxy, and nothing beyond
       await refused(kv.put(key, '1'));
       await refused(kv.delete(key));
     }
+    // A second watch shows which of the two the proxy is: Cilium's readers must not be behind it.
+    const tls = { ca: store.directory.trust, cert: west.certificate, key: west.key };
+    const reached = { endpoints: [at], tls, deadline: 20_000 };
+    assert.equal(await joinsWatches(reached, 'cilium/state/nodes/v1/east/'), at === endpoint);
     assert.equal(await watchOnce(kv, 'cilium/state/nodes/v1/east/'), 'synced', at);
     assert.equal(await watchOnce(kv, 'causeway/registry/'), 'permission-denied', at);
     // What is written is seen at once by who watches through either.
