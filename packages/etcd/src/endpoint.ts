@@ -150,6 +150,8 @@ export class Endpoint {
       'grpc.keepalive_permit_without_calls': 1,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 3_000,
+      // A record of each call that nobody asks for.
+      'grpc.enable_channelz': 0,
       'grpc.max_receive_message_length': 64 * 1024 * 1024,
     };
     let security: ChannelCredentials;

@@ -70,9 +70,10 @@ export class KeptPeers implements AsyncDisposable {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       await clock.sleep(STEP_MS, signal);
+      const now = clock.now();
       for (const kept of this.#peers.values()) {
         if (signal.aborted) return;
-        if (kept.waits(clock.now())) await kept.step(clock.now());
+        if (kept.waits(now)) await kept.step(clock.now());
       }
     }
   }

@@ -83,7 +83,8 @@ export async function lookAfter(
   for (;;) {
     await clock.sleep(LOOK_MS, signal);
     if (signal.aborted) return;
-    for (const peer of peers()) peer.look();
+    const now = clock.now();
+    for (const peer of peers()) peer.look(now);
   }
 }
 
@@ -298,12 +299,12 @@ export class Peer implements AsyncDisposable {
   }
 
   /** Time has passed: what is known of a peer out of contact ages, and what is shown of one may have changed. */
-  look(): void {
+  look(now: number): void {
     if (this.#stop.signal.aborted || this.#ageing !== undefined) return;
-    this.#tellCurrent();
-    const age = this.#contact.age(this.#options.clock.now());
+    this.#tellCurrent(now);
+    const age = this.#contact.age(now);
     if (this.#known && age.type !== 'kept') this.#ageing = this.#grow(age);
-    else this.#show();
+    else this.#show(now);
   }
 
   async #grow(age: Age): Promise<void> {
@@ -316,12 +317,12 @@ export class Peer implements AsyncDisposable {
     this.#show();
   }
 
-  #tellCurrent(): void {
+  #tellCurrent(now: number): void {
     const health = this.#session?.health();
     if (this.#state !== 'ready' || this.#contact.lost || health === undefined) return;
     const { clusterId, revision } = health;
     const store = clusterId === undefined ? {} : { store: { clusterId, revision } };
-    this.#options.target.current?.({ at: this.#options.clock.now(), ...store });
+    this.#options.target.current?.({ at: now, ...store });
   }
 
   async #age(age: Age): Promise<void> {
@@ -358,11 +359,10 @@ export class Peer implements AsyncDisposable {
     this.#show();
   }
 
-  #show(): void {
-    const { table, target, clock } = this.#options;
+  #show(now = this.#options.clock.now()): void {
+    const { table, target } = this.#options;
     const spec = this.#spec;
     if (this.#stop.signal.aborted) return;
-    const now = clock.now();
     const row: MeshPeerRow = {
       name: spec.name,
       source: spec.source,
