@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { silentLog } from '@causeway/daemon';
-import { memoryEtcd } from '@causeway/etcd';
+import { type Lease, memoryEtcd } from '@causeway/etcd';
 import { Address } from '@causeway/ip';
 import { Database, VirtualClock } from '@causeway/tables';
 import { watchedBy } from './echo-rounds.ts';
 import { Presence } from './presence.ts';
 import { edgeObstacle, edgeRole } from './role.ts';
+import type { OpenWords } from './store-watch.ts';
 
 const EDGE = 'causeway.io/edge';
 const EXCLUDE = 'node.kubernetes.io/exclude-from-external-load-balancers';
@@ -94,6 +95,14 @@ function group(
   }));
   const away = new Set<string>();
   const said: string[] = [];
+  /** Who has lost the store alone: it hears nothing of it, and its lease runs out there. */
+  const storeless = new Set<string>();
+  const leases = new Map<string, Lease>();
+  const loseStore = (node: string) => {
+    storeless.add(node);
+    leases.get(node)?.abandon();
+  };
+  const words = new Map<string, (node: string) => boolean>();
   const make = (node: string) => {
     const kv = etcd.connect();
     const asker = (address: Address) => {
@@ -112,14 +121,41 @@ function group(
         [Symbol.dispose]() {},
       };
     };
+    const talk: OpenWords = (isOut) => {
+      words.set(node, isOut);
+      return {
+        ask: async (address, who) => {
+          const name = nodes.find((each) => each.address === address)!.name;
+          return !away.has(name) && words.get(name)!(who);
+        },
+        async [Symbol.asyncDispose]() {},
+      };
+    };
     const reached = <T>(call: () => Promise<T>) =>
-      away.has(node) ? Promise.reject(new Error('no way to the store')) : call();
+      away.has(node) || storeless.has(node)
+        ? Promise.reject(new Error('no way to the store'))
+        : call();
     const presence = new Presence({
       node,
       kv: {
         ...kv,
-        watch: kv.watch.bind(kv),
-        lease: kv.lease.bind(kv),
+        watch: (...args) => {
+          const watch = kv.watch(...args);
+          return {
+            async *batches() {
+              for await (const events of watch.batches()) {
+                while (storeless.has(node)) await clock.sleep(100);
+                yield events;
+              }
+            },
+            [Symbol.asyncDispose]: () => watch[Symbol.asyncDispose](),
+          } as Partial<typeof watch> as typeof watch;
+        },
+        lease: async (...args) => {
+          const lease = await kv.lease(...args);
+          leases.set(node, lease);
+          return lease;
+        },
         health: kv.health.bind(kv),
         get: (...args) => reached(() => kv.get(...args)),
         txn: (...args) => reached(() => kv.txn(...args)),
@@ -127,7 +163,7 @@ function group(
       database: new Database(),
       clock,
       random: () => 0.5,
-      watch: { watched: (living) => watchedBy(node, nodes, living), open: asker },
+      watch: { watched: (living) => watchedBy(node, nodes, living), open: asker, words: talk },
       onChange: () => {},
       log: {
         ...silentLog,
@@ -136,7 +172,7 @@ function group(
     });
     return presence;
   };
-  return { away, mute, said, members: names.map(make) };
+  return { away, mute, storeless, loseStore, said, members: names.map(make) };
 }
 
 const livingOf = (presence: Presence) => [...presence.living].sort().join();
@@ -174,6 +210,33 @@ test('a node whose kernel answers no more is out within a second, says so itself
     );
     for (const each of members) await each[Symbol.asyncDispose]();
   }
+});
+
+test('who has lost the store alone stands back when others say that they go on without it, and no sooner', async () => {
+  const clock = new VirtualClock();
+  await using etcd = memoryEtcd({ clock });
+  const { storeless, loseStore, said, members } = group(['a', 'b', 'c'], clock, etcd);
+  for (const each of members) each.announce(true);
+  await clock.advance(3_000);
+  const [a, b] = members as [Presence, Presence];
+  loseStore('b');
+  for (let passed = 0; a.living.has('b'); passed += 100) {
+    assert.ok(passed < 15_000, 'its lease runs out');
+    assert.ok(b.living.has('b'), 'while others count on it, it goes on');
+    await clock.advance(100);
+  }
+  await clock.advance(1_500);
+  assert.equal(livingOf(b), 'a,c');
+  assert.deepEqual(said, ['b: the store answers others, and they go on without this node']);
+  // Nobody can say more now, and that changes nothing.
+  etcd.stop();
+  await clock.advance(60_000);
+  assert.deepEqual(members.map(livingOf), ['a,c', 'a,c', 'a,c']);
+  etcd.start();
+  storeless.delete('b');
+  await clock.advance(20_000);
+  assert.deepEqual(members.map(livingOf), ['a,b,c', 'a,b,c', 'a,b,c'], 'it comes back by itself');
+  for (const each of members) await each[Symbol.asyncDispose]();
 });
 
 test('a store that is away for all takes nobody out; nor does a node whose own network is gone', async () => {

@@ -110,6 +110,7 @@ async function setUp(down: ReadonlySet<string> = new Set()) {
       heard: () => [],
       [Symbol.dispose]() {},
     }),
+    words: () => ({ ask: async () => false, async [Symbol.asyncDispose]() {} }),
     ...shared,
   });
   /** The labels of a node as the store has them. */

@@ -9,6 +9,8 @@ import { type Watched, watchedBy } from '../edge/echo-rounds.ts';
 import { kernelEchoes, type OpenEcho } from '../edge/group-watch.ts';
 import { Presence } from '../edge/presence.ts';
 import { type EdgeRole, type EdgeView, edgeRole } from '../edge/role.ts';
+import type { OpenWords } from '../edge/store-watch.ts';
+import { udpWords } from '../edge/udp-words.ts';
 import type { OwnNode } from '../node/own-node.ts';
 import type { ServiceController } from './controller.ts';
 import { BackendHealth } from './health/health.ts';
@@ -28,6 +30,7 @@ export interface OutsideServicesOptions {
   /** For tests. */
   readonly probe?: Probe;
   readonly echoes?: OpenEcho;
+  readonly words?: OpenWords;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
@@ -56,7 +59,11 @@ export class OutsideServices implements AsyncDisposable {
     const shared = { node, kv, database, clock, random, log };
     this.presence = new Presence({
       ...shared,
-      watch: { watched: (living) => this.#watched(living), open: options.echoes ?? kernelEchoes },
+      watch: {
+        watched: (living) => this.#watched(living),
+        open: options.echoes ?? kernelEchoes,
+        words: options.words ?? udpWords,
+      },
       onChange: () => this.#changed(),
     });
     this.health = new BackendHealth({
