@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The node itself as an endpoint: after all other programs of a device, what its own sockets are sent and send. Between
- * the node and its own pods the pods' policies decide.
+/* The node itself as an endpoint: after all other programs of a device, what its own sockets are sent and send. What the
+ * node sends its own pods the pods' policies alone decide on: `from_host` takes it to them before this is asked.
  *
  * What began is not cut, whatever the rules say later, and nothing that began before these programs came: of TCP only
  * the opening segments are judged; everything else is entered into conntrack when it was allowed once. What the
@@ -31,7 +31,9 @@ inlined bool keeps_network_alive(const struct packet *p)
 		p->icmp_type == ICMPV6_LISTENER_V2);
 }
 
-noinline_subprogram enum verdict judge(struct __sk_buff *ctx, struct packet *p, struct endpoint *self, __u32 direction)
+/* `pod` is the identity of a pod of this node that speaks, or 0. */
+noinline_subprogram enum verdict judge(struct __sk_buff *ctx, struct packet *p, struct endpoint *self, __u32 direction,
+				       __u32 pod)
 {
 	const union addr *peer = direction == DIR_EGRESS ? &p->tuple.daddr : &p->tuple.saddr;
 	bool tcp = p->tuple.protocol == IPPROTO_TCP;
@@ -50,13 +52,19 @@ noinline_subprogram enum verdict judge(struct __sk_buff *ctx, struct packet *p, 
 		if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 			return VERDICT_PASS;
 	} else {
+		/* What answers the node it asked for, out of this program's sight. */
+		if (pod) {
+			ct_find(&flow, &p->tuple, 0);
+			if (flow.state == CT_STATE_REPLY)
+				return VERDICT_PASS;
+		}
 		ct_find_in(&flow, &p->tuple, 0, CT_SCOPE_HOST);
 		if (flow.entry) {
 			ct_advance(p, &flow);
 			return VERDICT_PASS;
 		}
 	}
-	identity = ipcache_identity(ipcache_lookup(peer), p->ipv6);
+	identity = pod ? pod : ipcache_identity(ipcache_lookup(peer), p->ipv6);
 	p->source_identity = direction == DIR_EGRESS ? self->identity : identity;
 	p->destination_identity = direction == DIR_EGRESS ? identity : self->identity;
 	reason = is_lifeline(p, peer, direction) ? 0 : policy_check(ctx, p, self, direction, identity);
@@ -75,7 +83,8 @@ SEC("tc")
 int host_ingress(struct __sk_buff *ctx)
 {
 	struct packet p = { .hook = HOOK_HOST_POLICY, .direction = DIR_INGRESS };
-	struct endpoint *self;
+	struct endpoint *self, *from;
+	__u32 pod = 0;
 	int reason;
 
 	reason = parse_l3(ctx, &p);
@@ -85,9 +94,15 @@ int host_ingress(struct __sk_buff *ctx)
 	if (!self)
 		return VERDICT_PASS;
 	/* Pods of this node come by its own device, and the node itself by none of these: from a wire it is made up. */
-	if (endpoint_lookup(&p.tuple.saddr))
-		return ctx->ifindex == host_ifindex ? VERDICT_PASS : drop(ctx, &p, DROP_SPOOFED_SOURCE);
-	return reason ? drop(ctx, &p, (__u32)reason) : judge(ctx, &p, self, DIR_INGRESS);
+	from = endpoint_lookup(&p.tuple.saddr);
+	if (from) {
+		if (ctx->ifindex != host_ifindex)
+			return drop(ctx, &p, DROP_SPOOFED_SOURCE);
+		if (from->flags & ENDPOINT_HOST)
+			return VERDICT_PASS;
+		pod = from->identity;
+	}
+	return reason ? drop(ctx, &p, (__u32)reason) : judge(ctx, &p, self, DIR_INGRESS, pod);
 }
 
 SEC("tc")
@@ -106,7 +121,7 @@ int host_egress(struct __sk_buff *ctx)
 	self = this_node(&p.tuple.saddr);
 	if (!self || endpoint_lookup(&p.tuple.daddr) || addr_is_multicast(&p.tuple.daddr))
 		return VERDICT_PASS;
-	return reason ? drop(ctx, &p, (__u32)reason) : judge(ctx, &p, self, DIR_EGRESS);
+	return reason ? drop(ctx, &p, (__u32)reason) : judge(ctx, &p, self, DIR_EGRESS, 0);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

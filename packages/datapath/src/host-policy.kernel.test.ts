@@ -110,6 +110,7 @@ for (const attachMode of ['tcx', 'clsact'] as const) {
         [
           { direction: 'ingress', identity: 6, port: OPEN },
           { direction: 'ingress', identity: 3002, port: OPEN },
+          { direction: 'ingress', identity: 3001, port: OPEN },
           { direction: 'egress', identity: 6, port: OPEN },
           { direction: 'egress', identity: 3002, port: OPEN },
         ],
@@ -130,7 +131,8 @@ for (const attachMode of ['tcx', 'clsact'] as const) {
           cases.push(['from a pod', pod, inside, port, expected]);
           cases.push(['to a pod', a, pod[family], port, expected]);
         }
-        cases.push(['own pod to node', own, inside, CLOSED, true]);
+        cases.push(['own pod to node', own, inside, OPEN, true]);
+        cases.push(['own pod to node', own, inside, CLOSED, false]);
         cases.push(['node to own pod', a, own[family], CLOSED, true]);
         cases.push(['pod to pod', own, pod[family], CLOSED, true]);
       }
