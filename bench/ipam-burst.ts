@@ -4,6 +4,7 @@
  */
 import { type Bar, type Benchmark, type Figure, median, quantile } from './lib/benchmark.ts';
 import { namespaces } from './lib/namespaces.ts';
+import { attachPod, detachPod } from './lib/pods.ts';
 import { type BenchLab, benchLab } from './lib/site.ts';
 
 const PACE_MS = 50;
@@ -70,44 +71,26 @@ async function until(what: string, condition: () => Promise<boolean>): Promise<v
 
 const podName = (kind: string, index: number): string => `${kind}-${index}`;
 
+/** What the answer took, ms. */
+async function attach(site: BenchLab, pod: string, netns: string): Promise<number> {
+  const { ms, status, body } = await attachPod(site, pod, netns);
+  if (status !== 201) throw new Error(`the agent answers ${status}: ${JSON.stringify(body)}`);
+  return ms;
+}
+
 /** One burst at its pace, whatever the answers take; the milliseconds of each from question to answer. */
 async function burst(site: BenchLab, kind: string, tag: string): Promise<number[]> {
-  const agent = site.lab.agent('n1');
   const started = performance.now();
   const one = async (index: number): Promise<number> => {
     await sleep(Math.max(0, started + index * PACE_MS - performance.now()));
-    const asked = performance.now();
-    const { status, body } = await agent.ask('POST', '/v1/endpoints', {
-      containerId: podName(kind, index),
-      netns: `/run/netns/${tag}${index}`,
-      ifname: 'eth0',
-      podNamespace: 'default',
-      podName: podName(kind, index),
-    });
-    if (status !== 201) throw new Error(`the agent answers ${status}: ${JSON.stringify(body)}`);
-    return performance.now() - asked;
+    return await attach(site, podName(kind, index), `${tag}${index}`);
   };
   const all = await Promise.all(Array.from({ length: PODS }, (_, index) => one(index)));
   return all;
 }
 
-/** A pod that stays, so that the node has a CIDR of the pool: the very first of a pool does wait for the operator. */
-async function anchor(site: BenchLab, kind: string, netns: string): Promise<void> {
-  const { status, body } = await site.lab.agent('n1').ask('POST', '/v1/endpoints', {
-    containerId: `anchor-${kind}`,
-    netns: `/run/netns/${netns}`,
-    ifname: 'eth0',
-    podNamespace: 'default',
-    podName: `anchor-${kind}`,
-  });
-  if (status !== 201) throw new Error(`the agent answers ${status}: ${JSON.stringify(body)}`);
-}
-
 async function clear(site: BenchLab, kind: string): Promise<void> {
-  const agent = site.lab.agent('n1');
-  for (let index = 0; index < PODS; index += 1) {
-    await agent.ask('DELETE', `/v1/endpoints/by-container/${podName(kind, index)}/eth0`);
-  }
+  for (let index = 0; index < PODS; index += 1) await detachPod(site, podName(kind, index));
 }
 
 const ipamBurst: Benchmark = async ({ quick, log }) => {
@@ -136,7 +119,8 @@ const ipamBurst: Benchmark = async ({ quick, log }) => {
   const names = Array.from({ length: PODS }, (_, index) => index);
   for (const [index, kind] of Object.values(VARIANTS).entries()) {
     await store.apply(pods(kind, [`anchor-${kind}`, ...names.map((each) => podName(kind, each))]));
-    await anchor(site, kind, `${tag}${PODS + index}`);
+    // One that stays, so that the node has a CIDR of the pool: the very first of a pool does wait for the operator.
+    await attach(site, `anchor-${kind}`, `${tag}${PODS + index}`);
   }
   const samples: Record<string, number[][]> = { 'one CIDR': [], 'three borders': [] };
   const grown: number[] = [];

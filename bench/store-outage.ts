@@ -4,6 +4,7 @@
  */
 import { type Bar, type Benchmark, median, ownFigure, quantile } from './lib/benchmark.ts';
 import { namespaces } from './lib/namespaces.ts';
+import { attachPod, detachPod } from './lib/pods.ts';
 import { type BenchLab, benchLab } from './lib/site.ts';
 
 const AWAY_SECONDS = { full: 600, quick: 40 };
@@ -60,15 +61,9 @@ class Turnover {
 
   async #add(): Promise<void> {
     const index = this.#next++;
-    const asked = performance.now();
-    const { status, body } = await this.#site.lab.agent('n1').ask('POST', '/v1/endpoints', {
-      containerId: podName(index),
-      netns: `/run/netns/${this.#tag}${index % PODS}`,
-      ifname: 'eth0',
-      podNamespace: 'default',
-      podName: podName(index),
-    });
-    this.adds.push(performance.now() - asked);
+    const netns = `${this.#tag}${index % PODS}`;
+    const { ms, status, body } = await attachPod(this.#site, podName(index), netns);
+    this.adds.push(ms);
     if (status !== 201) {
       this.failures++;
       return;
@@ -80,9 +75,7 @@ class Turnover {
   }
 
   async #remove(index: number): Promise<void> {
-    const path = `/v1/endpoints/by-container/${podName(index)}/eth0`;
-    const { status } = await this.#site.lab.agent('n1').ask('DELETE', path);
-    if (status !== 200) this.failures++;
+    if ((await detachPod(this.#site, podName(index))) !== 200) this.failures++;
     this.#standing.delete(index);
   }
 }

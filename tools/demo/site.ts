@@ -38,6 +38,9 @@ export interface Expectation {
   readonly answer?: (answer: string) => boolean;
 }
 
+/** Who asks whom at which port, over both families. */
+type Asked = [what: string, from: string, to: string, port: number, wanted: Outcome];
+
 /** The running lab as the demonstration's acts see it. */
 export class Site {
   readonly lab: Lab;
@@ -122,36 +125,21 @@ export class Site {
     );
   }
 
-  async http(
-    what: string,
-    from: string,
-    to: string,
-    port: number,
-    wanted: Outcome,
-  ): Promise<Expectation[]> {
-    return this.both(async (family) => {
-      const address = await this.address(to, family);
-      return {
-        what,
-        wanted,
-        attempt: (seconds) => this.lab.traffic.http(this.place(from), address, port, { seconds }),
-      };
-    });
+  http(...asked: Asked): Promise<Expectation[]> {
+    return this.#reaches('http', asked);
   }
 
-  async tcp(
-    what: string,
-    from: string,
-    to: string,
-    port: number,
-    wanted: Outcome,
-  ): Promise<Expectation[]> {
+  tcp(...asked: Asked): Promise<Expectation[]> {
+    return this.#reaches('tcp', asked);
+  }
+
+  #reaches(by: 'http' | 'tcp', [what, from, to, port, wanted]: Asked): Promise<Expectation[]> {
     return this.both(async (family) => {
       const address = await this.address(to, family);
       return {
         what,
         wanted,
-        attempt: (seconds) => this.lab.traffic.tcp(this.place(from), address, port, { seconds }),
+        attempt: (seconds) => this.lab.traffic[by](this.place(from), address, port, { seconds }),
       };
     });
   }

@@ -4,6 +4,7 @@ import type { Clock, Database, InitialSource } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import { reconcilerHealth } from '../health.ts';
+import { PacedWork } from '../paced-work.ts';
 import { PlanMemo } from './memo.ts';
 import { type Announcement, type BgpPlan, planBgp } from './plan.ts';
 import { SpeakerReach } from './reach.ts';
@@ -15,8 +16,6 @@ import { type DerivedTables, derivedTables } from './tables.ts';
 
 /** A rollout changes readiness pod by pod; what follows is told the speaker at most this often. */
 const SETTLE_MS = 50;
-/** Of the agent's time at most one part in so many goes to announcements, however fast services change. */
-const SHARE = 10;
 /** How soon a speaker that was started again is noticed. */
 const WATCH_MS = 1_000;
 
@@ -57,14 +56,12 @@ export class BgpController implements AsyncDisposable {
   readonly #undo: (() => void)[];
   readonly #stop = new AbortController();
   readonly #watching: Promise<void>;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #pace = new PacedWork(SETTLE_MS, () => this.#work());
   #plan: BgpPlan | undefined;
   #byPrefix: ReadonlyMap<Prefix, readonly Announcement[]> | undefined;
   readonly #reach: SpeakerReach;
   readonly #memo = new PlanMemo();
   readonly #inputs: InputReader;
-  /** How long the last plan took: the next waits for a multiple of it, so that pods are not kept waiting. */
-  #busyMs = 0;
   #speaker: SpeakerStatus | undefined;
 
   constructor(options: BgpControllerOptions) {
@@ -86,7 +83,7 @@ export class BgpController implements AsyncDisposable {
         return nothing ? [] : this.#reconciler.told;
       },
     });
-    const schedule = () => this.#schedule();
+    const schedule = () => this.#pace.schedule();
     this.#inputs = new InputReader(options.config, sources);
     this.#undo = this.#inputs.follow(schedule);
     schedule();
@@ -154,7 +151,7 @@ export class BgpController implements AsyncDisposable {
 
   /** Addresses that come and go with their pods have changed. */
   replan(): void {
-    this.#schedule();
+    this.#pace.schedule();
   }
 
   /** Resolves when the speaker has taken all that there is to tell; for tests. */
@@ -162,26 +159,11 @@ export class BgpController implements AsyncDisposable {
     await this.#reconciler.reconciler.settled(signal);
   }
 
-  #schedule(): void {
-    this.#timer ??= setTimeout(
-      () => {
-        this.#timer = undefined;
-        const started = performance.now();
-        this.#work();
-        this.#busyMs = performance.now() - started;
-      },
-      Math.max(SETTLE_MS, this.#busyMs * SHARE),
-    );
-  }
-
   #work(): void {
     const { log, onAttracted, database } = this.#options;
     if (this.#inputs.waiting() !== undefined) {
       // Not all sources commit a row when they have been read: an empty kind says nothing.
-      this.#timer ??= setTimeout(() => {
-        this.#timer = undefined;
-        this.#work();
-      }, SETTLE_MS * 4);
+      this.#pace.later(SETTLE_MS * 4);
       return;
     }
     let plan: BgpPlan;
@@ -248,7 +230,7 @@ export class BgpController implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
-    clearTimeout(this.#timer);
+    this.#pace[Symbol.dispose]();
     for (const undo of this.#undo) undo();
     await this.#watching;
     await this.#reconciler[Symbol.asyncDispose]();

@@ -9,14 +9,13 @@ import { edgeRole } from '../edge/role.ts';
 import type { EndpointTable } from '../endpoints/table.ts';
 import { addressList } from '../endpoints/table.ts';
 import type { DeviceView } from '../host/devices.ts';
+import { PacedWork } from '../paced-work.ts';
 import { type NamespaceTable, type PodTable, podKey } from '../sources/pods.ts';
 import { type EgressPlan, type EgressPod, type EgressRow, planEgress } from './plan.ts';
 
 /** A rollout changes pods one by one; what follows is worked out at most this often. */
 const SETTLE_MS = 20;
 const RETRY_MS = 1_000;
-/** Of the agent's time at most one part in so many goes to egress policies, however many pods change. */
-const SHARE = 10;
 
 export interface EgressControllerOptions {
   readonly node: string;
@@ -47,10 +46,9 @@ export class EgressController implements Disposable {
   readonly table: Table<EgressRow>;
   readonly #options: EgressControllerOptions;
   readonly #undo: (() => void)[];
-  #timer: NodeJS.Timeout | undefined;
+  readonly #pace = new PacedWork(SETTLE_MS, () => this.#work());
   #plan: EgressPlan | undefined;
   #problem: string | undefined;
-  #busyMs = 0;
 
   constructor(options: EgressControllerOptions) {
     this.#options = options;
@@ -95,15 +93,7 @@ export class EgressController implements Disposable {
   }
 
   schedule(): void {
-    this.#timer ??= setTimeout(
-      () => {
-        this.#timer = undefined;
-        const started = performance.now();
-        this.#work();
-        this.#busyMs = performance.now() - started;
-      },
-      Math.max(SETTLE_MS, this.#busyMs * SHARE),
-    );
+    this.#pace.schedule();
   }
 
   #work(): void {
@@ -111,10 +101,7 @@ export class EgressController implements Disposable {
     const known = [policies, pods, namespaces, nodes].every(({ initialized }) => initialized);
     if (!known || !presence.synced) {
       // Without policies nobody waits for anything; with them, not all sources commit when they have been read.
-      this.#timer ??= setTimeout(() => {
-        this.#timer = undefined;
-        this.#work();
-      }, SETTLE_MS * 10);
+      this.#pace.later(SETTLE_MS * 10);
       return;
     }
     const before = JSON.stringify([this.held, this.candidate]);
@@ -185,7 +172,7 @@ export class EgressController implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
+    this.#pace[Symbol.dispose]();
     for (const undo of this.#undo) undo();
   }
 }
