@@ -21,6 +21,8 @@ export interface NodeRow {
   readonly labels: Readonly<Record<string, string>>;
   /** What its agent says of itself; nothing of nodes that run another program. */
   readonly routingMode?: RoutingMode | undefined;
+  /** Which of the nodes was here first; less is earlier. */
+  readonly turn?: number;
 }
 
 export type NodeTable = Table<NodeRow, string, 'address'>;
@@ -65,13 +67,14 @@ function followNodes(
 ): void {
   const tracker = from.changes('nodes', 'start');
   const initial = to.source('mesh');
+  let turns = 0;
   const follow = () => {
     if (signal.aborted) return;
     const changes: Change<MeshNode, string>[] = [];
     while (tracker.pending) changes.push(...tracker.take());
     to.database.write(() => {
       for (const { type, key, row } of changes) {
-        if (type === 'put') to.put(nodeRow(row));
+        if (type === 'put') to.put(nodeRow(row, to.get(key)?.turn ?? ++turns));
         else trust.whenSettled(() => !from.has(key) && to.delete(key), signal);
       }
     });
@@ -84,8 +87,9 @@ function followNodes(
   });
 }
 
-function nodeRow(node: MeshNode): NodeRow {
+function nodeRow(node: MeshNode, turn: number): NodeRow {
   return {
+    turn,
     cluster: node.cluster,
     name: node.name,
     addresses: node.addresses.flatMap(({ type, ip }) => {
@@ -98,6 +102,18 @@ function nodeRow(node: MeshNode): NodeRow {
       (mode) => mode === node.annotations?.[NODE_ANNOTATIONS.routingMode],
     ),
   };
+}
+
+/**
+ * Whose an address is that several nodes say they have, of which an IP entry says nothing: the own cluster's, then that
+ * of the one that was here first, as with entries.
+ */
+export function nodeAt(nodes: NodeTable, address: Address, own: string): NodeRow | undefined {
+  const rank = ({ cluster, turn = 0 }: NodeRow) => (cluster === own ? turn : 2 ** 52 + turn);
+  let best: NodeRow | undefined;
+  for (const node of nodes.by('address', address))
+    if (best === undefined || rank(node) < rank(best)) best = node;
+  return best;
 }
 
 /** Addresses by which a node is reached, best first; never those inside its pod CIDRs. */

@@ -1,7 +1,7 @@
 import { RESERVED } from '@causeway/identity';
 import { Address, type Family, Prefix, PrefixTrie } from '@causeway/ip';
 import type { IpEntry, RoutingMode } from '@causeway/mesh';
-import { type ClusterTables, type NodeRow, nodeKey, reachable } from '../cluster/tables.ts';
+import { type ClusterTables, type NodeRow, nodeAt, nodeKey, reachable } from '../cluster/tables.ts';
 import type { NodeWays } from '../host/node-ways.ts';
 import type { CidrIdentityTable } from '../policy/cidr-identities.ts';
 import type { NodeIdentities, OtherNode } from '../policy/node-identities.ts';
@@ -77,7 +77,7 @@ export class IpcacheResolver implements Disposable {
     }
     if (Prefix.isHost(prefix)) {
       const address = Prefix.address(prefix);
-      const node = tables.nodes.first('address', address);
+      const node = nodeAt(tables.nodes, address, this.#context.cluster);
       if (node !== undefined) return { ...this.#nodeAddress(node, address), isProtected };
     }
     const own = cidrs.get(prefix)?.identity;
@@ -207,7 +207,8 @@ export class IpcacheResolver implements Disposable {
   }
 
   #findWay(host: Address): HostWay {
-    const node = this.#context.tables.nodes.first('address', host);
+    const { tables, cluster } = this.#context;
+    const node = nodeAt(tables.nodes, host, cluster);
     if (node !== undefined) return hostWay(this.#nodeTunnel(node), true);
     const ends = Address.family(host) === this.#context.underlayFamily;
     return hostWay(this.#tunnelsExist && ends ? host : undefined, false);

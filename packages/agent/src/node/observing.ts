@@ -1,6 +1,6 @@
 import type { PolicyEngine } from '@causeway/policy';
 import type { Clock } from '@causeway/tables';
-import type { ClusterTables } from '../cluster/tables.ts';
+import { type ClusterTables, nodeAt } from '../cluster/tables.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import type { DatapathEvent, NodeDatapath } from '../datapath/ports.ts';
 import type { EndpointTable } from '../endpoints/table.ts';
@@ -39,7 +39,8 @@ export class Observing {
       complete,
       endpoints,
       nameOf: (address) =>
-        cluster.ipEntries.winner(address)?.pod ?? cluster.nodes.first('address', address)?.name,
+        cluster.ipEntries.winner(address)?.pod ??
+        nodeAt(cluster.nodes, address, config.cluster.name)?.name,
       now: () => clock.now(),
     });
     datapath.onEvent((event) => this.#publish(event));

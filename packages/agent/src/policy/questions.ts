@@ -2,7 +2,7 @@ import { isReserved, LabelSet, NumericIdentity, parseLabel, reservedId } from '@
 import { Address, Prefix } from '@causeway/ip';
 import type { Party, PolicyEngine, Trace } from '@causeway/policy';
 import type { FlowEnd, TraceBody } from '../api/schemas.ts';
-import type { ClusterTables, NodeRow } from '../cluster/tables.ts';
+import { type ClusterTables, type NodeRow, nodeAt } from '../cluster/tables.ts';
 import type { EndpointTable } from '../endpoints/table.ts';
 import { AgentError } from '../errors.ts';
 import { nodeLabelsOf } from '../host-endpoint/controller.ts';
@@ -72,7 +72,7 @@ function partyOfAddress(address: Address, context: QuestionContext): Party {
   const local = endpoints.first('address', address);
   if (local !== undefined) return { endpoint: local.record.id };
   const host = node.endpoint();
-  const holder = cluster.nodes.first('address', address);
+  const holder = nodeAt(cluster.nodes, address, labels.cluster);
   if (host !== undefined && holder !== undefined && isOwn(holder, context))
     return { endpoint: host };
   const known = ipcache.resolve(Prefix.host(address));
