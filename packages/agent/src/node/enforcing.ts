@@ -16,8 +16,6 @@ import { PolicyFeed } from '../policy/feed.ts';
 import { NodeIdentities, type NodeIdentitiesLinks } from '../policy/node-identities.ts';
 import type { Foundation } from './foundation.ts';
 
-const LOOK_MS = 20;
-
 export interface EnforcingOptions {
   readonly config: AgentConfig;
   readonly foundation: Foundation;
@@ -37,13 +35,11 @@ export class Enforcing implements Disposable {
   /** Nodes that policies tell apart. */
   readonly nodes: NodeIdentities;
   readonly #feed: PolicyFeed;
-  readonly #clock: Clock;
   readonly #cidrsKnown;
   #others: NodeIdentitiesLinks['others'] = () => [];
 
   constructor(options: EnforcingOptions) {
     const { config, foundation, datapath, endpoints, clock, random, log } = options;
-    this.#clock = clock;
     this.cidrs = cidrIdentityTable(foundation.database);
     // They are known once the policies are.
     this.#cidrsKnown = this.cidrs.source('policies');
@@ -111,7 +107,7 @@ export class Enforcing implements Disposable {
   }
 
   async #whenKnown(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted && !this.controller.synced) await this.#clock.sleep(LOOK_MS, signal);
+    await this.controller.whenSynced(signal);
     if (this.controller.synced) this.#cidrsKnown.done();
   }
 

@@ -2,7 +2,7 @@ import { type Log, messageWithCauses } from '@causeway/daemon';
 import { LabelSet } from '@causeway/identity';
 import type { Prefix } from '@causeway/ip';
 import type { EndpointPolicy, PolicyDiff, PolicyEngine, PolicySetChange } from '@causeway/policy';
-import type { Clock } from '@causeway/tables';
+import { type Clock, Gate } from '@causeway/tables';
 import type { HealthRow } from '../api/types.ts';
 import type { EndpointEnforcement } from '../endpoints/ports.ts';
 import type { EndpointRecord } from '../endpoints/record.ts';
@@ -52,6 +52,7 @@ export class PolicyController implements EndpointEnforcement, Disposable {
       }
     | undefined;
   #synced = false;
+  readonly #turned = new Gate();
   #scheduled = false;
   #closed = false;
 
@@ -70,6 +71,11 @@ export class PolicyController implements EndpointEnforcement, Disposable {
 
   get synced(): boolean {
     return this.#synced;
+  }
+
+  /** Resolves when the kernel follows the engine, or when the signal aborts. */
+  async whenSynced(signal: AbortSignal): Promise<void> {
+    while (!this.#synced && !signal.aborted) await this.#turned.wait(signal);
   }
 
   get writer(): OrderedWriter<unknown> {
@@ -165,6 +171,7 @@ export class PolicyController implements EndpointEnforcement, Disposable {
   sync(): void {
     if (this.#synced) return;
     this.#synced = true;
+    this.#turned.open();
     const wanted = new Map<number, Set<string>>();
     this.#flush((change) => {
       wanted.set(change.policyId, new Set(change.upserts.map(keyText)));
