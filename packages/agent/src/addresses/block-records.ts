@@ -38,6 +38,8 @@ export class BlockRecords implements AsyncDisposable {
   #wanted = new Map<Prefix, boolean>();
   #asked = new Map<Prefix, number>();
   #scanned = Number.NEGATIVE_INFINITY;
+  /** How often something was called for: what is being read then may be too old. */
+  #calls = 0;
 
   constructor(options: BlockRecordsOptions) {
     this.#options = options;
@@ -61,24 +63,31 @@ export class BlockRecords implements AsyncDisposable {
     for (const cidr of this.#known.keys()) if (!blocks.has(cidr)) this.#known.delete(cidr);
     for (const cidr of this.#asked.keys()) if (!blocks.has(cidr)) this.#asked.delete(cidr);
     this.#wanted = new Map(blocks);
-    if (urgent) this.#wake.open();
+    if (urgent) this.#call();
   }
 
   /** What the store says of the node has changed: all of it is read again. */
   again(): void {
     this.#asked.clear();
+    this.#call();
+  }
+
+  #call(): void {
+    this.#calls++;
     this.#wake.open();
   }
 
   async #run(signal: AbortSignal): Promise<void> {
     const { clock, onChange, log } = this.#options;
     while (!signal.aborted) {
+      const calls = this.#calls;
       try {
         if (await this.#round(signal)) onChange();
       } catch (error) {
         if (signal.aborted) return;
         log.debug({ error: messageWithCauses(error) }, 'the records of pod CIDRs cannot be read');
       }
+      if (calls !== this.#calls) continue;
       const waits = [...this.#wanted.values()].some((each) => each);
       const done = new AbortController();
       const either = AbortSignal.any([signal, done.signal]);
@@ -93,6 +102,7 @@ export class BlockRecords implements AsyncDisposable {
   /** Whether anything is another than before. */
   async #round(signal: AbortSignal): Promise<boolean> {
     const { kv, node, clock } = this.#options;
+    const calls = this.#calls;
     const due = [...this.#wanted].filter(
       ([cidr, waits]) =>
         clock.now() - (this.#asked.get(cidr) ?? Number.NEGATIVE_INFINITY) >=
@@ -103,7 +113,7 @@ export class BlockRecords implements AsyncDisposable {
     await Promise.all(
       due.map(async ([cidr]) => {
         const entry = await kv.get(podCidrKey(cidr), { signal });
-        this.#asked.set(cidr, clock.now());
+        if (calls === this.#calls) this.#asked.set(cidr, clock.now());
         const record = entry && decodePodCidr(entry);
         if (record === undefined) missing.push(cidr);
         else {

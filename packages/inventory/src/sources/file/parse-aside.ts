@@ -35,6 +35,7 @@ export async function parseAside(
   });
   const stop = () => void worker.terminate();
   signal.addEventListener('abort', stop);
+  if (signal.aborted) stop();
   try {
     // An error of the thread rejects this.
     await once(worker, 'exit');
