@@ -14,7 +14,11 @@ import { PolicyError } from './refusal.ts';
 
 /** One end of a question: an endpoint of this node, a number, labels, or an address. */
 export type Party =
-  | { readonly endpoint: number }
+  | {
+      readonly endpoint: number;
+      /** The identity that the other side knows it by, if that is not its own. */
+      readonly as?: number | undefined;
+    }
   | {
       readonly identity: number;
       /** Of its Node, if it is a node that is an endpoint itself. */
@@ -46,12 +50,13 @@ export function resolveParty(engine: PolicyEngine, party: Party, index: number):
     if (known === undefined) {
       throw new PolicyError('unknown-party', party, `no endpoint ${party.endpoint} on this node`);
     }
-    const { identity, labels } = known.endpoint;
+    const { identity: own, labels } = known.endpoint;
+    const identity = party.as ?? own;
     return {
       view: engine.identities.get(identity) ?? engine.view(identity, labels),
       stranger: !engine.identities.has(identity),
       subject: known.set.spec,
-      text: describe(labels, identity),
+      text: describe(labels, own),
     };
   }
   if ('identity' in party) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { silentLog } from '@causeway/daemon';
 import { type Kv, memoryEtcd, systemClock } from '@causeway/etcd';
-import { ClusterId, identityLayout, podLabels } from '@causeway/identity';
+import { ClusterId, identityLayout, LabelSet, label, podLabels } from '@causeway/identity';
 import { MeshReader } from '@causeway/mesh';
 import { PolicyEngine, type Trace } from '@causeway/policy';
 import { Database } from '@causeway/tables';
@@ -69,6 +69,9 @@ class Agent implements AsyncDisposable {
   readonly kv: Kv;
   readonly cluster: ClusterTables;
   readonly backend: NodeBackend;
+  readonly engine: PolicyEngine;
+  /** The node as an endpoint. */
+  host: number | undefined;
   readonly #etcd = memoryEtcd({ clock: systemClock });
   readonly #stop = new AbortController();
   readonly #reader: MeshReader;
@@ -80,6 +83,7 @@ class Agent implements AsyncDisposable {
     this.cluster = clusterTables(database, trusted, this.#stop.signal, 'own');
     const { cluster } = this;
     const engine = new PolicyEngine({ cluster: 'own', families: ['ipv4', 'ipv6'] });
+    this.engine = engine;
     const policies = policyTables(database);
     const endpoints = endpointTable(database);
     this.#feed = new PolicyFeed({
@@ -114,7 +118,7 @@ class Agent implements AsyncDisposable {
       nodeIdentities: { of: (_, __, base) => base },
       protectedSockets: protectedTable(database),
     });
-    const node = { name: 'a', endpoint: () => undefined };
+    const node = { name: 'a', endpoint: () => this.host };
     const sources = { cluster: 'own' } as never;
     const questions = { node, engine, endpoints, cluster, labels: sources, ipcache };
     this.backend = new NodeBackend({ questions } as never);
@@ -211,4 +215,39 @@ test('what-if names the machines of an inventory that a change lets in or shuts 
     'app=web, TCP 80: deny → allow (CiliumNetworkPolicy shop/till ingress[0].toPorts[0])',
   ]);
   assert.equal(agent.ask('192.0.2.10', TILL, 80).verdict, 'allow', 'a question changes nothing');
+});
+
+test('a node that is an endpoint and its own pods: both judge what it is sent, the pods alone what it sends', async () => {
+  await using agent = new Agent();
+  const labels = podLabels({ cluster: 'own', namespace: 'shop', labels: { app: 'ledger' } });
+  agent.host = 65_536;
+  agent.engine.setIdentity(70_001, labels);
+  const nodeLabels = LabelSet.of([label('reserved', 'host')]);
+  const node = { id: agent.host, identity: 70_001, labels, nodeLabels };
+  agent.engine.setEndpoint({ ...node, namedPorts: [], audit: false });
+  agent.engine.apply({
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumClusterwideNetworkPolicy',
+    metadata: { name: 'host-fw' },
+    spec: {
+      nodeSelector: {},
+      ingress: [{ fromEndpoints: [{ matchLabels: { app: 'till' } }], toPorts: port('22') }],
+      egress: [{ toEntities: ['none'] }],
+    },
+  });
+  assert.equal(agent.ask(TILL, 'node', 22).ingress.verdict, 'allow');
+  assert.equal(agent.ask(TILL, 'node', 23).ingress.verdict, 'deny');
+  assert.equal(
+    agent.ask(TILL, 'node', 22).egress.verdict,
+    'deny',
+    'the till may reach its database',
+  );
+  agent.engine.apply({
+    ...TILL_POLICY,
+    metadata: { name: 'to-host', namespace: 'shop' },
+    spec: { ...TILL_POLICY.spec, ingress: undefined, egress: [{ toEntities: ['host'] }] },
+  });
+  assert.equal(agent.ask(TILL, 'node', 22).verdict, 'allow', 'to its pods it is the host');
+  assert.equal(agent.ask('node', TILL, 80).verdict, 'allow');
+  assert.equal(agent.ask('node', '203.0.113.1', 80).verdict, 'deny');
 });

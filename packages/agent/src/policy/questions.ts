@@ -1,4 +1,11 @@
-import { isReserved, LabelSet, NumericIdentity, parseLabel, reservedId } from '@causeway/identity';
+import {
+  isReserved,
+  LabelSet,
+  NumericIdentity,
+  parseLabel,
+  RESERVED,
+  reservedId,
+} from '@causeway/identity';
 import { Address, Prefix } from '@causeway/ip';
 import type { Party, PolicyEngine, Trace } from '@causeway/policy';
 import type { FlowEnd, TraceBody } from '../api/schemas.ts';
@@ -24,9 +31,14 @@ export function answerTrace(
   body: TraceBody,
   context: QuestionContext,
 ): Trace & { allowed: boolean } {
+  const { from, to } = amongOwn(
+    partyOf(body.from, 'from', context),
+    partyOf(body.to, 'to', context),
+    context,
+  );
   const answer = context.engine.trace({
-    from: partyOf(body.from, 'from', context),
-    to: partyOf(body.to, 'to', context),
+    from,
+    to,
     protocol:
       body.protocol === undefined
         ? 'TCP'
@@ -84,6 +96,20 @@ function partyOfAddress(address: Address, context: QuestionContext): Party {
     holder.cluster !== labels.cluster
     ? { identity }
     : { identity, nodeLabels: nodeLabelsOf(holder.labels) };
+}
+
+/**
+ * Between this node and its own pods, as the programs have it: to the pods it is `host`, whatever identity others know
+ * it by, and what it sends them its own policy does not judge.
+ */
+function amongOwn(from: Party, to: Party, { node }: QuestionContext): { from: Party; to: Party } {
+  const host = node.endpoint();
+  const isHost = (party: Party) => 'endpoint' in party && party.endpoint === host;
+  const isPod = (party: Party) => 'endpoint' in party && party.endpoint !== host;
+  if (isHost(from) && isPod(to)) return { from: { identity: RESERVED.host }, to };
+  if (host !== undefined && isPod(from) && isHost(to))
+    return { from, to: { endpoint: host, as: RESERVED.host } };
+  return { from, to };
 }
 
 const isOwn = (holder: NodeRow, { node, labels }: QuestionContext): boolean =>
