@@ -179,6 +179,7 @@ export { type OwnRange, Ranges } from './src/peers/ranges.ts';
 export type { PeerStore, PeerStream, Upstream } from './src/peers/session.ts';
 export { type MeshPeerTable, meshPeerTable } from './src/peers/table.ts';
 export { PEER_LIMITS, TableTarget } from './src/peers/table-target.ts';
+export type { Allowed } from './src/peers/trust.ts';
 export type {
   BadPeer,
   MeshPeerRow,

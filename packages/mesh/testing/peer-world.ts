@@ -19,6 +19,7 @@ import { lookAfter, Peer, type PeerEvent } from '../src/peers/peer.ts';
 import { Ranges } from '../src/peers/ranges.ts';
 import { meshPeerTable } from '../src/peers/table.ts';
 import { TableTarget } from '../src/peers/table-target.ts';
+import type { Allowed } from '../src/peers/trust.ts';
 import type { MeshPeerRow, PeerSpec } from '../src/peers/types.ts';
 import { Room, type RoomLimits } from '../src/room.ts';
 import { type MeshTables, meshTables } from '../src/rows.ts';
@@ -194,16 +195,11 @@ export class PeerWorld implements AsyncDisposable {
     this.#beating = this.#beating.filter((each) => each !== store);
   }
 
-  target(
-    name: string,
-    expectedId?: number,
-    kept?: KeptPeer,
-    allowed?: readonly Prefix[],
-  ): TableTarget {
+  target(name: string, expectedId?: number, kept?: KeptPeer, allowed?: Allowed): TableTarget {
     return new TableTarget({
       name,
       expectedId: () => expectedId,
-      allowedCIDRs: () => allowed,
+      allowed: () => allowed,
       maxConnectedClusters: 255,
       layout: identityLayout(255),
       tables: this.tables,
@@ -222,12 +218,7 @@ export class PeerWorld implements AsyncDisposable {
     return { name, endpoints, ...rest, stamp: `${name} ${JSON.stringify(more)}`, ...more };
   }
 
-  join(
-    store: MemoryPeerStore,
-    expectedId?: number,
-    kept?: KeptPeer,
-    allowed?: readonly Prefix[],
-  ): Peer {
+  join(store: MemoryPeerStore, expectedId?: number, kept?: KeptPeer, allowed?: Allowed): Peer {
     const peer = new Peer({
       spec: this.spec(store.name),
       connect: () => {

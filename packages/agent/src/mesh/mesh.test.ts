@@ -155,6 +155,36 @@ test('what becomes ours is taken from a peer that has it, and given back when it
   assert.equal(t.mesh.table.get('east')?.losses, 0, 'reading again is no loss of contact');
 });
 
+test('where the address plan says what a peer has, nothing else of it is believed', async () => {
+  await using t = await setUp('cache', 60);
+  t.describe('east', 'endpoints: ["https://192.0.7.100:2379"]\n');
+  await t.ready();
+  await until('ready', () => t.mesh.table.get('east')?.state === 'ready');
+  const has = () => t.cluster.ipEntries.get('east', '10.7.0.9') !== undefined;
+  assert.ok(has());
+  const store = etcdStore(t.kv);
+  const plan = (cluster: object) => ({
+    apiVersion: 'causeway.io/v1' as const,
+    kind: 'AddressPlan' as const,
+    metadata: { name: 'global' },
+    spec: { regions: [{ name: 'eu', vpcs: [{ name: 'v', clusters: [cluster] }] }] },
+  });
+  const pods = ['10.8.0.0/16'];
+  const { metadata } = await store.create(
+    plan({ name: 'east', pods, nodes: ['192.0.7.0/24'] }) as never,
+  );
+  await until('it goes', () => !has());
+  const why = (await meshWhy(t.mesh, '10.7.0.9')) as AddressWhy;
+  assert.match(
+    why.refused.map(({ cluster, reason }) => `${cluster}: ${reason}`).join(),
+    /east: 10\.7\.0\.9 lies outside what AddressPlan global names for cluster east/,
+  );
+  // A plan that leaves out what nodes have does not say enough to refuse anything.
+  await store.update({ ...plan({ name: 'east', pods }), metadata } as never);
+  await until('it is back', has);
+  assert.equal(t.mesh.table.get('east')?.losses, 0);
+});
+
 test('a peer out of reach holds a start up for its time only, and its health says why', async () => {
   await using t = await setUp('direct', 1);
   t.describe('west', 'endpoints: ["http://127.0.0.1:1"]\n');

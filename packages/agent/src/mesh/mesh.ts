@@ -2,6 +2,7 @@ import type { Log } from '@causeway/daemon';
 import { connectKv, type Kv } from '@causeway/etcd';
 import { ClusterId, identityLayout } from '@causeway/identity';
 import {
+  type Allowed,
   CacheUpstreams,
   ClusterCounts,
   ClusterIds,
@@ -28,6 +29,7 @@ import type { ClusterTables } from '../cluster/tables.ts';
 import type { AgentConfig } from '../config/schema.ts';
 import { outlivingPlace } from '../state-place.ts';
 import { OwnRanges } from './own-ranges.ts';
+import { PlannedRanges } from './planned-ranges.ts';
 
 /** Peers may be slow; what is given up too early is read again from its beginning. Milliseconds. */
 const PEER_DEADLINE = 8000;
@@ -75,6 +77,7 @@ export class AgentMesh implements AsyncDisposable {
   readonly #own: MeshReader;
   readonly #ranges = new Ranges();
   readonly #ownRanges: OwnRanges | undefined;
+  readonly #planned: PlannedRanges | undefined;
   readonly #peers: Peers | undefined;
   /** Where peers are read from the copies that the operator keeps. */
   readonly #upstreams: CacheUpstreams | undefined;
@@ -112,6 +115,18 @@ export class AgentMesh implements AsyncDisposable {
         ranges: this.#ranges,
         peers: () => this.#peers,
         clock: options.clock,
+      });
+    }
+    if (this.#peers !== undefined) {
+      this.#planned = new PlannedRanges({
+        store: options.resources,
+        guard: options.guard,
+        own: name,
+        log: options.log,
+        onChange: (clusters) => {
+          for (const each of clusters)
+            this.#peers?.get(each)?.reread('what the address plan says of it has changed');
+        },
       });
     }
     const onSynced = (kind: StateKind) => {
@@ -205,6 +220,13 @@ export class AgentMesh implements AsyncDisposable {
     return problems;
   }
 
+  /** What somebody here has said of a peer's ranges; whoever described the peer itself comes first. */
+  #allowed(spec: PeerSpec | undefined): Allowed | undefined {
+    const ranges = spec?.allowedCIDRs;
+    if (ranges !== undefined) return { ranges, by: 'spec.allowedCIDRs of its MeshPeer' };
+    return spec && this.#planned?.of(spec.name);
+  }
+
   #keepDirectory(): string {
     const { config, log } = this.#options;
     const warn = (err: unknown) =>
@@ -235,7 +257,7 @@ export class AgentMesh implements AsyncDisposable {
         new TableTarget({
           name: peer,
           expectedId: () => peers.get(peer)?.spec.id,
-          allowedCIDRs: () => peers.get(peer)?.spec.allowedCIDRs,
+          allowed: () => this.#allowed(peers.get(peer)?.spec),
           maxConnectedClusters,
           layout: identityLayout(maxConnectedClusters),
           tables: cluster.mesh,
@@ -296,6 +318,7 @@ export class AgentMesh implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     await this.#starting;
+    await this.#planned?.[Symbol.asyncDispose]();
     await this.#directory?.[Symbol.asyncDispose]();
     await this.#objects?.[Symbol.asyncDispose]();
     await this.#peers?.[Symbol.asyncDispose]();

@@ -1,7 +1,7 @@
 import { Address, Prefix, PrefixTrie } from '@causeway/ip';
 import { type NodeRow, nodeRowKey } from '../rows.ts';
 import type { Guard } from '../sinks.ts';
-import { Trust } from './trust.ts';
+import { type Allowed, Trust } from './trust.ts';
 
 /** A range of the own cluster. */
 export interface OwnRange {
@@ -11,15 +11,19 @@ export interface OwnRange {
 }
 
 /** Addresses that no cluster's workload or node can have, for they mean another thing on every machine. */
-const NOBODYS: readonly (readonly [string, string])[] = [
-  ['0.0.0.0/8', 'this host on this network'],
-  ['127.0.0.0/8', 'loopback'],
-  ['169.254.0.0/16', 'link-local'],
-  ['224.0.0.0/3', 'multicast or reserved'],
-  ['::/127', 'unspecified or loopback'],
-  ['fe80::/10', 'link-local'],
-  ['ff00::/8', 'multicast'],
-];
+const NOBODYS: ReadonlyMap<Prefix, string> = new Map(
+  (
+    [
+      ['0.0.0.0/8', 'this host on this network'],
+      ['127.0.0.0/8', 'loopback'],
+      ['169.254.0.0/16', 'link-local'],
+      ['224.0.0.0/3', 'multicast or reserved'],
+      ['::/127', 'unspecified or loopback'],
+      ['fe80::/10', 'link-local'],
+      ['ff00::/8', 'multicast'],
+    ] as const
+  ).map(([text, what]) => [Prefix.parse(text), what] as const),
+);
 
 /** The shortest prefixes that one entry or pod CIDR may have: what is wider is a mistake, or worse. */
 const LEAST_LENGTH = { ipv4: 8, ipv6: 16 } as const;
@@ -29,8 +33,9 @@ const LEAST_LENGTH = { ipv4: 8, ipv6: 16 } as const;
  * Between other clusters the first to have a pod CIDR keeps it.
  */
 export class Ranges {
-  readonly #nobodys = new PrefixTrie<string>();
-  readonly #own = new PrefixTrie<string>();
+  /** Whose ranges these are, as the sentence goes on behind the prefix: one question for each of a million entries. */
+  readonly #barred = new PrefixTrie<string>();
+  readonly #own = new Map<Prefix, OwnRange>();
   readonly #nodes = new Map<string, readonly Prefix[]>();
   /** Pod CIDRs of other clusters' nodes, by who has them. */
   readonly #others = new PrefixTrie<Map<string, number>>();
@@ -39,7 +44,7 @@ export class Ranges {
   );
 
   constructor() {
-    for (const [text, what] of NOBODYS) this.#nobodys.set(Prefix.parse(text), what);
+    for (const [prefix, what] of NOBODYS) this.#barred.set(prefix, `: ${what}`);
   }
 
   /** The own cluster's ranges from now on. Returns those that are new, and whether some have gone. */
@@ -47,10 +52,18 @@ export class Ranges {
     const wanted = new Map<Prefix, OwnRange>();
     for (const range of ranges) if (!wanted.has(range.prefix)) wanted.set(range.prefix, range);
     const added = [...wanted.values()].filter(({ prefix }) => !this.#own.has(prefix));
-    const gone = Array.from(this.#own, ({ prefix }) => prefix).filter((each) => !wanted.has(each));
-    for (const prefix of gone) this.#own.delete(prefix);
-    for (const { prefix, what } of wanted.values()) this.#own.set(prefix, what);
+    const gone = [...this.#own.keys()].filter((each) => !wanted.has(each));
+    for (const prefix of gone) this.#barOwn(prefix, undefined);
+    for (const range of wanted.values()) this.#barOwn(range.prefix, range);
     return { added, removed: gone.length > 0 };
+  }
+
+  #barOwn(prefix: Prefix, range: OwnRange | undefined): void {
+    if (range === undefined) this.#own.delete(prefix);
+    else this.#own.set(prefix, range);
+    if (NOBODYS.has(prefix)) return;
+    if (range === undefined) this.#barred.delete(prefix);
+    else this.#barred.set(prefix, `, which is ${range.what} of this cluster`);
   }
 
   /** A node that is in force: what its cluster may speak of hangs on it. */
@@ -103,15 +116,12 @@ export class Ranges {
       const least = LEAST_LENGTH[Prefix.family(prefix)];
       if (Prefix.length(prefix) < least) return `${prefix} is wider than a /${least}`;
     }
-    const nobodys = touching(this.#nobodys, at);
-    if (nobodys !== undefined) return `${at} lies in or over ${nobodys.prefix}: ${nobodys.value}`;
-    const own = touching(this.#own, at);
-    if (own === undefined) return undefined;
-    return `${at} lies in or over ${own.prefix}, which is ${own.value} of this cluster`;
+    const barred = touching(this.#barred, at);
+    return barred && `${at} lies in or over ${barred.prefix}${barred.value}`;
   }
 
   /** @param allowed what the peer may speak of at all, where somebody has said it. */
-  guard(cluster: string, allowed: () => readonly Prefix[] | undefined = () => undefined): Guard {
+  guard(cluster: string, allowed: () => Allowed | undefined = () => undefined): Guard {
     const trusted = { cluster, allowed };
     return {
       entry: (at, identity) => this.refusal(at) ?? this.#trust.entry(trusted, at, identity),

@@ -1,7 +1,6 @@
 import type { KvError } from '@causeway/etcd';
 import type { IdentityLayout } from '@causeway/identity';
 import { ClusterId } from '@causeway/identity';
-import type { Prefix } from '@causeway/ip';
 import type { Clock } from '@causeway/tables';
 import type { ClusterConfig } from '../codec/cluster-config.ts';
 import { MeshError } from '../errors.ts';
@@ -20,6 +19,7 @@ import type { Ranges } from './ranges.ts';
 import { leaveOtherForm } from './service-form.ts';
 import type { PeerStore, PeerStream } from './session.ts';
 import { take } from './take.ts';
+import type { Allowed } from './trust.ts';
 import type { PeerCounts } from './types.ts';
 
 const MIB = 1024 * 1024;
@@ -54,7 +54,7 @@ export interface TableTargetOptions {
   /** The id that the peer must have, where that is known beforehand. */
   readonly expectedId: () => number | undefined;
   /** What somebody said the peer may speak of at all. */
-  readonly allowedCIDRs?: () => readonly Prefix[] | undefined;
+  readonly allowed?: () => Allowed | undefined;
   readonly maxConnectedClusters: 255 | 511;
   readonly layout: IdentityLayout;
   readonly tables: MeshTables;
@@ -100,7 +100,7 @@ export class TableTarget implements PeerTarget {
           kinds: [kind],
           once: true,
           initial: false,
-          guard: ranges.guard(name, this.#options.allowedCIDRs),
+          guard: ranges.guard(name, this.#options.allowed),
           limits,
           ...(this.#options.room === undefined ? {} : { room: this.#options.room }),
           ...(kept === undefined ? {} : { journal: kept }),
@@ -138,7 +138,7 @@ export class TableTarget implements PeerTarget {
     try {
       this.#check(config);
       const cluster = { name, id: ClusterId(config.id) };
-      const guard = ranges.guard(name, this.#options.allowedCIDRs);
+      const guard = ranges.guard(name, this.#options.allowed);
       const { room } = this.#options;
       const shared = room === undefined ? {} : { room };
       await putBack(found, { tables, cluster, layout, guard, limits, ...shared }, signal);

@@ -365,10 +365,10 @@ test('trust: allowedCIDRs are what a peer may speak of, ranges beyond its nodesâ
   await east.ip('203.0.113.0/24', 300, '192.0.7.1');
   await east.node('n2', '198.51.100.2', '10.7.0.0/24');
   await east.service('away', '10.51.0.1');
-  const allowed = ['10.7.0.0/16', '192.0.7.0/24', '203.0.113.0/24'].map((each) =>
+  const ranges = ['10.7.0.0/16', '192.0.7.0/24', '203.0.113.0/24'].map((each) =>
     Prefix.parse(each),
   );
-  t.join(east, undefined, undefined, allowed);
+  t.join(east, undefined, undefined, { ranges, by: 'spec.allowedCIDRs of its MeshPeer' });
   await t.until('ready', () => t.row('east').state === 'ready', 10_000);
   assert.deepEqual(t.have('east'), { ...WHOLE, ip: 2 });
   assert.ok(t.tables.ipEntries.get('east', '203.0.113.0/24'));

@@ -2,10 +2,17 @@ import { type NumericIdentity, RESERVED, reservedName } from '@causeway/identity
 import { Address, Prefix } from '@causeway/ip';
 import type { NodeRow } from '../rows.ts';
 
-/** A peer, and what somebody said it may speak of at all: pods, nodes and backends. */
+/** What somebody said a peer may speak of at all: pods, nodes and backends. */
+export interface Allowed {
+  readonly ranges: readonly Prefix[];
+  /** Who said it, as a sentence goes on after "outside". */
+  readonly by: string;
+}
+
+/** A peer, and what it may speak of, where that was said. */
 export interface Trusted {
   readonly cluster: string;
-  readonly allowed: () => readonly Prefix[] | undefined;
+  readonly allowed: () => Allowed | undefined;
 }
 
 /** Reserved identities that clusters' stores carry: what they mean is the same everywhere, and opens little. */
@@ -31,7 +38,8 @@ const PUBLIC_LENGTH = { ipv4: 16, ipv6: 32 } as const;
 /**
  * What a peer is believed beyond what is ours. A host's address may be any: whoever is let into a mesh names workloads.
  * A range may only be what its nodes have for pods, for a range takes everybody in it, and those take little of the
- * Internet's. `allowedCIDRs` of its MeshPeer widens the ranges, and then nothing outside is believed at all.
+ * Internet's. Where somebody names its ranges (`allowedCIDRs` of its MeshPeer, else an AddressPlan) these are believed whole, and
+ * nothing outside is believed at all.
  */
 export class Trust {
   readonly #hasCidr: (cluster: string, at: Prefix) => boolean;
@@ -93,9 +101,9 @@ export class Trust {
 
   /** Why something lies outside of what the peer may speak of. */
   inside({ allowed }: Trusted, at: Address | Prefix): string | undefined {
-    const ranges = allowed();
-    if (ranges === undefined || ranges.some((range) => covers(range, at))) return undefined;
-    return `${at} lies outside spec.allowedCIDRs of its MeshPeer`;
+    const said = allowed();
+    if (said === undefined || said.ranges.some((range) => covers(range, at))) return undefined;
+    return `${at} lies outside ${said.by}`;
   }
 
   /** Why a node is not believed. What is believed counts at once: its cluster says many at a time. */
