@@ -1,54 +1,17 @@
 import { type Log, messageWithCauses, type StateDirectory } from '@causeway/daemon';
 import { type Address, Prefix } from '@causeway/ip';
-import {
-  type BlockFacts,
-  type BlockOrders,
-  type BlockPhase,
-  type BlockStep,
-  FIRST_PHASE,
-  ordersOf,
-  type PodCidr,
-  type PoolStats,
-  stepBlock,
-} from '@causeway/ipam';
+import { type BlockOrders, FIRST_PHASE, type PodCidr, stepBlock } from '@causeway/ipam';
 import type { OwnNodeTable, StoredNode, StoredNodeTable } from '../node/own-node.ts';
+import { allocatedTo, factsOf, isUsed, LEAVING, stay, UNSURE } from './block-facts.ts';
 import { STATIC } from './choice.ts';
 import { type HeldBlock, type HeldBlocks, isStatic } from './held.ts';
-import { type NodeDemand, usableBlocks } from './node-demand.ts';
-import type { PoolWish } from './stored-pools.ts';
+import type { KeeperPorts } from './keeper-ports.ts';
+import { usableBlocks } from './node-demand.ts';
 
 /** How soon a step that waits for others is looked at again, and how often all is looked at. */
 const STEP_MS = 200;
 const REST_MS = 2_000;
 const RECORD = 'blocks';
-
-/** What the keeper asks of the rest of the node, once there is one. */
-export interface KeeperPorts {
-  /** The addresses of the node. */
-  readonly pool: {
-    setCidrs(cidrs: readonly PodCidr[]): void;
-    stats(): PoolStats[];
-  };
-  readonly demand: NodeDemand;
-  /** All claims of addresses in it that were made before it came here are known. */
-  readonly claimsKnown: (cidr: Prefix) => boolean;
-  /** A claim of an address in it waits for the store: nobody else could know of it. */
-  readonly claimsPending: (cidr: Prefix) => boolean;
-  /** Others send for it here. */
-  readonly announced: (cidr: Prefix) => boolean;
-  /** Nobody is told any more to send for it here. */
-  readonly withdrawn: (cidr: Prefix) => boolean;
-  /** The operator's records of blocks, as far as they are known. */
-  readonly records: {
-    of(cidr: Prefix): { recorded: boolean; takenBy: string | undefined } | undefined;
-    follow(blocks: ReadonlyMap<Prefix, boolean>): void;
-  };
-  /** No pod speaks with an address of it. */
-  readonly silent: (cidr: Prefix) => boolean;
-  readonly want: (wish: PoolWish) => void;
-  /** Called when something was taken by another, or has come back. */
-  readonly onTaken: () => void;
-}
 
 /** A CIDR of this node that holds an address. */
 export interface Covering {
@@ -182,7 +145,7 @@ export class BlockKeeper implements Disposable {
       const facts =
         ports === undefined || !this.#restored
           ? undefined
-          : this.#facts(ports, block, allocated, inUse, wanted?.draining.has(cidr) ?? false);
+          : factsOf(ports, block, allocated, inUse, wanted?.draining.has(cidr) ?? false);
       const { phase, orders: its } =
         facts === undefined ? stay(block) : stepBlock(block.phase, facts);
       if (phase === 'gone') continue;
@@ -217,31 +180,6 @@ export class BlockKeeper implements Disposable {
         .filter(({ cidr }) => orders.get(cidr)?.ask)
         .map(({ cidr, pool }) => ({ cidr, pool })),
     });
-  }
-
-  #facts(
-    ports: KeeperPorts,
-    block: HeldBlock,
-    allocated: ReadonlyMap<Prefix, string>,
-    inUse: boolean,
-    drain: boolean,
-  ): BlockFacts {
-    const { cidr, phase, pool } = block;
-    const record = ports.records.of(cidr);
-    const takenBy = isStatic(block) ? undefined : (record?.takenBy ?? block.holder);
-    const leaves = phase === 'withdrawing' || phase === 'returning' || takenBy !== undefined;
-    return {
-      allocated: allocated.get(cidr) === pool,
-      // What was the node's is so until the store says otherwise.
-      recorded: isStatic(block) || (record?.recorded ?? !UNSURE.has(phase)),
-      takenBy: record?.takenBy ?? (record === undefined ? takenBy : undefined),
-      // Claims in what was always the node's are the node's own.
-      claimsKnown:
-        isStatic(block) || (phase !== 'learning' && phase !== 'lost') || ports.claimsKnown(cidr),
-      announced: leaves ? !ports.withdrawn(cidr) : ports.announced(cidr),
-      drain,
-      empty: !inUse,
-    };
   }
 
   /** What the other parts see of this node. */
@@ -308,35 +246,4 @@ export class BlockKeeper implements Disposable {
     clearTimeout(this.#timer);
     clearImmediate(this.#soon);
   }
-}
-
-/**
- * Before the endpoints are restored nothing is known of use: every block stays where it was. Only what was always the
- * node's is told of at once.
- */
-function stay(block: HeldBlock): BlockStep {
-  const phase = block.phase === 'learning' && isStatic(block) ? 'announcing' : block.phase;
-  return { phase, orders: ordersOf(phase) };
-}
-
-/** Phases in which a block is no longer of use to anybody here. */
-const LEAVING: ReadonlySet<BlockPhase> = new Set(['withdrawing', 'returning', 'taken']);
-
-/** Phases in which the operator's record is waited for, or missed. */
-const UNSURE: ReadonlySet<BlockPhase> = new Set(['learning', 'lost', 'taken', 'returning']);
-
-const isUsed = (stats: PoolStats | undefined): boolean =>
-  stats !== undefined && stats.used + stats.quarantined > 0n;
-
-/** Each CIDR that the store says is this node's, with its pool. */
-function allocatedTo({ podCIDRs, pools }: StoredNode): Map<Prefix, string> {
-  const all = new Map<Prefix, string>();
-  for (const { pool, cidr } of pools?.allocated ?? []) {
-    // Of two that overlap the first counts: an address is given once.
-    if (![...all.keys()].some((other) => Prefix.overlaps(other, cidr))) all.set(cidr, pool);
-  }
-  for (const cidr of podCIDRs) {
-    if (![...all.keys()].some((other) => Prefix.overlaps(other, cidr))) all.set(cidr, STATIC);
-  }
-  return all;
 }
