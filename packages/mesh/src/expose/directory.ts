@@ -1,21 +1,14 @@
-import { readdirSync } from 'node:fs';
-import {
-  Authority,
-  type Credentials,
-  checkCredentials,
-  inspectCertificate,
-  splitCertificates,
-} from '@causeway/pki';
+import { Authority, type Credentials, inspectCertificate } from '@causeway/pki';
 import { MeshError } from '../errors.ts';
-import { localUser, ownUser, peerUser, ROOT_USER } from '../join/roles.ts';
+import { peerUser } from '../join/roles.ts';
 import { isClusterName } from '../keys.ts';
 import type { ProxyFiles, ServerFiles } from './command-lines.ts';
 import { CertificateFiles } from './files.ts';
+import { AUTHORITY_DAYS, Issuer, LEAF_DAYS } from './issuer.ts';
 import { type Exposure, type Issued, type Ledger, readLedger, withoutExpired } from './ledger.ts';
+import { PeerAuthorities } from './peer-authorities.ts';
+import { openSite } from './site-authority.ts';
 
-const AUTHORITY_DAYS = 3650;
-/** What browsers and most sites hold for the longest that a certificate should live. */
-const LEAF_DAYS = 397;
 const DAY_MS = 86_400_000;
 
 export interface CreateOptions {
@@ -53,11 +46,13 @@ export interface SettleReport {
  */
 export class StoreDirectory {
   readonly #files: CertificateFiles;
-  #ledger: Ledger;
+  readonly #issuer: Issuer;
+  readonly #peers: PeerAuthorities;
 
   private constructor(files: CertificateFiles, ledger: Ledger) {
     this.#files = files;
-    this.#ledger = ledger;
+    this.#issuer = new Issuer(files, ledger);
+    this.#peers = new PeerAuthorities(files, this.#issuer);
   }
 
   /** Opens the directory, or makes it; what is missing or nears its end is made. Throws MeshError `bad-key`, `foreign-store`, PkiError. */
@@ -113,7 +108,7 @@ export class StoreDirectory {
   async #alone(): Promise<Disposable> {
     const lock = await this.#files.lock();
     try {
-      this.#ledger = readLedger(this.#files) ?? this.#ledger;
+      this.#issuer.ledger = readLedger(this.#files) ?? this.#issuer.ledger;
     } catch (error) {
       lock[Symbol.dispose]();
       throw error;
@@ -126,20 +121,20 @@ export class StoreDirectory {
   }
 
   get cluster(): string {
-    return this.#ledger.cluster;
+    return this.#issuer.ledger.cluster;
   }
 
   /** The names in the server's certificate. */
   get names(): readonly string[] {
-    return this.#ledger.names;
+    return this.#issuer.ledger.names;
   }
 
   get exposure(): Exposure | undefined {
-    return this.#ledger.exposure;
+    return this.#issuer.ledger.exposure;
   }
 
   get issued(): Ledger['issued'] {
-    return this.#ledger.issued;
+    return this.#issuer.ledger.issued;
   }
 
   /** The authorities that peers have to know, PEM. */
@@ -171,9 +166,8 @@ export class StoreDirectory {
   /** The peer's proxy; its files are made if they are not there. */
   async proxyFiles(peer: string, now: Date): Promise<ProxyFiles> {
     using _alone = await this.#alone();
-    const authority = await this.#peerAuthority(peer, now);
-    if (!this.#isProxyFresh(`peers/${peer}/proxy`, now))
-      await this.#issueProxy(peer, authority, now);
+    const authority = await this.#peers.of(peer, now);
+    await this.#peers.settleProxy(peer, authority, now);
     const { server, trust, revoked } = this.serverFiles();
     const in_ = (name: string) => this.file('peers', peer, name);
     return {
@@ -188,15 +182,15 @@ export class StoreDirectory {
   /** A client certificate for all nodes of the peer. Its key is nowhere but in the answer. */
   async issuePeer(peer: string, now: Date): Promise<Credentials> {
     using _alone = await this.#alone();
-    const authority = await this.#peerAuthority(peer, now);
+    const authority = await this.#peers.of(peer, now);
     const credentials = await authority.issueClient(peerUser(peer), { now, days: LEAF_DAYS });
-    this.#record(credentials, peerUser(peer));
+    this.#issuer.record(credentials, peerUser(peer));
     return credentials;
   }
 
   /** Certificates of a peer's own programs that are good, the last one given last. Its proxy's is not among them. */
   clientsOf(peer: string, now: Date): Ledger['issued'] {
-    return withoutExpired(this.#ledger, now).issued.filter(
+    return withoutExpired(this.#issuer.ledger, now).issued.filter(
       (each) => isClient(each, peer) && !each.revoked,
     );
   }
@@ -207,30 +201,21 @@ export class StoreDirectory {
    */
   async revokeClients(peer: string, now: Date, keep?: string): Promise<readonly string[]> {
     using _alone = await this.#alone();
-    return this.#revoke((each) => isClient(each, peer) && each.serial !== keep, now);
+    return this.#issuer.revoke((each) => isClient(each, peer) && each.serial !== keep, now);
   }
 
   /** Takes back one certificate that was issued and never given. */
   async takeBack(certificate: string, now: Date): Promise<void> {
     using _alone = await this.#alone();
     const { serial } = inspectCertificate(certificate);
-    await this.#revoke((each) => each.serial === serial, now);
-  }
-
-  async #revoke(which: (each: Issued) => boolean, now: Date): Promise<readonly string[]> {
-    const gone = this.#ledger.issued.filter((each) => !each.revoked && which(each));
-    if (gone.length === 0) return [];
-    for (const each of gone) each.revoked = now.toISOString();
-    await this.#writeRevoked(await this.#authority(), now);
-    this.#save();
-    return gone.map(({ serial }) => serial);
+    await this.#issuer.revoke((each) => each.serial === serial, now);
   }
 
   /** Takes back all of a peer's, its proxy's too, and forgets its authority. */
   async removePeer(peer: string, now: Date): Promise<void> {
     using _alone = await this.#alone();
-    await this.#revoke(({ user }) => user === peerUser(peer), now);
-    this.#files.remove(`peers/${peerName(peer)}`);
+    await this.#issuer.revoke(({ user }) => user === peerUser(peer), now);
+    this.#peers.forget(peer);
   }
 
   /**
@@ -239,14 +224,14 @@ export class StoreDirectory {
    */
   async rotate(now: Date): Promise<SettleReport> {
     using _alone = await this.#alone();
-    if (this.#ledger.authority === 'site') {
+    if (this.#issuer.ledger.authority === 'site') {
       throw new MeshError(
         'bad-value',
         "the site's authority is replaced by naming its new files",
         'site',
       );
     }
-    const old = await this.#authority();
+    const old = await this.#issuer.authority();
     const { authority, credentials } = await Authority.create(authorityName(this.cluster, now), {
       now,
       days: AUTHORITY_DAYS,
@@ -255,16 +240,16 @@ export class StoreDirectory {
     this.#files.write('trust.crt', authority.certificate + old.certificate);
     this.#files.write('cross.crt', cross);
     this.#files.writeCredentials('ca', credentials);
-    const written = await this.#issueOwn(authority, now, true);
-    await this.#writeRevoked(authority, now);
-    this.#save();
+    const written = await this.#issuer.issueOwn(authority, now, true);
+    await this.#issuer.writeRevoked(authority, now);
+    this.#issuer.save();
     return { written: ['ca.crt', 'trust.crt', 'cross.crt', ...written] };
   }
 
   /** Users whose good certificates are all under an authority that is being replaced. */
   behind(now: Date): readonly string[] {
     const current = inspectCertificate(this.#files.text('ca.crt')).fingerprint;
-    const good = withoutExpired(this.#ledger, now).issued.filter((each) => !each.revoked);
+    const good = withoutExpired(this.#issuer.ledger, now).issued.filter((each) => !each.revoked);
     const renewed = new Set(
       good.filter((each) => each.authority === current).map((each) => each.user),
     );
@@ -274,7 +259,7 @@ export class StoreDirectory {
   /** Ends the time of the old authority. Throws MeshError `in-use` while certificates under it are good. */
   async retire(now: Date, options: { readonly force: boolean }): Promise<SettleReport> {
     using _alone = await this.#alone();
-    const authority = await this.#authority();
+    const authority = await this.#issuer.authority();
     const current = authority.info.fingerprint;
     const held = this.behind(now);
     if (held.length > 0 && !options.force) {
@@ -285,18 +270,15 @@ export class StoreDirectory {
         users,
       );
     }
-    this.#ledger = {
-      ...this.#ledger,
-      issued: this.#ledger.issued.filter((each) => each.authority === current),
+    this.#issuer.ledger = {
+      ...this.#issuer.ledger,
+      issued: this.#issuer.ledger.issued.filter((each) => each.authority === current),
     };
     this.#files.write('trust.crt', authority.certificate);
     this.#files.remove('cross.crt');
-    for (const peer of readdirSync(this.file('peers'))) {
-      const [own = ''] = splitCertificates(this.#files.text(`peers/${peer}/ca.crt`));
-      this.#files.write(`peers/${peer}/clients.crt`, own);
-    }
-    const written = await this.#issueOwn(authority, now, true);
-    this.#save();
+    this.#peers.endFormer();
+    const written = await this.#issuer.issueOwn(authority, now, true);
+    this.#issuer.save();
     return { written: ['trust.crt', ...written] };
   }
 
@@ -325,166 +307,21 @@ export class StoreDirectory {
       this.#files.writeCredentials('ca', made.credentials);
       this.#files.write('trust.crt', made.credentials.certificate);
       written.push('ca.crt', 'trust.crt');
-    } else authority = await this.#authority();
+    } else authority = await this.#issuer.authority();
     const server = this.#files.read('server.crt');
     const same =
       server !== undefined &&
       sameNames(inspectCertificate(server).names, names) &&
       written.length === 0;
-    written.push(...(await this.#issueOwn(authority, now, !same)));
-    written.push(...(await this.#renewProxies(now)));
+    written.push(...(await this.#issuer.issueOwn(authority, now, !same)));
+    written.push(...(await this.#peers.renewProxies(now)));
     if (this.#files.read('revoked.pem') === undefined || written.includes('ca.crt')) {
-      await this.#writeRevoked(authority, now);
+      await this.#issuer.writeRevoked(authority, now);
       written.push('revoked.pem');
     }
-    this.#save();
+    this.#issuer.save();
     return written;
   }
-
-  /** The server's and our own users' certificates: all, or those that are missing or near their end. */
-  async #issueOwn(authority: Authority, now: Date, all: boolean): Promise<string[]> {
-    const validity = { now, days: LEAF_DAYS };
-    const written: string[] = [];
-    if (all || !this.#files.isFresh('server', now)) {
-      const { certificate, key } = await authority.issueServer(this.names, validity);
-      const cross = this.#files.read('cross.crt') ?? '';
-      this.#files.writeCredentials('server', { certificate: certificate + cross, key });
-      written.push('server.crt');
-    }
-    for (const user of [ROOT_USER, ownUser(this.cluster), localUser(this.cluster)]) {
-      const name = `users/${user}`;
-      if (!all && this.#files.isFresh(name, now)) continue;
-      const credentials = await authority.issueClient(user, validity);
-      this.#record(credentials, user);
-      this.#files.writeCredentials(name, credentials);
-      written.push(`${name}.crt`);
-    }
-    return written;
-  }
-
-  async #peerAuthority(peer: string, now: Date): Promise<Authority> {
-    const name = `peers/${peerName(peer)}/ca`;
-    const root = await this.#authority();
-    if (this.#files.isFresh(name, now) && this.#isUnder(name, root)) {
-      return Authority.open(this.#files.credentials(name));
-    }
-    const { authority, credentials } = await root.issueAuthority(`causeway mesh ${peer}`, {
-      now,
-      days: AUTHORITY_DAYS,
-    });
-    this.#files.makeDirectory('peers', peer);
-    // Until the old root is retired, what it signed through the peer's former authority is good.
-    const former = this.#files.read(`${name}.crt`) ?? '';
-    this.#files.writeCredentials(name, credentials);
-    const [own = ''] = splitCertificates(credentials.certificate);
-    const [old = ''] = splitCertificates(former);
-    this.#files.write(`peers/${peer}/clients.crt`, own + old);
-    // One that was issued under the former authority ends with it.
-    if (this.#files.read(`peers/${peer}/proxy.crt`) !== undefined)
-      await this.#issueProxy(peer, authority, now);
-    this.#save();
-    return authority;
-  }
-
-  /**
-   * etcd's proxy refuses a client certificate with a common name, so that nobody gives all of a proxy's clients one
-   * user by accident. Here this is meant, and safe as the proxy takes one peer's clients only. The check reads the
-   * file's first block whatever its label, the TLS library the first that is labelled CERTIFICATE: a nameless one
-   * under the label of old stands first.
-   */
-  async #issueProxy(peer: string, authority: Authority, now: Date): Promise<void> {
-    const validity = { now, days: LEAF_DAYS };
-    const { certificate, key } = await authority.issueClient(peerUser(peer), validity);
-    this.#record({ certificate, key }, peerUser(peer), 'proxy');
-    const nameless = await authority.issueServer(['proxy.invalid'], validity);
-    const [first = ''] = splitCertificates(nameless.certificate);
-    const lead = first.replaceAll(' CERTIFICATE', ' X509 CERTIFICATE');
-    this.#files.writeCredentials(`peers/${peer}/proxy`, { certificate: lead + certificate, key });
-  }
-
-  async #renewProxies(now: Date): Promise<readonly string[]> {
-    const written: string[] = [];
-    for (const peer of readdirSync(this.file('peers'))) {
-      const name = `peers/${peer}/proxy`;
-      if (this.#files.read(`${name}.crt`) === undefined || this.#isProxyFresh(name, now)) continue;
-      const authority = await Authority.open(this.#files.credentials(`peers/${peer}/ca`));
-      await this.#issueProxy(peer, authority, now);
-      written.push(`${name}.crt`);
-    }
-    return written;
-  }
-
-  #isProxyFresh(name: string, now: Date): boolean {
-    if (!this.#files.isFresh(name, now)) return false;
-    const { serial } = inspectCertificate(this.#files.text(`${name}.crt`));
-    return !this.#ledger.issued.some((each) => each.serial === serial && each.revoked);
-  }
-
-  #isUnder(name: string, root: Authority): boolean {
-    try {
-      checkCredentials({
-        ...this.#files.credentials(name),
-        authority: root.certificate,
-        now: root.info.notBefore,
-      });
-    } catch (error) {
-      return (error as { code?: unknown }).code === 'expired';
-    }
-    return true;
-  }
-
-  async #writeRevoked(authority: Authority, now: Date): Promise<void> {
-    const revoked = this.#ledger.issued.flatMap(({ serial, revoked: at }) =>
-      at === undefined ? [] : [{ serial, at: new Date(at) }],
-    );
-    this.#files.write(
-      'revoked.pem',
-      await authority.revocationList(revoked, { now, days: AUTHORITY_DAYS }),
-    );
-  }
-
-  #authority(): Promise<Authority> {
-    return Authority.open(this.#files.credentials('ca'));
-  }
-
-  #record({ certificate }: Credentials, user: string, of?: 'proxy'): void {
-    const { serial, notAfter } = inspectCertificate(certificate);
-    const root = inspectCertificate(this.#files.text('ca.crt'));
-    this.#ledger.issued.push({
-      serial,
-      user,
-      authority: root.fingerprint,
-      notAfter: notAfter.toISOString(),
-      ...(of === undefined ? {} : { of }),
-    });
-    this.#save();
-  }
-
-  #save(): void {
-    this.#files.write('ledger.json', `${JSON.stringify(this.#ledger, undefined, 2)}\n`);
-  }
-}
-
-/** The site's authority, if it will do. Throws MeshError `bad-value`, PkiError. */
-async function openSite(site: Credentials): Promise<Authority> {
-  const authority = await Authority.open(site);
-  const { subject } = authority.info;
-  const last = splitCertificates(site.certificate).at(-1) ?? '';
-  if (!inspectCertificate(last).selfSigned) {
-    throw new MeshError(
-      'bad-value',
-      `the certificates of ${subject} must go up to the root, each behind the one that it signed`,
-      subject,
-      'ca-cert',
-    );
-  }
-  if (authority.maySignAuthorities) return authority;
-  throw new MeshError(
-    'bad-value',
-    `${subject} may sign no authorities (its path length is 0), and each peer needs one`,
-    subject,
-    'ca-cert',
-  );
 }
 
 export const daysLeft = (notAfter: Date, now: Date): number =>
@@ -500,9 +337,3 @@ const authorityName = (cluster: string, now: Date): string =>
 
 const sameNames = (a: readonly string[], b: readonly string[]): boolean =>
   [...a].sort().join(' ').toLowerCase() === [...b].sort().join(' ').toLowerCase();
-
-function peerName(peer: string): string {
-  if (isClusterName(peer) && peer !== 'default') return peer;
-  const rule = '1 to 32 of a-z, 0-9 and inner "-", and not "default"';
-  throw new MeshError('bad-key', `cluster name ${JSON.stringify(peer)} must be ${rule}`, peer);
-}
