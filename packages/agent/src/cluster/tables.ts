@@ -107,8 +107,9 @@ function nodeRow(node: MeshNode, turn: number): NodeRow {
 /**
  * Whose an address is that several nodes say they have, of which an IP entry says nothing: the own cluster's, then that
  * of the one that was here first, as with entries.
+ * @param address in its canonical form.
  */
-export function nodeAt(nodes: NodeTable, address: Address, own: string): NodeRow | undefined {
+export function nodeAt(nodes: NodeTable, address: string, own: string): NodeRow | undefined {
   const rank = ({ cluster, turn = 0 }: NodeRow) => (cluster === own ? turn : 2 ** 52 + turn);
   let best: NodeRow | undefined;
   for (const node of nodes.by('address', address))
