@@ -71,6 +71,23 @@ function setUp(options: Partial<ReconcilerOptions<Route, string>> = {}) {
   return { database, table, world, clock, reconciler };
 }
 
+test('a refresh does not wait for the time of what failed, be it a row or a deletion', async () => {
+  const { table, world, clock, reconciler } = setUp({ backoff: { min: 5_000, max: 10_000 } });
+  await using _reconciler = reconciler;
+  table.put({ id: 'a', via: 'x' });
+  await flush();
+  world.refuse = () => failure('away');
+  table.put({ id: 'b', via: 'x' });
+  table.delete('a');
+  await clock.advance(100);
+  assert.deepEqual([...world.routes.keys()], ['a']);
+  world.refuse = () => undefined;
+  reconciler.refresh();
+  await flush();
+  assert.deepEqual([...world.routes.keys()], ['b']);
+  assert.equal(reconciler.metrics().errors, 0);
+});
+
 test('rows are applied in batches, deletions too, and each has a status', async () => {
   const { table, world, reconciler } = setUp();
   table.put({ id: 'a', via: '1' });

@@ -209,7 +209,7 @@ export class Reconciler<Row, K extends TableKey = string> implements AsyncDispos
     return true;
   }
 
-  /** Applies every row again and prunes, soon. */
+  /** Applies every row again, those included that failed and wait for their time, and prunes; soon. */
   refresh(): void {
     this.#refreshDue = this.#clock.now();
     this.#wake.open();
@@ -306,6 +306,8 @@ export class Reconciler<Row, K extends TableKey = string> implements AsyncDispos
     if (operations.unchanged?.() === true) return;
     this.#pruneDue = now;
     operations.renew?.();
+    // What failed before may succeed in the world as it is now.
+    this.#queue.release(Number.POSITIVE_INFINITY);
     for (const key of this.#table.keys()) {
       const entry = this.#table.entry(key);
       if (entry && !this.#queue.has(key))
