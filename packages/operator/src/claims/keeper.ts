@@ -19,25 +19,22 @@ import {
   encodeClaim,
   expireClaim,
   forgetNode,
-  ownerText,
   reserveClaim,
   unreserveClaim,
 } from '@causeway/ipam';
 import {
-  type AddressReservation,
   DEFAULT_TTL_SECONDS,
-  objectKey,
   poolUseKey,
   type ReservedAddress,
-  ResourceError,
   type ResourceStore,
   registryKey,
   reservedAddresses,
 } from '@causeway/resources';
-import { type Clock, deepEqual, Gate } from '@causeway/tables';
+import { type Clock, Gate } from '@causeway/tables';
 import { fencedTxn } from '../fenced.ts';
 import type { PodCidrAllocator } from '../pod-cidrs/allocator.ts';
 import type { OperatorTables } from '../sources.ts';
+import { showReservation } from './show.ts';
 
 /** After so many looks that failed the last one counts no more. */
 const LOOKS_MISSED = 3;
@@ -151,7 +148,7 @@ export class ClaimKeeper implements Disposable {
       );
     }
     for (const reservation of tables.reservations) {
-      await this.#show(reservation, errors, signal);
+      await showReservation(this.#options.store, reservation, this.claims(), errors, signal);
     }
   }
 
@@ -263,46 +260,9 @@ export class ClaimKeeper implements Disposable {
     return step;
   }
 
-  async #show(
-    reservation: AddressReservation,
-    errors: ReadonlyMap<string, readonly string[]>,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { namespace, name } = reservation.metadata;
-    const key = objectKey(namespace, name);
-    const bindings = this.claims()
-      .filter((claim) => claim.reservation === key)
-      .map((claim) => ({
-        address: claim.address,
-        holder: ownerText(claim.owner),
-        ...(claim.at === null ? {} : { node: claim.at }),
-        state: stateOf(claim),
-      }));
-    const error = errors.get(key)?.join('\n');
-    const { bindings: shown = [], error: told } = reservation.status ?? {};
-    if (deepEqual(bindings, shown) && error === told) return;
-    try {
-      await this.#options.store.patchStatus(
-        'AddressReservation',
-        { ...(namespace === undefined ? {} : { namespace }), name },
-        { bindings, error: error ?? null },
-        { signal },
-      );
-    } catch (cause) {
-      if (!(cause instanceof ResourceError)) throw cause;
-    }
-  }
-
   [Symbol.dispose](): void {
     this.#undo();
   }
-}
-
-/** In a word, for people. */
-export function stateOf({ holder, announced, releasedAt, standby, at }: Claim): string {
-  if (standby !== null) return 'handing-over';
-  if (holder !== null) return announced || at === null ? 'in-use' : 'moving';
-  return releasedAt === null ? 'reserved' : 'released';
 }
 
 function tell(errors: Map<string, string[]>, key: string, text: string): void {

@@ -11,7 +11,7 @@ import {
 } from '@causeway/ipam';
 import { OperatorError } from '../errors.ts';
 import type { World } from '../views/world.ts';
-import { stateOf } from './keeper.ts';
+import { stateOf } from './show.ts';
 
 /** An address that stays, for people. */
 export interface ClaimView {

@@ -1,7 +1,7 @@
 import { Address, Prefix } from '@causeway/ip';
 import { ownerText, rangeText } from '@causeway/ipam';
 import { blocksOf, rangesOf } from '@causeway/resources';
-import { stateOf } from '../claims/keeper.ts';
+import { stateOf } from '../claims/show.ts';
 import { podName, podsIn, type World } from './world.ts';
 
 /** Everything that is known about one address. */
