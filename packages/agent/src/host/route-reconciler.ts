@@ -68,6 +68,7 @@ export function routeOperations(socket: RtSocket): Operations<DesiredRoute, stri
           if (!view.stands(prefix, spec)) asked.push({ at, prefix, spec });
         } catch (error) {
           results[at] = error as Error;
+          view.lack();
         }
       }
       const requests = asked.map(({ prefix, spec }) =>

@@ -95,3 +95,11 @@ test('what nobody touched is listed no more, and whatever was touched is found b
     { numRuns: Number(process.env.RUNS ?? 200) },
   );
 });
+
+test('while a wanted route is lacking, nothing counts as unchanged', () => {
+  const view = new RouteView(new FakeKernel());
+  assert.equal(view.unchanged(), false, 'nothing was compared yet');
+  assert.equal(view.unchanged(), true);
+  view.lack();
+  assert.equal(view.unchanged(), false);
+});

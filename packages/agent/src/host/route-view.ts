@@ -27,6 +27,11 @@ export class RouteView {
     this.#known = undefined;
   }
 
+  /** A route that is wanted does not stand, whatever the kernel's routes are. */
+  lack(): void {
+    this.#standing = undefined;
+  }
+
   /** The kernel has something else than was seen. */
   doubt(): void {
     this.#known = undefined;
