@@ -184,8 +184,9 @@ export class EbpfDatapath implements NodeDatapath {
     this.#hostRows.setAddresses(addresses);
   }
 
-  setHostEndpoint(endpoint: HostEndpoint): void {
-    this.#hostRows.setEndpoint(endpoint);
+  setHostEndpoint(endpoint: HostEndpoint | 'on-trial'): void {
+    if (endpoint === 'on-trial') this.#hostRows.putOnTrial();
+    else this.#hostRows.setEndpoint(endpoint);
   }
 
   setHostPolicy(devices: readonly { readonly index: number; readonly name: string }[]): void {

@@ -39,6 +39,15 @@ export class HostRows {
     this.#keptSet = undefined;
   }
 
+  /** What an earlier run enforced is enforced no more; what it made known of the node stays. */
+  putOnTrial(): void {
+    this.#keep();
+    if (this.#endpoint === undefined) return;
+    this.#endpoint = { ...this.#endpoint, ingress: 'off', egress: 'off' };
+    // Without the addresses every row would seem to be one too many.
+    if (this.#addresses.length > 0) this.#write();
+  }
+
   /** A set that was kept over a restart has nothing but what it is made of now. */
   written({ type, policyId, upserts }: PolicySetChange): void {
     if (type !== 'created' || policyId !== this.#keptSet) return;
@@ -54,14 +63,20 @@ export class HostRows {
       keep(policyId, key) || (policyId === this.#keptSet && !keep(policyId, undefined));
   }
 
-  #write(): void {
-    const datapath = this.#datapath();
-    const guarded = new Set(this.#protected.map(({ address }) => address));
-    const rows = Array.from(datapath.nodeAddresses());
+  /** Takes up what an earlier run said of the node; returns all rows. */
+  #keep() {
+    const rows = Array.from(this.#datapath().nodeAddresses());
     if (this.#isEndpoint && this.#endpoint === undefined) {
       this.#endpoint = rows.find(({ endpoint }) => endpoint !== undefined)?.endpoint;
       this.#keptSet = this.#endpoint?.policyId;
     }
+    return rows;
+  }
+
+  #write(): void {
+    const datapath = this.#datapath();
+    const guarded = new Set(this.#protected.map(({ address }) => address));
+    const rows = this.#keep();
     const present = new Map(
       rows.map(({ address, isProtected, endpoint }) => [address, text(isProtected, endpoint)]),
     );

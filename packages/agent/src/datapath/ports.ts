@@ -96,7 +96,8 @@ export interface NodeDatapath extends Disposable {
   ): readonly { readonly ifname: string; readonly mode: 'native' | 'generic' }[];
   setHostAddresses(addresses: readonly Address[]): void;
   /** What the node is as an endpoint of its own. */
-  setHostEndpoint(endpoint: HostEndpoint): void;
+  /** `on-trial`: what an earlier run enforced is enforced no more; what the node is has no number yet. */
+  setHostEndpoint(endpoint: HostEndpoint | 'on-trial'): void;
   /** Puts the node's own traffic by these devices under policy, after `setDevices`, and by no others. */
   setHostPolicy(devices: readonly { readonly index: number; readonly name: string }[]): void;
   /** What no policy cuts the node itself off from. */

@@ -28,7 +28,8 @@ export interface HostEndpointOptions {
   readonly policy: Pick<PolicyController, 'setHost'>;
   /** Tells the cluster which identity the node's addresses have. */
   readonly announce: (identity: number) => void;
-  readonly setEndpoint: (endpoint: HostEndpoint) => void;
+  /** `on-trial`: it has no number yet, and what an earlier run enforced is to end. */
+  readonly setEndpoint: (endpoint: HostEndpoint | 'on-trial') => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -66,7 +67,7 @@ export const nodeLabelsOf = (labels: Readonly<Record<string, string>>): LabelSet
 /**
  * The node itself as an endpoint: its labels get an identity as a pod's do, policies that select them are in force
  * for its own traffic, and others know its addresses by it. Until its number and its policies are known the kernel
- * keeps what an earlier run said.
+ * keeps what an earlier run said, but for enforcing it where the node is on trial by now.
  */
 export class HostEndpointController implements AsyncDisposable {
   readonly #options: HostEndpointOptions;
@@ -120,6 +121,7 @@ export class HostEndpointController implements AsyncDisposable {
   /** From now on, for what no policy may cut is in the kernel. */
   start(): void {
     this.#started = true;
+    this.#takeMode();
     this.refresh();
   }
 
@@ -148,10 +150,14 @@ export class HostEndpointController implements AsyncDisposable {
    * labels that are under way: their policies are meant, not those of the labels that go.
    */
   #takeMode(): void {
+    const { settings, setEndpoint } = this.#options;
     const labels = this.#labels;
-    if (labels === undefined || this.#identity === undefined) return;
-    if (this.#options.settings.audit || labels.equals(this.#labelsNow()))
-      this.#become(labels, this.#identity);
+    if (labels === undefined || this.#identity === undefined) {
+      // An earlier run's policies may be what keeps the store, and so the number, away.
+      if (settings.audit && this.#started) setEndpoint('on-trial');
+      return;
+    }
+    if (settings.audit || labels.equals(this.#labelsNow())) this.#become(labels, this.#identity);
   }
 
   async #run(): Promise<void> {

@@ -92,7 +92,7 @@ function world(onDebug: () => void = () => {}) {
   const seen = {
     acquired: [] as string[],
     released: [] as string[],
-    written: [] as HostEndpoint[],
+    written: [] as (HostEndpoint | 'on-trial')[],
     announced: [] as number[],
     parties: [] as { identity: number; audit: boolean; nodeLabels: string }[],
   };
@@ -230,4 +230,22 @@ test('who is locked out puts it on trial at once, though its new labels have no 
   await until(() => w.announced.at(-1) === 70_002);
   assert.equal(w.parties.at(-1)?.audit, false);
   assert.equal(host.view.pendingLabels, undefined);
+});
+
+test('who is locked out by what an earlier run enforced is on trial at once, though it has no number yet', async () => {
+  const w = world();
+  await using host = w.host;
+  await host.change({ audit: false });
+  w.store.away = true;
+  host.start();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(w.written, [], 'what was in force stays in force');
+  await host.change({ audit: true });
+  assert.deepEqual(w.written, ['on-trial']);
+  w.store.away = false;
+  await until(() => w.announced.length === 1);
+  assert.deepEqual(
+    w.parties.map(({ audit }) => audit),
+    [true],
+  );
 });

@@ -142,8 +142,10 @@ export class FakeDatapath implements NodeDatapath {
   setHostAddresses(addresses: readonly Address[]): void {
     this.hosts = addresses;
   }
-  setHostEndpoint(endpoint: HostEndpoint): void {
-    this.hostEndpoint = endpoint;
+  setHostEndpoint(endpoint: HostEndpoint | 'on-trial'): void {
+    if (endpoint !== 'on-trial') this.hostEndpoint = endpoint;
+    else if (this.hostEndpoint !== undefined)
+      this.hostEndpoint = { ...this.hostEndpoint, ingress: 'off', egress: 'off' };
   }
   setHostPolicy(devices: readonly { readonly name: string }[]): void {
     this.policed = devices.map(({ name }) => name);
