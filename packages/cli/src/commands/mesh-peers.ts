@@ -79,7 +79,9 @@ async function ask(invocation: Invocation): Promise<NodeMesh[]> {
   return answers.map(({ node, body }) => ({ node, mesh: body as Mesh }));
 }
 
-const isWell = ({ state }: Peer): boolean => state === 'ready' || state === 'suspended';
+/** One that is ready has an age only while its store does not answer. */
+const isWell = ({ state, ageSeconds }: Peer): boolean =>
+  (state === 'ready' && ageSeconds === undefined) || state === 'suspended';
 
 /** Exit status 1 when a node does not read a peer: for scripts that wait. */
 export async function status(invocation: Invocation): Promise<void> {

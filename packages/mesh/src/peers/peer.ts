@@ -363,6 +363,7 @@ export class Peer implements AsyncDisposable {
     const { table, target } = this.#options;
     const spec = this.#spec;
     if (this.#stop.signal.aborted) return;
+    const silence = this.#silence();
     const row: MeshPeerRow = {
       name: spec.name,
       source: spec.source,
@@ -370,12 +371,20 @@ export class Peer implements AsyncDisposable {
       endpoint: this.#kv?.health().endpoint ?? spec.endpoints.join(','),
       state: this.#state,
       since: this.#since,
-      lastContact: this.#contact.lost ? this.#contact.lastContact : undefined,
-      reason: this.#note ?? this.#reason,
+      lastContact: this.#contact.lost ? this.#contact.lastContact : silence?.since,
+      reason: this.#note ?? silence?.reason ?? this.#reason,
       losses: this.#contact.losses(now),
       counts: target.counts(),
     };
     table.put(row);
+  }
+
+  /** A store that does not answer, though its connection is not given up yet. */
+  #silence(): { readonly since: number; readonly reason: string } | undefined {
+    const health = this.#state === 'ready' ? this.#session?.health() : undefined;
+    if (health === undefined || health.connected) return undefined;
+    const { since, lastError } = health;
+    return { since, reason: `its store does not answer: ${lastError?.message ?? 'not asked yet'}` };
   }
 
   /** Ends the reading; what is known of the peer stays. */

@@ -396,3 +396,19 @@ test('a name longer than any that there is is refused by its key, and its peer i
   ]);
   assert.ok(rows.every(({ key }) => key.length < 700));
 });
+
+test('a store that does not answer any more is shown so at once, before its connection is given up', async () => {
+  await using t = new PeerWorld();
+  const east = t.store('east', 7);
+  t.keep(east);
+  await east.fill();
+  t.join(east);
+  await t.until('ready', () => t.row('east').state === 'ready', 10_000);
+  assert.equal(t.row('east').lastContact, undefined);
+  east.etcd.freeze();
+  await t.until('an age', () => t.row('east').lastContact !== undefined, 60_000);
+  const { state, reason } = t.row('east');
+  assert.equal(state, 'ready');
+  assert.match(reason ?? '', /its store does not answer/);
+  await t.until('it is given up', () => t.row('east').state === 'stale', 60_000);
+});

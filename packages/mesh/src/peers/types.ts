@@ -61,7 +61,7 @@ export interface MeshPeerRow {
   readonly state: PeerState;
   /** When it entered the state. */
   readonly since: number;
-  /** When all of it was last known to be current; while it is ready, that is now. */
+  /** When all of it was last known to be current; undefined while it is: ready, and its store answers. */
   readonly lastContact: number | undefined;
   /** Why it is not ready; of a ready one, what it is told apart from the rest by. */
   readonly reason: string | undefined;
