@@ -36,16 +36,24 @@ async function stir(site: MeshSite, shape: MeshShape, signal: AbortSignal): Prom
   const began = performance.now();
   let count = 0;
   const pending = new Set<Promise<unknown>>();
+  let failure: unknown;
   while (!signal.aborted) {
     const due = Math.floor(((performance.now() - began) / 1000) * RATE);
     for (; count < due; count++) {
       const { key, value } = source.next().value;
-      const put = site.hub.put(key, value(count)).finally(() => pending.delete(put));
+      const put = site.hub
+        .put(key, value(count))
+        // Told at the end: thrown to nobody it would end the process and leave agent and etcd behind.
+        .catch((error) => {
+          failure ??= error;
+        })
+        .finally(() => pending.delete(put));
       pending.add(put);
     }
     await sleep(5);
   }
   await Promise.all(pending);
+  if (failure !== undefined) throw failure;
   return count;
 }
 
@@ -71,6 +79,8 @@ async function probe(
       const key = Address.toBytes16(entry.address);
       const began = performance.now();
       const put = site.hub.put(entry.key, entry.value(number));
+      // Awaited when the map has it; if it never does, that is the failure to tell.
+      put.catch(() => {});
       for (;;) {
         const value = map.get(key);
         if (value !== undefined && new DataView(value.buffer).getUint32(0, true) === wanted) break;
@@ -112,6 +122,12 @@ const change: Benchmark = async ({ quick, log }) => {
   const began = performance.now();
   const before = site.ranNs();
   const stirring = stir(site, shape, end.signal);
+  await using _stirred = {
+    async [Symbol.asyncDispose]() {
+      end.abort();
+      await stirring.catch(() => {});
+    },
+  };
   await sleep(seconds * 1000);
   const cpu = site.ranNs() - before;
   const lasted = (performance.now() - began) / 1000;
