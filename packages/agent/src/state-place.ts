@@ -4,7 +4,7 @@ import type { AgentConfig } from './config/schema.ts';
 
 /** What the agent knows that is to outlive a reboot; all else that it keeps says what stands since the last one. */
 const OUTLIVING = ['peers', 'host-endpoint'] as const;
-export type Outliving = (typeof OUTLIVING)[number];
+type Outliving = (typeof OUTLIVING)[number];
 
 type Places = Pick<AgentConfig, 'runDir' | 'stateDir'>;
 
