@@ -209,3 +209,30 @@ test('a node that is an endpoint has both: its own labels, and those of its Node
   assert.deepEqual([labels.get('app')?.value, labels.get('role')?.source], ['ledger', 'node']);
   assert.ok(w.allowed(identity));
 });
+
+test('what the engine refuses at first is tried again as a whole', async () => {
+  await using w = await world();
+  w.node('b', '192.0.2.2', { role: 'control' });
+  w.node('c', '2001:db8::3', { role: 'worker' });
+  w.flushPolicies();
+  await w.settle();
+  let refused = 0;
+  const { setIdentity } = w.engine;
+  w.engine.setIdentity = (identity, labels) => {
+    if (labels.get('role')?.value === 'worker' && ++refused < 3) throw new Error('no room');
+    setIdentity.call(w.engine, identity, labels);
+  };
+  w.engine.apply(fromNodes({ role: 'control' }));
+  w.flushPolicies();
+  await w.settle();
+  assert.deepEqual([w.rowOf('192.0.2.2'), w.rowOf('2001:db8::3')], [REMOTE, REMOTE]);
+  for (let second = 0; second < 10; second++) {
+    await w.clock.advance(1_000);
+    await w.settle();
+  }
+  const control = w.rowOf('192.0.2.2')!;
+  const worker = w.rowOf('2001:db8::3')!;
+  assert.deepEqual([control >>> 24, worker >>> 24, refused], [2, 2, 3]);
+  assert.deepEqual([w.allowed(control), w.allowed(worker)], [true, false]);
+  assert.deepEqual(w.tooEarly, []);
+});

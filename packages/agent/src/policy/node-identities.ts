@@ -50,11 +50,12 @@ export class NodeIdentities implements Disposable {
   readonly #backoff;
   readonly #stop = new AbortController();
   /** Identities of endpoints that nodes have, and nobody has told the labels of. */
-  readonly #unknown = new Set<number>();
+  #unknown = new Set<number>();
   #links: NodeIdentitiesLinks | undefined;
   #keys: ReadonlySet<string> | undefined;
   #known = false;
-  #preparing = false;
+  /** Why the policies in force do not have their nodes yet. */
+  #failure: { readonly error: unknown } | undefined;
   #again = false;
   #running = false;
 
@@ -70,19 +71,8 @@ export class NodeIdentities implements Disposable {
   /** The identity of a node's address; `base` if no policy looks at the Node's labels. */
   of(prefix: Prefix, node: NodeRow, base: number): number {
     if (!this.#known) return this.#options.found.get(prefix) ?? base;
-    if (this.#keys === undefined) return base;
-    const { engine } = this.#options;
-    const without = engine.identities.get(base);
-    if (without === undefined) {
-      this.#unknown.add(base);
-      return base;
-    }
-    const labels = nodeIdentityLabels(node, without.labels, this.#keys);
-    const known = this.#ids.get(labels.text);
-    if (known !== undefined) return known;
-    const identity = this.#ids.take(labels.text);
-    engine.setIdentity(identity, labels);
-    if (!this.#preparing) {
+    const { identity, isNew } = this.#identify(node, base, this.#keys, this.#unknown);
+    if (isNew) {
       this.#links?.flush();
       this.#renew();
     }
@@ -91,21 +81,61 @@ export class NodeIdentities implements Disposable {
 
   /**
    * Before policies go to the kernel: gives the engine the nodes that these policies tell apart. The first call says
-   * that policies are known.
+   * that policies are known. If that fails, nodes stay what they were, and it is tried again.
    */
   prepare(): void {
-    const { engine } = this.#options;
+    try {
+      this.#prepare();
+      this.#failure = undefined;
+    } catch (error) {
+      this.#failure = { error };
+      this.#renew();
+    }
+  }
+
+  #prepare(): void {
+    const { engine, found } = this.#options;
+    const keys = engine.nodeKeys;
     const learned = [...this.#unknown].some((base) => engine.identities.has(base));
-    if (this.#known && !learned && engine.nodeKeys === this.#keys) return;
-    const nothing = !this.#known && engine.nodeKeys === undefined && this.#options.found.size === 0;
+    if (this.#known && !learned && keys === this.#keys) return;
+    const nothing = !this.#known && keys === undefined && found.size === 0;
+    const unknown = new Set<number>();
+    if (!nothing) {
+      for (const { node, base } of this.#links?.others() ?? [])
+        this.#identify(node, base, keys, unknown);
+    }
     this.#known = true;
-    this.#keys = engine.nodeKeys;
-    this.#unknown.clear();
-    if (nothing) return;
-    this.#preparing = true;
-    this.#inUse();
-    this.#preparing = false;
-    this.#renew();
+    this.#keys = keys;
+    this.#unknown = unknown;
+    if (!nothing) this.#renew();
+  }
+
+  /** @param unknown gets the base, if nobody has told its labels. */
+  #identify(
+    node: NodeRow,
+    base: number,
+    keys: ReadonlySet<string> | undefined,
+    unknown: Set<number>,
+  ): { readonly identity: number; readonly isNew: boolean } {
+    if (keys === undefined) return { identity: base, isNew: false };
+    const { engine } = this.#options;
+    const without = engine.identities.get(base);
+    if (without === undefined) {
+      unknown.add(base);
+      return { identity: base, isNew: false };
+    }
+    const labels = nodeIdentityLabels(node, without.labels, keys);
+    const known = this.#ids.get(labels.text);
+    if (known !== undefined) return { identity: known, isNew: false };
+    const identity = this.#ids.take(labels.text);
+    try {
+      engine.setIdentity(identity, labels);
+    } catch (error) {
+      // Else it would count as known to the engine.
+      this.#ids.release(labels.text);
+      throw error;
+    }
+    return { identity, isNew: true };
   }
 
   #inUse(): Set<number> {
@@ -133,8 +163,10 @@ export class NodeIdentities implements Disposable {
     // What prompted it goes to the kernel first.
     await new Promise<void>((resolve) => setImmediate(resolve));
     while (this.#again && !signal.aborted) {
-      this.#again = false;
       try {
+        if (this.#failure !== undefined) this.#links?.flush();
+        this.#again = false;
+        if (this.#failure !== undefined) throw this.#failure.error;
         await this.#rewrite();
         attempts = 0;
       } catch (error) {
