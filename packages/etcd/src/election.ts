@@ -77,7 +77,11 @@ export class Election implements AsyncDisposable {
 
   async #watch(): Promise<void> {
     const { kv, key } = this.#options;
-    const watch = kv.watch(key, { signal: this.#stop.signal, replacedGrace: 0 });
+    const watch = kv.watch(key, {
+      signal: this.#stop.signal,
+      replacedGrace: 0,
+      ownWrites: true,
+    });
     for await (const event of watch) {
       if (event.type !== 'disconnected') this.doubt();
     }

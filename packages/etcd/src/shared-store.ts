@@ -305,7 +305,11 @@ export class SharedStore<Row, K extends TableKey = string> implements AsyncDispo
 
   async #follow(scope: SharedScope): Promise<void> {
     // What a replaced store lacks is to be written at once; nobody else acts on what this watch tells.
-    const watch = this.#kv.watch(scope.prefix, { signal: this.#stop.signal, replacedGrace: 0 });
+    const watch = this.#kv.watch(scope.prefix, {
+      signal: this.#stop.signal,
+      replacedGrace: 0,
+      ownWrites: true,
+    });
     this.#watches.push(watch);
     for await (const events of watch.batches()) for (const event of events) this.#see(event, scope);
   }

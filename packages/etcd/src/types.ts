@@ -167,6 +167,11 @@ export interface WatchOptions {
    * what a new list lacks (the caller misses it at `synced`), counts no keys and knows no `maxKeys`.
    */
   readonly keepKeys?: boolean;
+  /**
+   * True: the caller writes keys of the prefix itself and is to hear of each one's deletion. Otherwise a key that came
+   * and went while the caller was not reading is told to nobody, and who had written it would go on believing in it.
+   */
+  readonly ownWrites?: boolean;
   readonly pageSize?: number;
   /**
    * Milliseconds for which what a replaced store (another cluster id, revisions that went back) does

@@ -54,6 +54,7 @@ export class Watch implements KvWatch {
   /** Until then nothing is swept: the store was replaced, and its writers have yet to come back. */
   #graceUntil = 0;
   readonly #once: boolean;
+  readonly #ownWrites: boolean;
   /** Nothing more is coming; what waits is still told. */
   #over = false;
   #resumeFrom: number | undefined;
@@ -76,6 +77,7 @@ export class Watch implements KvWatch {
     }
     this.#grace = options.replacedGrace ?? 30_000;
     this.#once = options.once ?? false;
+    this.#ownWrites = options.ownWrites ?? false;
     this.#resumeFrom = options.fromRevision;
     this.#since = context.clock.now();
     const { signal } = options;
@@ -191,7 +193,7 @@ export class Watch implements KvWatch {
       return;
     }
     if (admission === 'older') this.#replaced();
-    this.#queue.put(entry, admission !== 'new', listed);
+    this.#queue.put(entry, this.#ownWrites || admission !== 'new', listed);
   }
 
   /** The store is another than it was: from now on the grace runs. */

@@ -74,6 +74,26 @@ export function electionSuite(name: string, open: () => Promise<Store>): void {
     });
   });
 
+  test(`${name}: a leader whose key is taken away before its watch has told of it stands again`, async () => {
+    await using store = await open();
+    await using kv = store.connect();
+    const read = Promise.withResolvers<void>();
+    await using one = stand(readAfterList(kv, read.promise), 'one');
+    await soon('one leads', () => one.state.type === 'leading');
+    const first = fenceOf(one)!;
+    await kv.delete(KEY);
+    // Both have come by the watch that only now is read on.
+    await soon('the watch has both', () => {
+      const [watch] = kv.health().watches;
+      return watch !== undefined && watch.revision > first.revision;
+    });
+    read.resolve();
+    await soon('it leads with a new fence', () => {
+      const now = fenceOf(one);
+      return now !== undefined && now.revision !== first.revision;
+    });
+  });
+
   test(`${name}: a leader that dies without a word is followed when its lease ends`, async () => {
     await using store = await open();
     await using kv = store.connect();
@@ -83,5 +103,34 @@ export function electionSuite(name: string, open: () => Promise<Store>): void {
     lease.abandon();
     await using two = stand(kv, 'two');
     await soon('two leads', () => two.state.type === 'leading');
+  });
+}
+
+/** A store that gives leases once a watch of it has listed, and whose watches are read on only when it is time. */
+function readAfterList(kv: Kv, time: Promise<void>): Kv {
+  const listed = Promise.withResolvers<void>();
+  const watch: Kv['watch'] = (prefix, options) => {
+    const inner = kv.watch(prefix, options);
+    async function* held() {
+      const events = inner[Symbol.asyncIterator]();
+      for (;;) {
+        const { done, value } = await events.next();
+        if (done) return;
+        yield value;
+        if (value.type !== 'synced') continue;
+        listed.resolve();
+        await time;
+      }
+    }
+    return Object.assign(Object.create(inner), { [Symbol.asyncIterator]: held });
+  };
+  const lease: Kv['lease'] = (...words) => listed.promise.then(() => kv.lease(...words));
+  return new Proxy(kv, {
+    get: (target, name) => {
+      if (name === 'watch') return watch;
+      if (name === 'lease') return lease;
+      const member = Reflect.get(target, name, target);
+      return typeof member === 'function' ? member.bind(target) : member;
+    },
   });
 }

@@ -200,7 +200,7 @@ export class ClusterKeeper implements AsyncDisposable {
     if (!config.syncedCanaries) return;
     const standing = new Set<string>();
     let known = false;
-    await using watch = kv.watch(syncedPrefix(cluster), { signal });
+    await using watch = kv.watch(syncedPrefix(cluster), { signal, ownWrites: true });
     for await (const event of watch) {
       if (event.type === 'put') standing.add(event.entry.key);
       else if (event.type === 'delete') standing.delete(event.key);

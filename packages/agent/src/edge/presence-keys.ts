@@ -146,7 +146,7 @@ export class PresenceKeys implements AsyncDisposable {
 
   async #watch(signal: AbortSignal): Promise<void> {
     const { kv, onChange, log } = this.#options;
-    await using watch = kv.watch(PRESENCE_PREFIX, { signal, maxKeys: MAX_NODES });
+    await using watch = kv.watch(PRESENCE_PREFIX, { signal, maxKeys: MAX_NODES, ownWrites: true });
     try {
       for await (const events of watch.batches()) {
         for (const event of events) {
