@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Kv, KvEntry, KvError, KvWatch, WatchEvent } from '@causeway/etcd';
 import type { IdentityLayout } from '@causeway/identity';
 import type { InitialSource } from '@causeway/tables';
@@ -316,8 +317,11 @@ class Follower implements AsyncDisposable {
   }
 }
 
-const shown = (key: string): string =>
-  key.length <= SHOWN_KEY ? key : `${key.slice(0, SHOWN_KEY)}…`;
+/** What is cut off is told by a hash: keys that begin alike are rows of their own. */
+function shown(key: string): string {
+  if (key.length <= SHOWN_KEY) return key;
+  return `${key.slice(0, SHOWN_KEY)}…${createHash('sha256').update(key).digest('hex').slice(0, 16)}`;
+}
 
 const messageOf = (error: unknown): string =>
   error instanceof Error ? error.message : String(error);

@@ -384,6 +384,7 @@ test('a name longer than any that there is is refused by its key, and its peer i
   t.keep(east);
   await east.fill();
   await east.node('n'.repeat(70_000), '192.0.7.3', '10.7.0.0/24');
+  await east.node(`${'n'.repeat(70_000)}x`, '192.0.7.3', '10.7.0.0/24');
   await east.node('é'.repeat(600), '192.0.7.4', '10.7.0.0/24');
   await east.node('m'.repeat(1024), '192.0.7.5', '10.7.0.0/24');
   t.join(east);
@@ -393,6 +394,7 @@ test('a name longer than any that there is is refused by its key, and its peer i
   assert.deepEqual(rows.map(({ reason }) => reason.replace('its name has ', '')).sort(), [
     '1200 bytes, more than 1024',
     '70000 bytes, more than 1024',
+    '70001 bytes, more than 1024',
   ]);
   assert.ok(rows.every(({ key }) => key.length < 700));
 });
