@@ -15,7 +15,7 @@ import type { KeptPeer } from '../src/keep/kept-peer.ts';
 import { identityKey, STATE_KINDS } from '../src/keys.ts';
 import { ClusterCounts } from '../src/peers/counts.ts';
 import { ClusterIds } from '../src/peers/ids.ts';
-import { lookAfter, Peer, type PeerEvent } from '../src/peers/peer.ts';
+import { lookAfter, Peer, type PeerEvent, type PeerTarget } from '../src/peers/peer.ts';
 import { Ranges } from '../src/peers/ranges.ts';
 import { meshPeerTable } from '../src/peers/table.ts';
 import { TableTarget } from '../src/peers/table-target.ts';
@@ -219,21 +219,31 @@ export class PeerWorld implements AsyncDisposable {
   }
 
   join(store: MemoryPeerStore, expectedId?: number, kept?: KeptPeer, allowed?: Allowed): Peer {
+    const peer = this.peer(store, this.target(store.name, expectedId, kept, allowed));
+    this.lookAfter(peer);
+    return peer;
+  }
+
+  /** Looks at all of them in one turn. */
+  lookAfter(...peers: readonly Peer[]): void {
+    void lookAfter(() => peers, this.clock, this.#stop.signal);
+  }
+
+  /** A peer that nobody looks after yet. */
+  peer(store: MemoryPeerStore, target: PeerTarget): Peer {
     const peer = new Peer({
       spec: this.spec(store.name),
       connect: () => {
         const kv = store.etcd.connect();
         return { kv, close: async () => kv[Symbol.asyncDispose]() };
       },
-      target: this.target(store.name, expectedId, kept, allowed),
+      target,
       table: this.peers,
       times: { grace: this.#grace, withdraw: 20_000 },
       clock: this.clock,
       random: () => 0.5,
       onLog: (event) => this.log.push(event),
     });
-    const { signal } = this.#stop;
-    void lookAfter(() => [peer], this.clock, signal);
     this.#open.unshift(peer);
     return peer;
   }

@@ -127,3 +127,28 @@ test('a peer that never became whole does not leave its half behind', async () =
   await t.pass(240_000);
   assert.deepEqual(t.have('east'), NOTHING);
 });
+
+test('a peer that cannot be looked at says so in its row, and the others age on', async () => {
+  await using t = new PeerWorld(150_000);
+  const [east, west] = [t.store('east', 7), t.store('west', 8)];
+  for (const store of [east, west]) {
+    t.keep(store);
+    await store.fill();
+  }
+  let full = true;
+  const target = Object.assign(t.target('east'), {
+    current: () => {
+      if (full) throw new Error('no space left');
+    },
+  });
+  t.lookAfter(t.peer(east, target), t.peer(west, t.target('west')));
+  await t.until('the reason', () => /no space left/.test(t.row('east').reason ?? ''), 10_000);
+  assert.equal(t.row('east').state, 'ready');
+  assert.deepEqual(t.have('east'), WHOLE);
+  await t.until('ready', () => t.row('west').state === 'ready', 10_000);
+  west.etcd.stop();
+  await t.until('the other ages', () => t.row('west').state === 'withdrawn', 300_000);
+  assert.deepEqual(t.have('west'), NOTHING);
+  full = false;
+  await t.until('it is well again', () => t.row('east').reason === undefined, 10_000);
+});

@@ -298,13 +298,23 @@ export class Peer implements AsyncDisposable {
     else this.#enter(this.#wasReady ? 'stale' : 'connecting', reason);
   }
 
-  /** Time has passed: what is known of a peer out of contact ages, and what is shown of one may have changed. */
+  /**
+   * Time has passed: what is known of a peer out of contact ages, and what is shown of one may have changed. Never
+   * throws: the other peers are looked at in the same turn.
+   */
   look(now: number): void {
     if (this.#stop.signal.aborted || this.#ageing !== undefined) return;
-    this.#tellCurrent(now);
     const age = this.#contact.age(now);
-    if (this.#known && age.type !== 'kept') this.#ageing = this.#grow(age);
-    else this.#show(now);
+    if (this.#known && age.type !== 'kept') {
+      this.#ageing = this.#grow(age);
+      return;
+    }
+    try {
+      this.#tellCurrent(now);
+      this.#show(now);
+    } catch (error) {
+      this.#showFault(error);
+    }
   }
 
   async #grow(age: Age): Promise<void> {
@@ -314,7 +324,11 @@ export class Peer implements AsyncDisposable {
       this.#reason = `its state cannot be withdrawn: ${error instanceof Error ? error.message : String(error)}`;
     }
     this.#ageing = undefined;
-    this.#show();
+    try {
+      this.#show();
+    } catch (error) {
+      this.#showFault(error);
+    }
   }
 
   #tellCurrent(now: number): void {
@@ -377,6 +391,18 @@ export class Peer implements AsyncDisposable {
       counts: target.counts(),
     };
     table.put(row);
+  }
+
+  #showFault(error: unknown): void {
+    const { table } = this.#options;
+    const before = table.get(this.#spec.name);
+    if (before === undefined) return;
+    const reason = `it cannot be looked after: ${error instanceof Error ? error.message : String(error)}`;
+    try {
+      table.put({ ...before, state: this.#state, since: this.#since, reason });
+    } catch {
+      // Whoever listens to the table has failed: the row is in, and there is nobody else to tell.
+    }
   }
 
   /** A store that does not answer, though its connection is not given up yet. */
