@@ -5,7 +5,8 @@ import { Wake } from './wake.ts';
 /** What has changed, who is there at all, and everything. */
 export type List = 'changes' | 'roll' | 'resync';
 
-const AFTER_FAILED_RESYNC_S = 60;
+/** Between one that failed or was called for and the next. */
+const RESYNC_REST_S = 60;
 
 /** Which list is asked for when. Nothing but everything is of use before everything was there once. */
 export class ListSchedule {
@@ -16,6 +17,7 @@ export class ListSchedule {
   /** Lists that were called for since they were begun last. */
   readonly #called = new Set<List>();
   #rollRestUntil = 0;
+  #resyncRestUntil = 0;
   #synced = false;
 
   constructor(poll: OpenStackSourceConfig['poll'], clock: Clock) {
@@ -28,7 +30,7 @@ export class ListSchedule {
     return this.#synced;
   }
 
-  /** To be asked for at once. */
+  /** To be asked for at once, or when its rest is over. */
   call(name: List): void {
     this.#next[name] = 0;
     this.#called.add(name);
@@ -37,7 +39,11 @@ export class ListSchedule {
 
   /** The list that is due; undefined after a sleep, when it is to be asked again. */
   async due(signal: AbortSignal): Promise<List | undefined> {
-    const at = { ...this.#next, roll: Math.max(this.#next.roll, this.#rollRestUntil) };
+    const at = {
+      changes: this.#next.changes,
+      roll: Math.max(this.#next.roll, this.#rollRestUntil),
+      resync: Math.max(this.#next.resync, this.#resyncRestUntil),
+    };
     const [name, due] = (['resync', 'changes', 'roll'] as const)
       .map((each) => [each, this.#synced || each === 'resync' ? at[each] : Infinity] as const)
       .reduce((first, each) => (each[1] < first[1] ? each : first));
@@ -57,19 +63,27 @@ export class ListSchedule {
       roll: this.#poll.rollCallSeconds,
       resync: this.#poll.resyncSeconds,
     };
+    const calledFor = names.includes('resync') && this.#called.has('resync');
     for (const name of names) this.#called.delete(name);
     return () => {
       for (const name of names) {
         if (!this.#called.has(name)) this.#next[name] = this.#clock.now() + seconds[name] * 1000;
       }
       if (names.includes('resync')) this.#synced = true;
+      // More hints than can be kept call for everything without end.
+      if (calledFor) this.#restResync();
     };
   }
 
   /** A full list that fails must not keep those for changes and deletions from being asked. */
   resyncFailed(): void {
-    const seconds = Math.min(AFTER_FAILED_RESYNC_S, this.#poll.resyncSeconds);
-    this.#next.resync = this.#clock.now() + (this.#synced ? seconds * 1000 : 0);
+    if (this.#synced) this.#restResync();
+    this.#next.resync = this.#synced ? this.#resyncRestUntil : this.#clock.now();
+  }
+
+  #restResync(): void {
+    const seconds = Math.min(RESYNC_REST_S, this.#poll.resyncSeconds);
+    this.#resyncRestUntil = this.#clock.now() + seconds * 1000;
   }
 
   /** Calling the roll takes no more than its share of the time. @param began ms, when the last one began. */
