@@ -292,6 +292,68 @@ test('a world that says it is unchanged is not compared, and rows that change ar
   await reconciler[Symbol.asyncDispose]();
 });
 
+test('a called-for refresh tries again what failed though the world says it is unchanged; a timed one does not', async () => {
+  const world = new World();
+  const { table, clock, reconciler } = setUp({
+    refreshInterval: 10_000,
+    backoff: { min: 60_000, max: 60_000 },
+    operations: Object.assign(world, { unchanged: () => true }),
+  });
+  await using _reconciler = reconciler;
+  world.refuse = (key) => (key === 'bad' ? failure('away') : undefined);
+  table.put({ id: 'good', via: '1' });
+  table.put({ id: 'bad', via: '1' });
+  await flush();
+  world.log.length = 0;
+  await clock.advance(10_000);
+  assert.deepEqual(world.log, []);
+  reconciler.refresh();
+  await flush();
+  assert.deepEqual(world.log, ['update bad']);
+});
+
+test('a called-for refresh does not wait for the time of a prune that failed', async () => {
+  const world = new World();
+  const { clock, reconciler } = setUp({
+    backoff: { min: 60_000, max: 60_000 },
+    operations: Object.assign(world, { unchanged: () => true }),
+  });
+  await using _reconciler = reconciler;
+  world.throwing = failure('EPERM');
+  await clock.advance(0);
+  assert.equal(reconciler.metrics().synced, false);
+  world.throwing = undefined;
+  reconciler.refresh();
+  await flush();
+  assert.equal(reconciler.metrics().synced, true);
+});
+
+test('what failed is tried again once a second at most, however often a refresh is called for', async () => {
+  for (const unchanged of [true, false]) {
+    const world = new World();
+    const { table, clock, reconciler } = setUp({
+      backoff: { min: 60_000, max: 60_000 },
+      operations: Object.assign(world, { unchanged: () => unchanged }),
+    });
+    await using _reconciler = reconciler;
+    world.refuse = () => failure('away');
+    table.put({ id: 'bad', via: '1' });
+    await flush();
+    world.log.length = 0;
+    for (let i = 0; i < 100; i++) {
+      reconciler.refresh();
+      await clock.advance(100);
+    }
+    const tries = world.log.filter((each) => each === 'update bad').length;
+    assert.ok(tries >= 10 && tries <= 11, `${tries} in ten seconds`);
+    // The last call is heard too, when its second is over.
+    world.refuse = () => undefined;
+    reconciler.refresh();
+    await clock.advance(1000);
+    assert.equal(world.routes.get('bad'), '1');
+  }
+});
+
 test('a failed prune is tried again and is not a sync', async () => {
   const { world, clock, reconciler } = setUp();
   world.throwing = failure('EIO');

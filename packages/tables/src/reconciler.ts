@@ -62,6 +62,9 @@ export interface ReconcilerOptions<Row, K extends TableKey> {
   readonly settle?: number;
 }
 
+/** Milliseconds between two calls' trials of what failed: whoever calls at every change must not undo the back-off. */
+const RETRY_MS = 1000;
+
 /**
  * Makes the world match a table: every row updated, what left the table deleted, what never was in it
  * pruned after the first full sync. One operation at a time; failures back off one by one. A result is
@@ -87,6 +90,9 @@ export class Reconciler<Row, K extends TableKey = string> implements AsyncDispos
   #busy = false;
   #errors = 0;
   #refreshDue: number;
+  /** When all that failed is tried again, whatever its own time. */
+  #retryDue = Number.POSITIVE_INFINITY;
+  #retriedAt = Number.NEGATIVE_INFINITY;
   #pruneDue: number | undefined;
   #pruneAttempts = 0;
   #counts = {
@@ -209,10 +215,27 @@ export class Reconciler<Row, K extends TableKey = string> implements AsyncDispos
     return true;
   }
 
-  /** Applies every row again, those included that failed and wait for their time, and prunes; soon. */
+  /**
+   * Tries again what failed and waits for its time, at most once a second however often this is called; and, unless
+   * the operations say that the world is unchanged, applies every other row again and prunes. Soon.
+   */
   refresh(): void {
-    this.#refreshDue = this.#clock.now();
+    const now = this.#clock.now();
+    this.#refreshDue = now;
+    this.#retrySoon(now);
     this.#wake.open();
+  }
+
+  #retrySoon(now: number): void {
+    this.#retryDue = Math.min(this.#retryDue, Math.max(now, this.#retriedAt + RETRY_MS));
+  }
+
+  #retryIfDue(now: number): void {
+    if (this.#retryDue > now) return;
+    this.#retryDue = Number.POSITIVE_INFINITY;
+    this.#retriedAt = now;
+    this.#queue.release(Number.POSITIVE_INFINITY);
+    if (this.#pruneAttempts > 0) this.#pruneDue = now;
   }
 
   #enqueue(work: Work<Row, K>): void {
@@ -250,6 +273,7 @@ export class Reconciler<Row, K extends TableKey = string> implements AsyncDispos
       const due = Math.min(
         this.#queue.nextDue() ?? Number.POSITIVE_INFINITY,
         this.#refreshDue,
+        this.#retryDue,
         this.#table.initialized
           ? (this.#pruneDue ?? Number.POSITIVE_INFINITY)
           : Number.POSITIVE_INFINITY,
@@ -298,16 +322,18 @@ export class Reconciler<Row, K extends TableKey = string> implements AsyncDispos
       this.#refreshDue = now + (this.#options.refreshInterval ?? Number.POSITIVE_INFINITY);
       this.#compareAll(now);
     }
+    this.#retryIfDue(now);
     this.#queue.release(now);
   }
 
   #compareAll(now: number): void {
     const { operations } = this.#options;
     if (operations.unchanged?.() === true) return;
-    this.#pruneDue = now;
+    if (this.#pruneAttempts === 0) this.#pruneDue = now;
     operations.renew?.();
     // What failed before may succeed in the world as it is now.
-    this.#queue.release(Number.POSITIVE_INFINITY);
+    this.#retrySoon(now);
+    this.#retryIfDue(now);
     for (const key of this.#table.keys()) {
       const entry = this.#table.entry(key);
       if (entry && !this.#queue.has(key))
