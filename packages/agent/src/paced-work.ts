@@ -7,6 +7,7 @@ export class PacedWork implements Disposable {
   readonly #work: () => void;
   #timer: NodeJS.Timeout | undefined;
   #busyMs = 0;
+  #closed = false;
 
   /** @param settleMs for so long changes gather. */
   constructor(settleMs: number, work: () => void) {
@@ -20,15 +21,21 @@ export class PacedWork implements Disposable {
 
   /** In so many ms, unless it is to be done before anyway. */
   later(ms: number): void {
+    if (this.#closed) return;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       const started = performance.now();
-      this.#work();
-      this.#busyMs = performance.now() - started;
+      try {
+        this.#work();
+      } finally {
+        this.#busyMs = performance.now() - started;
+      }
     }, ms);
   }
 
+  /** What is asked for from here on is not done. */
   [Symbol.dispose](): void {
+    this.#closed = true;
     clearTimeout(this.#timer);
   }
 }
