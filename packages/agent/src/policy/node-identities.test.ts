@@ -84,19 +84,33 @@ async function world(found: ReadonlyMap<string, number> = new Map()) {
     for (const [, { identity }] of rows) if (!compiled.has(identity)) tooEarly.push(identity);
     return putAll(rows);
   };
-  nodes.link({ others: () => resolver.others(), rewrite: rewriteNodes, flush: flushPolicies });
+  let rounds = 0;
+  const rewrite: typeof rewriteNodes = (rows) => {
+    rounds++;
+    return rewriteNodes(rows);
+  };
+  nodes.link({ others: () => resolver.others(), rewrite, flush: flushPolicies });
   const settle = async () => {
     for (let turn = 0; turn < 20; turn++) {
       await flush();
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
   };
+  /** Time goes on, and what takes turns of the event loop gets them. */
+  const pass = async (ms: number) => {
+    for (let step = 0; step < ms; step += 500) {
+      await clock.advance(500);
+      await settle();
+    }
+  };
   return {
     clock,
+    pass,
     engine,
     tables,
     rowOf,
     tooEarly,
+    rounds: () => rounds,
     settle,
     flushPolicies,
     node: (name: string, address: string, labels: Record<string, string>, cluster = 'east') =>
@@ -143,8 +157,7 @@ test('by kind while a policy asks for it, live with the labels, and as before wh
   await w.settle();
   const spare = w.rowOf('192.0.2.4')!;
   assert.ok(spare !== worker && !w.allowed(spare));
-  await w.clock.advance(6_000);
-  await w.settle();
+  await w.pass(6_000);
   assert.ok(!w.engine.identities.has(worker), 'nobody has it any more');
   assert.ok(w.engine.identities.has(control));
 
@@ -153,8 +166,7 @@ test('by kind while a policy asks for it, live with the labels, and as before wh
   await w.settle();
   for (const address of ['192.0.2.2', '2001:db8::3', '192.0.2.4'])
     assert.equal(w.rowOf(address), REMOTE);
-  await w.clock.advance(6_000);
-  await w.settle();
+  await w.pass(6_000);
   assert.ok(!w.engine.identities.has(control) && !w.engine.identities.has(spare));
   assert.deepEqual(w.tooEarly, [], 'no address had an identity before its policies were there');
 });
@@ -202,7 +214,7 @@ test('a node that is an endpoint has both: its own labels, and those of its Node
   assert.equal(w.rowOf('192.0.2.2'), 70_001, 'nobody has said yet what that number means');
   w.engine.setIdentity(70_001, LabelSet.of([...own, label('reserved', 'remote-node')]));
   w.flushPolicies();
-  await w.settle();
+  await w.pass(1_000);
   const identity = w.rowOf('192.0.2.2')!;
   assert.equal(identity >>> 24, 2);
   const { labels } = w.engine.identities.get(identity)!;
@@ -226,13 +238,51 @@ test('what the engine refuses at first is tried again as a whole', async () => {
   w.flushPolicies();
   await w.settle();
   assert.deepEqual([w.rowOf('192.0.2.2'), w.rowOf('2001:db8::3')], [REMOTE, REMOTE]);
-  for (let second = 0; second < 10; second++) {
-    await w.clock.advance(1_000);
-    await w.settle();
-  }
+  await w.pass(10_000);
   const control = w.rowOf('192.0.2.2')!;
   const worker = w.rowOf('2001:db8::3')!;
   assert.deepEqual([control >>> 24, worker >>> 24, refused], [2, 2, 3]);
   assert.deepEqual([w.allowed(control), w.allowed(worker)], [true, false]);
   assert.deepEqual(w.tooEarly, []);
+});
+
+test('identities of labels that change all the time go, and all nodes are not written at each change', async () => {
+  await using w = await world();
+  w.node('b', '192.0.2.2', { role: '0' });
+  w.engine.apply(fromNodes({ role: 'control' }));
+  w.flushPolicies();
+  await w.settle();
+  const before = w.rounds();
+  const changes = 120;
+  let most = 0;
+  for (let change = 1; change <= changes; change++) {
+    w.node('b', '192.0.2.2', { role: String(change) });
+    await w.settle();
+    assert.equal(w.rowOf('192.0.2.2')! >>> 24, 2);
+    await w.clock.advance(100);
+    most = Math.max(most, w.engine.identities.size);
+  }
+  assert.ok(most < 80, `${most} identities at once`);
+  assert.ok(w.rounds() - before <= changes / 4, `${w.rounds() - before} rounds`);
+  await w.pass(7_000);
+  const left = [...w.engine.identities.keys()].filter((identity) => identity >>> 24 === 2);
+  assert.deepEqual(left, [w.rowOf('192.0.2.2')]);
+  assert.deepEqual(w.tooEarly, []);
+  assert.equal(w.clock.sleeping, 0);
+});
+
+test('new policies do not wait for identities that are about to go', async () => {
+  await using w = await world();
+  w.node('b', '192.0.2.2', { role: 'control', zone: 'x' });
+  w.engine.apply(fromNodes({ role: 'control' }));
+  w.flushPolicies();
+  await w.settle();
+  w.node('b', '192.0.2.2', { role: 'worker', zone: 'x' });
+  await w.settle();
+  await w.pass(1_000);
+  w.engine.apply(fromNodes({ zone: 'x' }));
+  w.flushPolicies();
+  await w.settle();
+  await w.pass(1_000);
+  assert.ok(w.allowed(w.rowOf('192.0.2.2')!), 'long before the old one goes');
 });

@@ -2,7 +2,7 @@ import { type Log, messageWithCauses } from '@causeway/daemon';
 import { SCOPE } from '@causeway/identity';
 import type { Prefix } from '@causeway/ip';
 import { nodeIdentityLabels, type PolicyEngine, StableIds } from '@causeway/policy';
-import { type Clock, exponentialBackoff } from '@causeway/tables';
+import { type Clock, exponentialBackoff, Gate } from '@causeway/tables';
 import type { NodeRow } from '../cluster/tables.ts';
 
 /** A node's address, with the identity that it has without the labels of the Node. */
@@ -35,6 +35,8 @@ const SCOPE_SIZE = 0x0100_0000;
 const TURN = 512;
 /** How long nobody must have had an identity before its policy entries go: the kernel may lag the tables. */
 const UNUSED_MS = 5_000;
+/** Least time between two rounds over all nodes: labels may change as often as a peer likes. */
+const PACE_MS = 500;
 
 /**
  * Identities of nodes that policies tell apart by the labels of their Node (`fromNodes`, `toNodes`). They belong to
@@ -42,7 +44,8 @@ const UNUSED_MS = 5_000;
  * none asks for labels, every node has the identity it has without them.
  *
  * An identity's policy entries are in the kernel before an address gets it, and go long after the last one lost it,
- * so no packet meets a policy that does not know its sender. Numbers come from the labels: a restart gives the same.
+ * so no packet meets a policy that does not know its sender. Numbers come from the hash of the labels: a restart gives
+ * the same, but where two hashes meet, for then the one that comes second takes the next number.
  */
 export class NodeIdentities implements Disposable {
   readonly #options: NodeIdentitiesOptions;
@@ -56,6 +59,10 @@ export class NodeIdentities implements Disposable {
   #known = false;
   /** Why the policies in force do not have their nodes yet. */
   #failure: { readonly error: unknown } | undefined;
+  readonly #wake = new Gate();
+  /** Since when nobody has had them. */
+  readonly #unusedSince = new Map<number, number>();
+  #lastRound = Number.NEGATIVE_INFINITY;
   #again = false;
   #running = false;
 
@@ -126,7 +133,10 @@ export class NodeIdentities implements Disposable {
     }
     const labels = nodeIdentityLabels(node, without.labels, keys);
     const known = this.#ids.get(labels.text);
-    if (known !== undefined) return { identity: known, isNew: false };
+    if (known !== undefined) {
+      this.#unusedSince.delete(known);
+      return { identity: known, isNew: false };
+    }
     const identity = this.#ids.take(labels.text);
     try {
       engine.setIdentity(identity, labels);
@@ -147,6 +157,7 @@ export class NodeIdentities implements Disposable {
 
   #renew(): void {
     this.#again = true;
+    this.#wake.open();
     if (this.#running) return;
     this.#running = true;
     void this.#run().finally(() => {
@@ -157,30 +168,49 @@ export class NodeIdentities implements Disposable {
 
   /** Brings the kernel's rows of all nodes to the identities they have now, and drops those that nobody has any more. */
   async #run(): Promise<void> {
-    const { clock, log } = this.#options;
     const { signal } = this.#stop;
     let attempts = 0;
-    // What prompted it goes to the kernel first.
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    while (this.#again && !signal.aborted) {
+    while (!signal.aborted) {
       try {
-        if (this.#failure !== undefined) this.#links?.flush();
-        this.#again = false;
-        if (this.#failure !== undefined) throw this.#failure.error;
-        await this.#rewrite();
+        if (this.#again) await this.#round();
+        if (signal.aborted) return;
+        const rest = this.#forget();
         attempts = 0;
+        if (this.#again) continue;
+        if (rest === undefined) return;
+        await this.#pause(rest);
       } catch (error) {
         if (signal.aborted) return;
+        const { log } = this.#options;
         log.warn({ error: messageWithCauses(error) }, "nodes' identities are not in the kernel");
+        await this.#pause(this.#backoff(++attempts));
         this.#again = true;
-        await clock.sleep(this.#backoff(++attempts), signal).catch(() => {});
-        continue;
       }
-      const unused = this.#unused(this.#inUse());
-      if (unused.length === 0) continue;
-      await clock.sleep(UNUSED_MS, signal).catch(() => {});
-      if (!this.#again && !signal.aborted) this.#forget(unused);
     }
+  }
+
+  async #round(): Promise<void> {
+    const { clock } = this.#options;
+    const { signal } = this.#stop;
+    // What prompted it goes to the kernel first.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    const early = this.#lastRound + PACE_MS - clock.now();
+    if (early > 0) await clock.sleep(early, signal);
+    if (signal.aborted) return;
+    this.#lastRound = clock.now();
+    if (this.#failure !== undefined) this.#links?.flush();
+    this.#again = false;
+    if (this.#failure !== undefined) throw this.#failure.error;
+    await this.#rewrite();
+  }
+
+  /** Ends early when there is something to do. */
+  async #pause(ms: number): Promise<void> {
+    if (this.#again) return;
+    const over = new AbortController();
+    const either = AbortSignal.any([this.#stop.signal, over.signal]);
+    await Promise.race([this.#wake.wait(either), this.#options.clock.sleep(ms, either)]);
+    over.abort();
   }
 
   async #rewrite(): Promise<void> {
@@ -192,18 +222,32 @@ export class NodeIdentities implements Disposable {
     }
   }
 
-  #unused(used: ReadonlySet<number>): (readonly [string, number])[] {
-    return [...this.#ids].filter(([, identity]) => !used.has(identity));
-  }
-
-  #forget(before: readonly (readonly [string, number])[]): void {
+  /**
+   * Drops identities that nobody has had for long enough. Only after a round that went well: before it, the kernel's
+   * rows may still have them.
+   * @returns Milliseconds until the next is due; undefined if all are in use.
+   */
+  #forget(): number | undefined {
+    const now = this.#options.clock.now();
     const used = this.#inUse();
-    for (const [text, identity] of before) {
+    let rest: number | undefined;
+    let gone = false;
+    for (const [text, identity] of [...this.#ids]) {
       if (used.has(identity)) continue;
+      const since = this.#unusedSince.get(identity) ?? now;
+      const left = since + UNUSED_MS - now;
+      if (left > 0) {
+        this.#unusedSince.set(identity, since);
+        rest = Math.min(rest ?? left, left);
+        continue;
+      }
+      this.#unusedSince.delete(identity);
       this.#ids.release(text);
       this.#options.engine.deleteIdentity(identity);
+      gone = true;
     }
-    this.#links?.flush();
+    if (gone) this.#links?.flush();
+    return rest;
   }
 
   [Symbol.dispose](): void {
