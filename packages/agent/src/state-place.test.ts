@@ -52,3 +52,15 @@ test('what cannot be brought over goes on where it is', () => {
   assert.equal(fs.readFileSync(path.join(t.former, 'east'), 'utf8'), 'the last');
   assert.equal(t.warned.length, 1);
 });
+
+test('what is kept in the run directory by choice stays there', () => {
+  using t = places();
+  t.put(t.former, 'the last');
+  const warned: unknown[] = [];
+  const runDir = path.join(t.former, '../..');
+  const stateDir = path.join(runDir, 'state');
+  const place = outlivingPlace({ runDir, stateDir }, 'peers', (error) => warned.push(error));
+  assert.equal(place, t.former);
+  assert.equal(fs.readFileSync(path.join(place, 'east'), 'utf8'), 'the last');
+  assert.deepEqual(warned, []);
+});

@@ -23,7 +23,7 @@ export function outlivingPlace(
 ): string {
   const place = path.join(stateDir, name);
   const former = path.join(runDir, 'state', name);
-  if (!existsSync(former)) return place;
+  if (path.resolve(former) === path.resolve(place) || !existsSync(former)) return place;
   try {
     mkdirSync(stateDir, { recursive: true, mode: 0o755 });
     const next = `${place}.new`;

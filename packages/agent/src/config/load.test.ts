@@ -23,6 +23,14 @@ test('an empty file gives a whole configuration', () => {
   assert.notEqual(config.node.name, '');
 });
 
+test('an agent with a run directory of its own keeps there what is to outlive it, unless told where', () => {
+  const of = (text: string) => parseAgentConfig(text).stateDir;
+  assert.equal(of(''), '/var/lib/causeway');
+  assert.equal(of('runDir: /run/causeway/'), '/var/lib/causeway');
+  assert.equal(of('runDir: /run/second'), '/run/second/state');
+  assert.equal(of('{runDir: /run/second, stateDir: /srv/second}'), '/srv/second');
+});
+
 test('every refusal names field, value and what is allowed', () => {
   const cases: [yaml: string, field: string, text: RegExp][] = [
     ['routingMod: native', 'routingMod', /did you mean routingMode/],

@@ -1,6 +1,7 @@
 import os from 'node:os';
+import path from 'node:path';
 import { checkConfig, loadConfig, parseConfig, refuseConfig } from '@causeway/daemon';
-import { type AgentConfig, configSchema, type ParsedConfig } from './schema.ts';
+import { type AgentConfig, configSchema, type ParsedConfig, RUN_DIRECTORY } from './schema.ts';
 
 /** @throws DaemonError `bad-config`, naming every bad field, its value and what is allowed there. */
 export const loadAgentConfig = (file: string): AgentConfig =>
@@ -14,7 +15,11 @@ export const checkAgentConfig = (value: unknown, source = 'configuration'): Agen
 
 function complete(config: ParsedConfig, source: string): AgentConfig {
   const name = config.node.name ?? os.hostname().toLowerCase();
-  const full: AgentConfig = { ...config, node: { ...config.node, name } };
+  const { runDir } = config;
+  const stateDir =
+    config.stateDir ??
+    (path.resolve(runDir) === RUN_DIRECTORY ? '/var/lib/causeway' : path.join(runDir, 'state'));
+  const full: AgentConfig = { ...config, stateDir, node: { ...config.node, name } };
   checkTogether(full, source);
   return full;
 }

@@ -52,6 +52,8 @@ const entries = (fallback: number, max = 16_777_216) => z.int().min(16).max(max)
 export const FAMILIES = ['ipv4', 'ipv6'] as const;
 
 /** Everything that a node's configuration file can say; the comments are its documentation. */
+export const RUN_DIRECTORY = '/run/causeway';
+
 export const configSchema = z.strictObject({
   cluster: z
     .strictObject({
@@ -229,9 +231,12 @@ export const configSchema = z.strictObject({
         .default([]),
     })
     .prefault({}),
-  runDir: absolutePath.default('/run/causeway'),
-  /** On a disk: what is to outlive a reboot, the peers' last state and what was said of the host endpoint by hand. */
-  stateDir: absolutePath.default('/var/lib/causeway'),
+  runDir: absolutePath.default(RUN_DIRECTORY),
+  /**
+   * On a disk: what is to outlive a reboot, the peers' last state and what was said of the host endpoint by hand.
+   * Default: /var/lib/causeway; where runDir is not its own default, `state` in it, for two agents must not share one.
+   */
+  stateDir: absolutePath.optional(),
   bpffs: absolutePath.default('/sys/fs/bpf/causeway'),
   /** Root of the cgroup v2 tree whose sockets are load balanced. Default: found in /proc/mounts. */
   cgroup: absolutePath.optional(),
@@ -268,6 +273,7 @@ export const configSchema = z.strictObject({
 
 export type ConfigInput = z.input<typeof configSchema>;
 export type ParsedConfig = z.output<typeof configSchema>;
-export type AgentConfig = Omit<ParsedConfig, 'node'> & {
+export type AgentConfig = Omit<ParsedConfig, 'node' | 'stateDir'> & {
+  readonly stateDir: string;
   readonly node: ParsedConfig['node'] & { readonly name: string };
 };

@@ -68,10 +68,13 @@ async function setUp(access: 'cache' | 'direct', syncTimeoutSeconds: number) {
     cluster: { name: 'own', id: 1 },
     mesh: { access, configDir: directory, syncTimeoutSeconds },
     serviceCIDRs: ['10.96.0.0/16'],
-    stateDir: path.join(directory, '.state'),
   });
   const mesh = new AgentMesh({
-    config: { ...parsed, node: { ...parsed.node, name: 'a' } },
+    config: {
+      ...parsed,
+      stateDir: path.join(directory, '.state'),
+      node: { ...parsed.node, name: 'a' },
+    },
     kv,
     resources: etcdStore(kv),
     guard,
