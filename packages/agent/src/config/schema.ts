@@ -51,9 +51,9 @@ const entries = (fallback: number, max = 16_777_216) => z.int().min(16).max(max)
 
 export const FAMILIES = ['ipv4', 'ipv6'] as const;
 
-/** Everything that a node's configuration file can say; the comments are its documentation. */
 export const RUN_DIRECTORY = '/run/causeway';
 
+/** Everything that a node's configuration file can say; the comments are its documentation. */
 export const configSchema = z.strictObject({
   cluster: z
     .strictObject({
