@@ -8,8 +8,11 @@ type Outliving = (typeof OUTLIVING)[number];
 
 type Places = Pick<AgentConfig, 'runDir' | 'stateDir'>;
 
+/** Where it stands until it is whole. */
+const unfinished = (place: string): string => `${place}.new`;
+
 export const outlivingPlaces = ({ stateDir }: Places): readonly string[] =>
-  OUTLIVING.map((name) => path.join(stateDir, name));
+  OUTLIVING.map((name) => path.join(stateDir, name)).flatMap((place) => [place, unfinished(place)]);
 
 /**
  * Where one of them is kept: a directory of its own in `stateDir`. What an older version kept in the run directory is
@@ -24,9 +27,9 @@ export function outlivingPlace(
   const place = path.join(stateDir, name);
   const former = path.join(runDir, 'state', name);
   if (path.resolve(former) === path.resolve(place) || !existsSync(former)) return place;
+  const next = unfinished(place);
   try {
     mkdirSync(stateDir, { recursive: true, mode: 0o755 });
-    const next = `${place}.new`;
     rmSync(next, { recursive: true, force: true });
     cpSync(former, next, { recursive: true, preserveTimestamps: true });
     rmSync(place, { recursive: true, force: true });
@@ -35,6 +38,16 @@ export function outlivingPlace(
     return place;
   } catch (error) {
     warn(error);
+    discard(next);
     return existsSync(former) ? former : place;
+  }
+}
+
+/** What a full disk took of it would fill the disk once more at each start. */
+function discard(next: string): void {
+  try {
+    rmSync(next, { recursive: true, force: true });
+  } catch {
+    // The disk takes nothing away either; the next start tries again.
   }
 }
