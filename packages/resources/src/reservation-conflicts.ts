@@ -52,7 +52,7 @@ export async function assertAddressesFree(
   throw new ResourceError('address-taken', told.join('\n'), {
     object: first.object,
     value: first.wish.address,
-    hint: 'name another address, or take it from whoever has it; causeway ipam claims lists what is kept',
+    hint: 'name another address, or apply first what gives it up and wait for the operator; causeway ipam claims lists what is kept',
   });
 }
 

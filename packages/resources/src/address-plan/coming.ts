@@ -85,7 +85,7 @@ export class ComingRanges implements AsyncDisposable {
   }
 }
 
-/** What everybody is about to take; nothing where it cannot be read. */
+/** What everybody is about to take, as far as it can be parsed. Throws KvError. */
 export async function readComing(
   kv: Kv,
   cluster: string | undefined,
